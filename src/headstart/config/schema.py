@@ -1,0 +1,498 @@
+"""A dataclass for every node of the configuration that Headstart owns.
+
+A default lives here or in a YAML file of `conf/`, never in both: here where every choice of a group shares it,
+in the YAML where it is what that choice means. Imports nothing heavy: a wrong setting is answered before torch
+is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Optional
+
+from omegaconf import MISSING
+
+# --------------------------------------------------------------------------------------------------- dataset
+
+
+class Cache(Enum):
+    """Where decoded, resized images are kept between epochs."""
+
+    auto = "auto"  # in memory when they fit in 1 GiB
+    ram = "ram"
+    none = "none"
+
+
+@dataclass
+class DatasetConfig:
+    """What every data set has."""
+
+    name: str = MISSING
+    """Appears in the run's name and in the record."""
+    min_size: int = 240
+    """Images keep their aspect ratio and are resized until the short side has this many pixels …"""
+    max_size: int = 320
+    """… or the long side this many, if that comes first."""
+    fraction: float = 1.0
+    """Share of the training images used, 0 < fraction <= 1; drawn with `subset_seed`."""
+    shots: Optional[int] = None
+    """Train on this many images per class (each class has at least so many, where there are enough)."""
+    subset_seed: Optional[int] = None
+    """Draws `fraction` and `shots`; null: the run's `seed`."""
+    batch_size: int = 8
+    """Images per process and step."""
+    num_workers: int = 1
+    """Processes that read images."""
+    cache: Cache = Cache.auto
+
+
+@dataclass
+class FileDatasetConfig(DatasetConfig):
+    """A data set in files."""
+
+    root: str = MISSING
+    """Folder of the data set."""
+    class_names: list[str] = field(default_factory=list)
+    """Order of the classes; empty: as found (COCO: by category id; YOLO: data.yaml; VOC: sorted)."""
+    val_fraction: float = 0.2
+    """Share of the images kept for validation where the data set has no split of its own."""
+    split_seed: int = 0
+    """Draws that split: the same images for every `seed`, so that runs stay comparable."""
+    train_split: Optional[str] = None
+    """Name of the split to train on; null: found (train, trainval, train2017 …)."""
+    val_split: Optional[str] = None
+    """Name of the split to validate on; null: found (val, valid, test …) or made."""
+    test_split: Optional[str] = None
+    """Name of a further split, evaluated once at the end; null: none."""
+
+
+@dataclass
+class VocConfig(FileDatasetConfig):
+    """Pascal VOC xml, in any of the usual folder layouts."""
+
+    download: bool = False
+    """Fetch the public data set into `root` first (only for the named public sets)."""
+    url_set: Optional[str] = None
+    """Which public set `download` fetches: `voc2007` or `voc2012`."""
+
+
+@dataclass
+class CocoConfig(FileDatasetConfig):
+    """COCO json."""
+
+    train_json: Optional[str] = None
+    """Annotation file relative to `root`; null: found (annotations/instances_train*.json, train/_annotations.coco.json …)."""
+    val_json: Optional[str] = None
+    test_json: Optional[str] = None
+    download: bool = False
+    url_set: Optional[str] = None
+    """`coco2017`."""
+
+
+@dataclass
+class YoloConfig(FileDatasetConfig):
+    """YOLO txt, with or without a data.yaml."""
+
+    data_yaml: Optional[str] = None
+    """Relative to `root`; null: found."""
+
+
+@dataclass
+class ShapesConfig(DatasetConfig):
+    """Shapes drawn by code: seeded, in two domains that differ in style, clutter, object size and classes."""
+
+    domain: str = MISSING
+    """`source` or `target`."""
+    num_train: int = MISSING
+    num_val: int = MISSING
+    draw_seed: int = 0
+
+
+# ---------------------------------------------------------------------------------------------------- model
+
+
+class Architecture(Enum):
+    retinanet = "retinanet"
+    faster_rcnn = "faster_rcnn"
+    fcos = "fcos"
+    ssd = "ssd"
+    ssdlite = "ssdlite"
+
+
+class Variant(Enum):
+    """torchvision's generations of one architecture."""
+
+    v1 = "v1"
+    v2 = "v2"
+
+
+@dataclass
+class ModelConfig:
+    """What every detector has."""
+
+    architecture: Architecture = MISSING
+    score_threshold: float = 0.05
+    """Detections below this score are dropped."""
+    nms_threshold: float = 0.5
+    """Of two detections of one class with a higher IoU than this, the worse is dropped."""
+    detections_per_image: int = 100
+    channels_last: bool = True
+    """Memory layout of the convolutions: faster on CPUs and on GPUs with tensor cores, same result."""
+
+
+@dataclass
+class RetinaNetConfig(ModelConfig):
+    variant: Variant = Variant.v1
+    anchor_scale: float = 1.0
+    """Multiplies torchvision's anchor sizes (32 … 512 pixels)."""
+
+
+@dataclass
+class FasterRCNNConfig(ModelConfig):
+    variant: Variant = Variant.v1
+    anchor_scale: float = 1.0
+
+
+@dataclass
+class FCOSConfig(ModelConfig):
+    pass
+
+
+@dataclass
+class SSDConfig(ModelConfig):
+    pass
+
+
+@dataclass
+class SSDLiteConfig(ModelConfig):
+    pass
+
+
+class BackboneLibrary(Enum):
+    timm = "timm"
+    torchvision = "torchvision"
+
+
+@dataclass
+class BackboneConfig:
+    """The feature extractor. Mean and standard deviation of its inputs belong to its weights, not here."""
+
+    name: str = MISSING
+    """Short name, in the run's name."""
+    library: BackboneLibrary = MISSING
+    architecture: str = MISSING
+    """The library's name: `resnet50`, `tf_efficientnet_lite0`, or any timm model with `features_only`."""
+    neck_channels: int = 256
+    """Width of the feature pyramid and of the heads on it."""
+
+
+# --------------------------------------------------------------------------------------------------- source
+
+
+class SourceKind(Enum):
+    scratch = "scratch"
+    imagenet = "imagenet"
+    coco = "coco"
+    checkpoint = "checkpoint"
+
+
+@dataclass
+class SourceConfig:
+    name: str = MISSING
+    """Short name, in the run's name."""
+    kind: SourceKind = MISSING
+
+
+@dataclass
+class ScratchConfig(SourceConfig):
+    pass
+
+
+@dataclass
+class ImageNetConfig(SourceConfig):
+    path: Optional[str] = None
+    """State dict file of the backbone's library; null: the package or cache that holds it, or a download."""
+
+
+@dataclass
+class CocoSourceConfig(SourceConfig):
+    weights: Optional[str] = None
+    """Member of torchvision's weights enum, such as `COCO_V1`; null: the default for the combination."""
+    path: Optional[str] = None
+    """The weights' file, where it cannot be downloaded; null: torch.hub's cache, or a download."""
+
+
+@dataclass
+class CheckpointConfig(SourceConfig):
+    path: str = MISSING
+    """A run folder, an exported model (model.safetensors beside model.json), or a plain state dict file."""
+    class_names: list[str] = field(default_factory=list)
+    """Of a plain state dict file: the class of each row of its head, in order. The other two know them."""
+
+
+# ------------------------------------------------------------------------------------------------- strategy
+
+
+class NormPolicy(Enum):
+    """What normalisation layers do whose statistics the source filled; others always train."""
+
+    frozen = "frozen"  # statistics and affine parameters stay
+    affine_only = "affine_only"  # statistics stay, affine parameters train
+    train = "train"  # statistics and affine parameters train
+
+
+@dataclass
+class StrategyConfig:
+    """What learns and how fast. A strategy of your own is a YAML file with these keys."""
+
+    name: str = MISSING
+    freeze_through: Optional[str] = None
+    """The last frozen stage, from the input: `stem`, `stage1` … `stageN`, `neck`; null: nothing is frozen.
+    Tensors that the source did not fill are never frozen."""
+    norm: NormPolicy = NormPolicy.affine_only
+    """Normalisation layers outside the frozen stages."""
+    lr: dict[str, float] = field(default_factory=dict)
+    """Optimizer name -> base learning rate that works for this strategy; `optimizer.lr` goes before it."""
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    """Stage -> factor on the base learning rate; stages not named: 1."""
+
+
+# -------------------------------------------------------------------- augment, optimizer, scheduler, trainer
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes to training images. All zero: none."""
+
+    name: str = MISSING
+    hflip: float = 0.0
+    """Probability of a left-right flip."""
+    vflip: float = 0.0
+    brightness: float = 0.0
+    """Largest relative change; as torchvision's ColorJitter."""
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    """Largest change, 0 to 0.5 of the colour circle."""
+    scale_min: float = 1.0
+    """Scale jitter: the image is scaled by a factor between `scale_min` and `scale_max`, then cut or padded."""
+    scale_max: float = 1.0
+    crop: float = 0.0
+    """Probability of a random crop that keeps boxes (SSD's minimum-IoU crop)."""
+
+
+@dataclass
+class OptimizerConfig:
+    """Ours by name; one of your own needs no schema: a YAML file with `name` and `_target_`."""
+
+    name: str = MISSING
+    _target_: str = MISSING
+    lr: Optional[float] = None
+    """Base learning rate; null: the strategy's preset for this optimizer."""
+    weight_decay: float = MISSING
+    """Not applied to biases and normalisation layers."""
+
+
+@dataclass
+class AdamWConfig(OptimizerConfig):
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+
+
+@dataclass
+class SGDConfig(OptimizerConfig):
+    momentum: float = 0.9
+    nesterov: bool = False
+
+
+class Decay(Enum):
+    constant = "constant"
+    cosine = "cosine"
+
+
+@dataclass
+class SchedulerConfig:
+    """Learning rate over the steps of the run, as a factor on each group's rate."""
+
+    name: str = MISSING
+    decay: Decay = MISSING
+    warmup_fraction: float = 0.1
+    """Share of all steps in which the rate rises linearly from 0.1 of itself."""
+    final_factor: float = 0.01
+    """Factor at the last step of a cosine decay."""
+
+
+@dataclass
+class TrainerConfig:
+    """The arguments of `lightning.Trainer`, under their own names; a test holds the list equal to Lightning's.
+
+    `precision: auto` is ours: bf16-mixed where the processor or GPU computes in it, else 32-true (CPU) or
+    16-mixed (GPU). `callbacks`, `logger` and `default_root_dir` are Headstart's to set.
+    """
+
+    accelerator: Any = "auto"
+    strategy: Any = "auto"
+    devices: Any = 1
+    num_nodes: int = 1
+    precision: Any = "auto"
+    fast_dev_run: Any = False
+    max_epochs: Optional[int] = 20
+    min_epochs: Optional[int] = None
+    max_steps: int = -1
+    min_steps: Optional[int] = None
+    max_time: Any = None
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    limit_test_batches: Any = None
+    limit_predict_batches: Any = None
+    overfit_batches: Any = 0.0
+    val_check_interval: Any = None
+    check_val_every_n_epoch: Optional[int] = 1
+    num_sanity_val_steps: Optional[int] = 0
+    log_every_n_steps: Optional[int] = 10
+    enable_checkpointing: Optional[bool] = True
+    enable_progress_bar: Optional[bool] = True
+    enable_model_summary: Optional[bool] = False
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: Any = 10.0
+    gradient_clip_algorithm: Optional[str] = None
+    deterministic: Any = None
+    benchmark: Optional[bool] = None
+    inference_mode: bool = True
+    use_distributed_sampler: bool = False
+    profiler: Optional[str] = None
+    detect_anomaly: bool = False
+    barebones: bool = False
+    plugins: Any = None
+    sync_batchnorm: bool = False
+    reload_dataloaders_every_n_epochs: int = 0
+    model_registry: Optional[str] = None
+    enable_autolog_hparams: bool = True
+
+
+# -------------------------------------------------------------------------------------------- logger, others
+
+
+class WandbMode(Enum):
+    auto = "auto"  # online when logged in, else offline: never asks for an account
+    online = "online"
+    offline = "offline"
+
+
+@dataclass
+class WandbConfig:
+    project: str = "headstart"
+    entity: Optional[str] = None
+    group: Optional[str] = None
+    tags: list[str] = field(default_factory=list)
+    notes: Optional[str] = None
+    mode: WandbMode = WandbMode.auto
+
+
+@dataclass
+class TensorBoardConfig:
+    log_graph: bool = False
+
+
+@dataclass
+class LoggerConfig:
+    """`history.csv` is always written. `logger='[wandb,tensorboard]'` uses several."""
+
+    wandb: Optional[WandbConfig] = None
+    tensorboard: Optional[TensorBoardConfig] = None
+    log_images: int = 8
+    """Validation images sent with ground truth and predictions, to the loggers that show images."""
+
+
+@dataclass
+class MonitorConfig:
+    """What "best" means: for checkpoints, early stopping and the record."""
+
+    name: str = "val/map"
+    mode: str = "max"
+
+
+@dataclass
+class TrainingConfig:
+    ema_decay: Optional[float] = None
+    """Decay per step of the moving average of the weights that is evaluated and exported; null: none."""
+    early_stopping_patience: Optional[int] = None
+    """Stop after this many validations without a better `monitor`; null: never."""
+    evaluate_untrained: bool = True
+    """Measure the mAP before the first step: epoch 0 of the history."""
+
+
+class Engine(Enum):
+    hotcoco = "hotcoco"
+    faster_coco_eval = "faster_coco_eval"
+
+
+@dataclass
+class EvaluationConfig:
+    engine: Engine = Engine.hotcoco
+    max_detections: int = 100
+    """Per image."""
+
+
+@dataclass
+class RunConfig:
+    """One experiment: `python train.py`."""
+
+    dataset: DatasetConfig = MISSING
+    model: ModelConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    source: SourceConfig = MISSING
+    strategy: StrategyConfig = MISSING
+    augment: AugmentConfig = MISSING
+    optimizer: Any = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: LoggerConfig = MISSING
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0
+    data_dir: str = MISSING
+    output_dir: str = "outputs"
+    rerun: bool = False
+    """Do again what is already finished."""
+
+
+@dataclass
+class EvaluateConfig:
+    """`headstart evaluate run=<folder>`."""
+
+    run: str = MISSING
+    """A run folder with record.json and model.safetensors."""
+    split: str = "val"
+    data_dir: Optional[str] = None
+    """Where the data lies now; null: where it lay then."""
+    enable_progress_bar: bool = True
+
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "dataset": {"voc": VocConfig, "coco": CocoConfig, "yolo": YoloConfig, "shapes": ShapesConfig},
+    "model": {
+        "retinanet": RetinaNetConfig,
+        "faster_rcnn": FasterRCNNConfig,
+        "fcos": FCOSConfig,
+        "ssd": SSDConfig,
+        "ssdlite": SSDLiteConfig,
+    },
+    "backbone": {"base": BackboneConfig},
+    "source": {
+        "scratch": ScratchConfig,
+        "imagenet": ImageNetConfig,
+        "coco": CocoSourceConfig,
+        "checkpoint": CheckpointConfig,
+    },
+    "strategy": {"base": StrategyConfig},
+    "augment": {"base": AugmentConfig},
+    "optimizer": {"adamw": AdamWConfig, "sgd": SGDConfig},
+    "scheduler": {"base": SchedulerConfig},
+    "trainer": {"base": TrainerConfig},
+    "logger": {"base": LoggerConfig},
+}
+"""Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
+of the group name in their defaults list."""

@@ -1,0 +1,131 @@
+"""The nouns every part of Headstart shares. The one module that everyone may import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image and its objects, in the pixels of the upright original."""
+
+    name: str
+    """Stable and unique in the data set: the path relative to its root, or the drawn image's number."""
+    read: Callable[[], PIL.Image.Image]
+    """Picklable; returns the upright image in mode RGB, of `size_wh`."""
+    size_wh: tuple[int, int]
+    boxes_xyxy: np.ndarray
+    """(N, 4) float64, inside the image, 0-based corners, positive width and height."""
+    labels: np.ndarray
+    """(N,) int64, index into `DetectionData.class_names`."""
+    ignore: np.ndarray
+    """(N,) bool: crowd or difficult; neither trained on nor scored, as COCO's `iscrowd`."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something broken in the data, and what was done about it."""
+
+    kind: str
+    """`unreadable_image`, `empty_box`, `clipped_box`, `box_outside`, `missing_image`, …"""
+    where: str
+    """File, and line or object number."""
+    action: str
+    """`skipped image`, `dropped box`, `clipped box`, …"""
+
+
+@dataclass(frozen=True)
+class DetectionData:
+    """A data set as read: what the readers give and the data module takes."""
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: dict[str, list[AnnotatedImage]]
+    """`train` and `val` always, `test` where the data set has one."""
+    defects: tuple[Defect, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of the data before any model exists."""
+
+    name: str
+    class_names: tuple[str, ...]
+    fingerprint: str
+    """Hex digest of images and annotations of all splits as used (after fraction and shots)."""
+    num_images: dict[str, int]
+    num_boxes: dict[str, dict[str, int]]
+    """Split -> class name -> boxes (ignored boxes not counted)."""
+    evaluation_fingerprint: str
+    """Hex digest of the evaluation splits alone: runs may be compared when it is equal."""
+    min_size: int
+    max_size: int
+    """Images keep their aspect ratio and are resized, down or up, until the short side is `min_size` pixels,
+    or the long side `max_size` if that comes first."""
+    defects: dict[str, int] = field(default_factory=dict)
+    """Kind of defect -> count."""
+
+
+@dataclass
+class Target:
+    """Ground truth of one image, in the pixels that the detector sees."""
+
+    image_id: int
+    """Position in the split: unique within an evaluation."""
+    boxes_xyxy: Tensor
+    """(N, 4) float32."""
+    labels: Tensor
+    """(N,) int64, 0-based index into the class names; there is no background class."""
+    ignore: Tensor
+    """(N,) bool."""
+    original_hw: tuple[int, int]
+    """Height and width in pixels of the image as it is on disk; mAP is computed in these pixels."""
+    image_hw: tuple[int, int]
+    """Height and width in pixels of the image that the boxes refer to."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Target:
+        move = {"device": device, "non_blocking": non_blocking}
+        return replace(
+            self,
+            boxes_xyxy=self.boxes_xyxy.to(**move),
+            labels=self.labels.to(**move),
+            ignore=self.ignore.to(**move),
+        )
+
+
+@dataclass
+class Prediction:
+    """Detections of one image, in the pixels of the image the detector was given, best first."""
+
+    boxes_xyxy: Tensor
+    """(N, 4) float32."""
+    scores: Tensor
+    """(N,) float32 in 0..1."""
+    labels: Tensor
+    """(N,) int64, 0-based index into the class names."""
+
+
+@dataclass
+class Batch:
+    """What a data loader gives: `images[i]` (3, H_i, W_i) uint8 belongs to `targets[i]`."""
+
+    images: list[Tensor]
+    targets: list[Target]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        return Batch(
+            [image.to(device, non_blocking=non_blocking) for image in self.images],
+            [target.to(device, non_blocking) for target in self.targets],
+        )
+
+    def pin_memory(self) -> Batch:
+        return replace(self, images=[image.pin_memory() for image in self.images])
+
+    def __len__(self) -> int:
+        return len(self.images)

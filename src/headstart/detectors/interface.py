@@ -1,0 +1,87 @@
+"""The contract between a detector and everything that transfers, trains or records it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from headstart.data.types import Prediction, Target
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the network, in order from input to output."""
+
+    name: str
+    """`stem`, `stage1` … `stageN`, `neck`, `head`."""
+    prefixes: tuple[str, ...]
+    """Names of the submodules (or parameters) that it holds, as in `named_modules()`."""
+
+
+@dataclass(frozen=True)
+class ClassAxis:
+    """How the first axis of one tensor is laid out over classes: (anchors, background + classes, block)."""
+
+    tensor: str
+    """Name in the state dict."""
+    anchors: int = 1
+    """Repetitions, outermost: RetinaNet's and SSD's classification channels are anchor-major."""
+    background: int = 0
+    """1 where row 0 of each repetition is the background class."""
+    block: int = 1
+    """Consecutive rows of one class: 4 for a per-class box regression."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the weights expect of an image that is scaled to 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Detector(nn.Module, ABC):
+    """An object detector. Two methods, no switch on `self.training`.
+
+    Images are a list of (3, H, W) tensors, uint8 in 0..255 or float in 0..1, of any sizes; the detector
+    normalises them with `preprocessing`, pads them to a batch, and computes in the autocast precision it is
+    called in, but always decodes boxes and computes losses in float32.
+    """
+
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+        """Named scalar losses, to be summed. Ignored boxes are left out; a target may be empty."""
+
+    @abstractmethod
+    def predict(self, images: list[Tensor]) -> list[Prediction]:
+        """Detections above the score threshold, after non-maximum suppression, best first."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """From input to output; together they hold every parameter and buffer exactly once."""
+
+    @abstractmethod
+    def class_axes(self) -> list[ClassAxis]:
+        """Every tensor whose first axis depends on the number of classes."""
+
+
+def stage_of_tensor(detector: Detector) -> dict[str, str]:
+    """Name of every parameter and buffer in the state dict -> name of its stage.
+
+    Raises `AssertionError` where the stages are no partition: a mistake in the detector, not the user's.
+    """
+    owner: dict[str, str] = {}
+    for name in detector.state_dict():
+        stages = [
+            stage.name
+            for stage in detector.stages()
+            if any(name == prefix or name.startswith(prefix + ".") for prefix in stage.prefixes)
+        ]
+        assert len(stages) == 1, f"{name} is in the stages {stages}, not in exactly one"
+        owner[name] = stages[0]
+    return owner

@@ -1,0 +1,111 @@
+"""What passes between source, detector, strategy and training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from headstart.detectors.interface import Preprocessing
+
+
+@dataclass(frozen=True)
+class SourceWeights:
+    """Weights of a source and what they know about themselves."""
+
+    kind: str
+    """`scratch`, `imagenet`, `coco` or `checkpoint`."""
+    tensors: dict[str, Tensor]
+    """Under the names of the detector that will take them; empty for scratch."""
+    expected: tuple[str, ...]
+    """Prefixes that the source must fill: `("",)` for a whole detector, the backbone's for ImageNet, `()` for scratch."""
+    row_names: tuple[str, ...] | None = None
+    """Class name of each row of the source's head, background and `N/A` slots included; None without a head."""
+    preprocessing: Preprocessing | None = None
+    """None: the backbone's own."""
+    norm_eps: float | None = None
+    """Epsilon of the backbone's normalisation layers, where the weights need another than ours (COCO_V1 of
+    torchvision's ResNet-50 detectors: 0.0)."""
+    lineage: tuple[str, ...] = ()
+    """Where the weights come from, oldest first: `("imagenet", "coco")`."""
+    where: str = ""
+    """File, package or URL."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a source gave to a detector."""
+
+    source: str
+    lineage: tuple[str, ...]
+    where: str
+    loaded: tuple[str, ...]
+    """Tensors filled whole: these alone may be frozen."""
+    partial: tuple[str, ...]
+    """Classification tensors whose rows were kept in part."""
+    kept_classes: dict[str, str]
+    """Target class -> source class that its rows come from."""
+    new_classes: tuple[str, ...]
+    """Target classes whose rows are new."""
+    new: tuple[str, ...]
+    """Tensors the source does not know: they keep their initial values."""
+    unexpected: tuple[str, ...] = ()
+    """Tensors of the source with no place in the detector, explained ones only (an ImageNet classifier …)."""
+
+    def as_rows(self) -> list[tuple[str, str]]:
+        """(what, value) pairs for the table shown before training."""
+        classes = ", ".join(
+            f"{target}<-{source}" if target != source else target for target, source in self.kept_classes.items()
+        )
+        return [
+            ("source", f"{self.source} ({' -> '.join(self.lineage) or 'random initialisation'})"),
+            ("from", self.where or "-"),
+            ("tensors loaded", str(len(self.loaded) + len(self.partial))),
+            ("tensors new", str(len(self.new))),
+            ("classes kept", classes or "-"),
+            ("classes new", ", ".join(self.new_classes) or "-"),
+        ]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One row of the plan."""
+
+    stage: str
+    parameters: int
+    trainable: int
+    """Parameters (scalars) that train."""
+    lr: float | None
+    """None where nothing trains."""
+    norm: str
+    """What the normalisation layers do: `-` (none), `frozen`, `affine_only`, `train`, or a mix joined by `+`."""
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Parameters that share one learning rate and weight decay."""
+
+    name: str
+    """`<stage>` or `<stage>/no_decay`."""
+    parameters: tuple[str, ...]
+    lr: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What trains, at what rate: made from a strategy, a detector and a load report; shown and recorded."""
+
+    strategy: str
+    stages: tuple[StagePlan, ...]
+    groups: tuple[ParamGroup, ...]
+    frozen: frozenset[str]
+    """Parameters and buffers that must be bit-equal after training."""
+    eval_modules: frozenset[str]
+    """Modules that stay in eval mode while training: fixed normalisation statistics, frozen stages."""
+    notes: tuple[str, ...] = field(default=())
+    """Sentences that explain where the plan differs from the plain reading of the strategy."""
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(stage.trainable for stage in self.stages)
