@@ -26,6 +26,8 @@ class AnnotatedImage:
     """(N,) int64, index into `DetectionData.class_names`."""
     ignore: np.ndarray
     """(N,) bool: crowd or difficult; neither trained on nor scored, as COCO's `iscrowd`."""
+    digest: str = ""
+    """Hex digest of the image itself: a moved file keeps it, another picture does not."""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,13 @@ class Detector(nn.Module, ABC):
         """From input to output; together they hold every parameter and buffer exactly once."""
 
     @abstractmethod
+    def library_names(self) -> dict[str, str]:
+        """Tensor of the backbone, as named in this detector -> its name in the backbone library's own model.
+
+        So that ImageNet weights of timm or torchvision find their place whatever the architecture built around them.
+        """
+
+    @abstractmethod
     def class_axes(self) -> list[ClassAxis]:
         """Every tensor whose first axis depends on the number of classes."""
 
