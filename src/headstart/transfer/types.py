@@ -18,7 +18,7 @@ class SourceWeights:
     tensors: dict[str, Tensor]
     """Under the names of the detector that will take them; empty for scratch."""
     expected: tuple[str, ...]
-    """Prefixes that the source must fill: `("",)` for a whole detector, the backbone's for ImageNet, `()` for scratch."""
+    """Names or prefixes that the source must fill: `("",)` for a whole detector, `()` for scratch."""
     row_names: tuple[str, ...] | None = None
     """Class name of each row of the source's head, background and `N/A` slots included; None without a head."""
     preprocessing: Preprocessing | None = None
@@ -30,6 +30,8 @@ class SourceWeights:
     """Where the weights come from, oldest first: `("imagenet", "coco")`."""
     where: str = ""
     """File, package or URL."""
+    unused: tuple[str, ...] = ()
+    """Names of tensors, as the source calls them, that are rightly left out: an ImageNet classifier."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""A detector of one's own as a source: a run, an exported model, or a plain state dict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
+from headstart.detectors.interface import Detector
+from headstart.errors import UserError
+from headstart.inference.export import ExportedModel, read_exported
+from headstart.transfer.class_rows import BACKGROUND
+from headstart.transfer.coco import with_new_names
+from headstart.transfer.files import read_tensors
+from headstart.transfer.types import SourceWeights
+
+
+def load_checkpoint(
+    config: CheckpointConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+) -> SourceWeights:
+    """Raises `UserError` where the path holds no model, an unsafe one, or one of another architecture."""
+    path = Path(config.path)
+    if not path.exists():
+        raise UserError(
+            f"source.path={path} does not exist: name a run folder, a folder with model.safetensors and model.json, "
+            "or a state dict file"
+        )
+    folder = path.parent if path.name in ("model.safetensors", "model.json") else path
+    if (folder / "model.json").is_file():
+        return _from_exported(config, folder, model, backbone, detector)
+    if path.is_dir():
+        raise UserError(
+            f"source.path={path} has no model.safetensors with model.json: is the run finished? "
+            "Name a finished run, or a state dict file with source.class_names"
+        )
+    return _from_state_dict(config, path, detector)
+
+
+def _from_exported(
+    config: CheckpointConfig, folder: Path, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+) -> SourceWeights:
+    exported = read_exported(folder)
+    if config.class_names:
+        raise UserError(f"source.class_names has no effect: {folder} knows its classes. Remove the setting")
+    _refuse_other_network(exported, folder, model, backbone)
+    return SourceWeights(
+        kind="checkpoint",
+        tensors=exported.tensors,
+        expected=("",),
+        row_names=_row_names(detector, exported.class_names),
+        preprocessing=exported.preprocessing,
+        norm_eps=exported.norm_eps,
+        lineage=tuple(exported.lineage),
+        where=str(folder),
+    )
+
+
+def _refuse_other_network(exported: ExportedModel, folder: Path, model: ModelConfig, backbone: BackboneConfig) -> None:
+    then_and_now = {
+        "model": (exported.architecture, model.architecture.value),
+        "backbone.architecture": (exported.backbone.get("architecture"), backbone.architecture),
+        "backbone.neck_channels": (exported.backbone.get("neck_channels"), backbone.neck_channels),
+    }
+    for setting, (then, now) in then_and_now.items():
+        if then != now:
+            raise UserError(
+                f"source.path={folder} was trained with {setting}={then}, but this run has {setting}={now}: "
+                f"use {setting}={then}, or another source"
+            )
+
+
+def _from_state_dict(config: CheckpointConfig, path: Path, detector: Detector) -> SourceWeights:
+    tensors = with_new_names(read_tensors(path), detector.state_dict())
+    row_names = _row_names(detector, config.class_names)
+    if any(axis.tensor in tensors for axis in detector.class_axes()):
+        _check_class_names(config, tensors, len(row_names), detector)
+    return SourceWeights(
+        kind="checkpoint", tensors=tensors, expected=("",), row_names=row_names, lineage=(path.stem,), where=str(path)
+    )
+
+
+def _row_names(detector: Detector, class_names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    background = any(axis.background for axis in detector.class_axes())
+    return ((BACKGROUND,) if background else ()) + tuple(class_names)
+
+
+def _check_class_names(config: CheckpointConfig, tensors: dict[str, Tensor], num_rows: int, detector: Detector) -> None:
+    """The user's list is the one thing about such a file that nothing else vouches for."""
+    for axis in detector.class_axes():
+        if axis.tensor not in tensors:
+            continue
+        rows, rest = divmod(len(tensors[axis.tensor]), axis.anchors * axis.block)
+        if not config.class_names or (rest == 0 and rows != num_rows):
+            raise UserError(
+                f"source.class_names lists {len(config.class_names)} classes, but the head of {config.path} has "
+                f"{rows - axis.background} ({axis.tensor}): list the class of each row, in order"
+            )

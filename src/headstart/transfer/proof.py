@@ -1,0 +1,30 @@
+"""The proof that frozen tensors did not move: digests before and after training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+
+def tensor_digests(model: nn.Module, names: Collection[str]) -> dict[str, str]:
+    """Name -> sha256 of the tensor's bytes, for the named parameters and buffers; independent of memory layout."""
+    state = model.state_dict()
+    return {name: hashlib.sha256(_bytes(state[name])).hexdigest() for name in sorted(names)}
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def digest(model: nn.Module, names: Collection[str]) -> str:
+    """One sha256 over names and bytes of the named tensors."""
+    lines = [f"{name} {value}" for name, value in tensor_digests(model, names).items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Names of the tensors whose bytes differ between two results of `tensor_digests`."""
+    return [name for name in before if before[name] != after[name]]

@@ -1,0 +1,51 @@
+"""Where learning starts: random weights, ImageNet's, COCO's, or a detector trained before."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from headstart.config.schema import (
+    BackboneConfig,
+    CheckpointConfig,
+    CocoSourceConfig,
+    ImageNetConfig,
+    ModelConfig,
+    SourceConfig,
+    SourceKind,
+)
+from headstart.detectors.interface import Detector
+from headstart.detectors.pretrained import imagenet_state
+from headstart.transfer.checkpoint import load_checkpoint
+from headstart.transfer.coco import load_coco
+from headstart.transfer.types import SourceWeights
+
+
+def load_source(
+    config: SourceConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+) -> SourceWeights:
+    """The weights that `config` names, under the names of `detector`, and what they know about themselves.
+
+    Raises `UserError` where they cannot be had, or belong to another network.
+    """
+    if config.kind is SourceKind.scratch:
+        return SourceWeights(kind="scratch", tensors={}, expected=())
+    if config.kind is SourceKind.imagenet:
+        return _load_imagenet(cast(ImageNetConfig, config), backbone, detector)
+    if config.kind is SourceKind.coco:
+        return load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
+    return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
+
+
+def _load_imagenet(config: ImageNetConfig, backbone: BackboneConfig, detector: Detector) -> SourceWeights:
+    """The backbone's classifier weights (Russakovsky et al., IJCV 2015); neck and head are new."""
+    library, preprocessing, where = imagenet_state(backbone, config.path)
+    names = detector.library_names()
+    return SourceWeights(
+        kind="imagenet",
+        tensors={ours: library[theirs] for ours, theirs in names.items() if theirs in library},
+        expected=tuple(names),
+        preprocessing=preprocessing,
+        lineage=("imagenet",),
+        where=where,
+        unused=tuple(sorted(set(library) - set(names.values()))),
+    )
