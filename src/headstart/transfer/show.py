@@ -33,7 +33,7 @@ def plan_table(plan: TransferPlan) -> Table:
     table.add_column("parameters", f"{total:,}", justify="right")
     table.add_column("training", f"{plan.trained_parameters:,}", justify="right")
     table.add_column("", _share(plan.trained_parameters, total), justify="right")
-    table.add_column("learning rate", justify="right")
+    table.add_column("rate", justify="right")
     table.add_column("normalisation")
     for stage in plan.stages:
         table.add_row(*_cells(stage))

@@ -1,0 +1,82 @@
+"""State dict files are read safely, or the error says what to do."""
+
+import hashlib
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from headstart.errors import UserError
+from headstart.transfer.files import hub_file, read_tensors
+
+TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+
+
+def same(tensors):
+    return tensors.keys() == TENSORS.keys() and all(torch.equal(TENSORS[name], tensors[name]) for name in TENSORS)
+
+
+def test_safetensors_and_torch_files_give_the_same_tensors(tmp_path):
+    save_file(TENSORS, tmp_path / "a.safetensors")
+    torch.save(TENSORS, tmp_path / "a.pth")
+    assert same(read_tensors(tmp_path / "a.safetensors"))
+    assert same(read_tensors(tmp_path / "a.pth"))
+
+
+def test_a_lightning_checkpoint_gives_its_detector(tmp_path):
+    state = {f"detector.{name}": tensor for name, tensor in TENSORS.items()}
+    torch.save({"epoch": 3, "state_dict": {**state, "ema.a.bias": torch.zeros(2)}}, tmp_path / "last.ckpt")
+    assert same(read_tensors(tmp_path / "last.ckpt"))
+
+
+def test_a_file_that_must_be_unpickled_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole_model.pt")
+    with pytest.raises(UserError, match=r"source\.path=.*whole_model\.pt holds more than tensors.*state_dict"):
+        read_tensors(tmp_path / "whole_model.pt")
+
+
+@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_file_is_refused(tmp_path, name, share):
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(TENSORS, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(UserError, match=rf"source\.path=.*{name}"):
+        read_tensors(tmp_path / name)
+
+
+def test_a_file_of_something_else_is_refused_with_what_was_found(tmp_path):
+    torch.save({"epoch": 3, "optimizer": {}}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"found: epoch, optimizer"):
+        read_tensors(tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"source\.path=.*absent\.pt: no such file"):
+        read_tensors(tmp_path / "absent.pt")
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A `file:` address for torch.hub, with the cache in a folder of its own."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    content = b"weights"
+    good = hashlib.sha256(content).hexdigest()[:8]
+    for name in (f"net-{good}.pth", "net-00000000.pth"):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path.as_uri(), good
+
+
+def test_a_download_lands_in_the_cache_and_is_not_repeated(served, tmp_path):
+    address, good = served
+    path = hub_file(f"{address}/net-{good}.pth")
+    assert path == tmp_path / "home" / "hub" / "checkpoints" / f"net-{good}.pth"
+    (tmp_path / path.name).unlink()
+    assert hub_file(f"{address}/{path.name}").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("name", ["net-00000000.pth", "absent-01234567.pth"])
+def test_a_failed_or_wrong_download_says_which_file_to_put_where(served, tmp_path, name):
+    with pytest.raises(UserError) as error:
+        hub_file(f"{served[0]}/{name}")
+    for text in (f"{served[0]}/{name}", str(tmp_path / "home" / "hub" / "checkpoints" / name), "source.path"):
+        assert text in str(error.value)
+    assert list((tmp_path / "home" / "hub" / "checkpoints").iterdir()) == []

@@ -1,0 +1,44 @@
+"""The user sees plan and report in 80 columns, nothing cut."""
+
+import io
+
+from rich.console import Console
+
+from headstart.config.schema import AdamWConfig, StrategyConfig
+from headstart.transfer.head_surgery import apply_source
+from headstart.transfer.show import plan_table, report_table
+from headstart.transfer.strategy import make_plan
+from headstart.transfer.types import StagePlan, TransferPlan
+
+
+def printed(table) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_plan_shows_every_stage_its_rate_and_the_notes(tiny, weights_of):
+    detector = tiny()
+    report = apply_source(detector, weights_of(tiny(seed=1), "imagenet"))
+    config = StrategyConfig(name="head_only", freeze_through="neck", lr={"adamw": 1e-3})
+    text = printed(plan_table(make_plan(config, AdamWConfig(name="adamw", weight_decay=0.0), detector, report)))
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert lines["stem"] == ["stem", "116", "0", "0%", "frozen", "frozen"]
+    assert lines["neck"] == ["neck", "88", "88", "100%", "0.001", "train"]
+    assert "neck trains although freeze_through=neck: imagenet fills none of it" in " ".join(text.split())
+
+
+def test_a_large_model_fits_in_80_columns():
+    row = StagePlan("stage4", 137_000_000, 137_000_000, 1.2345e-5, "frozen+affine_only+train")
+    text = printed(plan_table(TransferPlan("partial_freeze", (row,), (), frozenset(), frozenset())))
+    assert "137,000,000" in text
+    assert "1.2345e-05" in text
+    assert "frozen+affine_only+train" in text
+    assert "…" not in text
+
+
+def test_the_report_shows_lineage_and_classes(tiny, weights_of):
+    source = weights_of(tiny(("A", "b"), seed=1), lineage=("imagenet", "shapes"), where="outputs/run")
+    text = printed(report_table(apply_source(tiny(("a", "new")), source)))
+    for part in ("imagenet -> shapes", "outputs/run", "a<-A", "new"):
+        assert part in text
