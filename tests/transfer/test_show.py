@@ -23,8 +23,10 @@ def test_the_plan_shows_every_stage_its_rate_and_the_notes(tiny, weights_of):
     config = StrategyConfig(name="head_only", freeze_through="neck", lr={"adamw": 1e-3})
     text = printed(plan_table(make_plan(config, AdamWConfig(name="adamw", weight_decay=0.0), detector, report)))
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert lines["stem"] == ["stem", "116", "0", "0%", "frozen", "frozen"]
-    assert lines["neck"] == ["neck", "88", "88", "100%", "0.001", "train"]
+    assert lines["stem"] == ["stem", "116", "0", "frozen", "frozen"]
+    assert lines["neck"] == ["neck", "88", "88", "0.001", "train"]
+    assert lines["all"] == ["all", "1,006", "214"]  # 116 + 228 + 448 + 88 + head 54 + 72
+    assert "head_only, 21% of the parameters train" in text
     assert "neck trains although freeze_through=neck: imagenet fills none of it" in " ".join(text.split())
 
 

@@ -12,7 +12,7 @@ SCRATCH = SourceWeights("scratch", {}, ())
 ADAMW = AdamWConfig(name="adamw", weight_decay=0.1)
 
 
-def plan_for(detector, weights, optimizer=ADAMW, **strategy):
+def plan_for(detector, weights, optimizer: object = ADAMW, **strategy):
     strategy.setdefault("lr", {"adamw": 1e-2})
     return make_plan(StrategyConfig(name="mine", **strategy), optimizer, detector, apply_source(detector, weights))
 

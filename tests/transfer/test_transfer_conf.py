@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from headstart.config.schema import SCHEMAS, SourceKind
 
@@ -14,6 +14,7 @@ FILES = sorted(path for group in ("source", "strategy") for path in (CONF / grou
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_each_file_fits_its_schema_and_says_where_it_comes_from(path):
     content = OmegaConf.load(path)
+    assert isinstance(content, DictConfig)
     schema, own = content.pop("defaults")
     node = OmegaConf.merge(SCHEMAS[path.parent.name][schema.removeprefix("schema_")], content)
     assert own == "_self_"

@@ -26,12 +26,9 @@ def read_tensors(path: Path, setting: str = "source.path") -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{setting}={path}: no such file")
     content = _read_safetensors(path, setting) if path.suffix == ".safetensors" else _read_torch(path, setting)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = {
-            name.removeprefix(PREFIX): tensor
-            for name, tensor in content["state_dict"].items()
-            if name.startswith(PREFIX)
-        }
+    inner = content.get("state_dict") if isinstance(content, dict) else None
+    if isinstance(inner, dict):
+        content = {name.removeprefix(PREFIX): value for name, value in inner.items() if name.startswith(PREFIX)}
     return _only_tensors(content, path, setting)
 
 

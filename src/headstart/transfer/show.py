@@ -20,19 +20,18 @@ def report_table(report: LoadReport) -> Table:
 
 def plan_table(plan: TransferPlan) -> Table:
     """What trains, stage by stage; the notes below it."""
+    total, trained = sum(stage.parameters for stage in plan.stages), plan.trained_parameters
     table = Table(
-        title=f"Plan: {plan.strategy}",
+        title=f"Plan: {plan.strategy}, {trained / total:.0%} of the parameters train",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_footer=True,
         caption="\n".join(f"- {note}" for note in plan.notes) or None,
         caption_justify="left",
     )
-    total = sum(stage.parameters for stage in plan.stages)
     table.add_column("stage", "all")
     table.add_column("parameters", f"{total:,}", justify="right")
-    table.add_column("training", f"{plan.trained_parameters:,}", justify="right")
-    table.add_column("", _share(plan.trained_parameters, total), justify="right")
+    table.add_column("training", f"{trained:,}", justify="right")
     table.add_column("rate", justify="right")
     table.add_column("normalisation")
     for stage in plan.stages:
@@ -42,9 +41,4 @@ def plan_table(plan: TransferPlan) -> Table:
 
 def _cells(stage: StagePlan) -> tuple[str, ...]:
     rate = "frozen" if stage.lr is None else f"{stage.lr:g}"
-    share = _share(stage.trainable, stage.parameters)
-    return stage.stage, f"{stage.parameters:,}", f"{stage.trainable:,}", share, rate, stage.norm
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "-"
+    return stage.stage, f"{stage.parameters:,}", f"{stage.trainable:,}", rate, stage.norm
