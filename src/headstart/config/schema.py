@@ -60,7 +60,8 @@ class FileDatasetConfig(DatasetConfig):
     split_seed: int = 0
     """Draws that split: the same images for every `seed`, so that runs stay comparable."""
     train_split: Optional[str] = None
-    """Name of the split to train on; null: found (train, trainval, train2017 …)."""
+    """Name of the split to train on; null: found (train, trainval, train2017 …); `all`: every image but those of
+    the other splits named here."""
     val_split: Optional[str] = None
     """Name of the split to validate on; null: found (val, valid, test …) or made."""
     test_split: Optional[str] = None
@@ -75,6 +76,9 @@ class VocConfig(FileDatasetConfig):
     """Fetch the public data set into `root` first (only for the named public sets)."""
     url_set: Optional[str] = None
     """Which public set `download` fetches: `voc2007` or `voc2012`."""
+    one_based: bool = False
+    """Pixels count from 1 and the last one belongs to the box, as in the genuine Pascal VOC sets; other programs
+    write 0-based corners."""
 
 
 @dataclass

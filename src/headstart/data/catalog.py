@@ -1,0 +1,82 @@
+"""From a data set's configuration to the data set: the one place that knows every format."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
+from headstart.data import download, subsets
+from headstart.data.readers import coco, voc, yolo
+from headstart.data.types import Defect, DetectionData
+from headstart.errors import UserError
+
+_log = logging.getLogger(__name__)
+_NAMES_SHOWN = 3
+
+
+def read(config: DatasetConfig, seed: int) -> DetectionData:
+    """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
+
+    `seed` draws the subset where `config.subset_seed` is null. What had to be mended is logged once.
+    """
+    _check_subset(config)
+    if isinstance(config, VocConfig | CocoConfig) and config.download:
+        download.fetch(config.url_set, Path(config.root).expanduser())
+    data = _READERS[type(config)](config)
+    if data.defects:
+        _log.warning("%s: %s", data.name, summarise(data.defects))
+    return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+
+
+def summarise(defects: Sequence[Defect]) -> str:
+    """One line: how many of each kind, what was done, and where the first ones are."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for defect in defects:
+        action = "" if defect.kind == "wrong_size" else defect.action
+        places[defect.kind, action].append(defect.where)
+    return "; ".join(_line(kind, action, where) for (kind, action), where in places.items())
+
+
+def _line(kind: str, action: str, where: list[str]) -> str:
+    more = ", …" if len(where) > _NAMES_SHOWN else ""
+    return f"{len(where)} {kind}{f', {action}' if action else ''} ({', '.join(where[:_NAMES_SHOWN])}{more})"
+
+
+def _draw_shapes(config: ShapesConfig) -> DetectionData:
+    from headstart.data import shapes
+
+    return shapes.draw(config)
+
+
+_READERS: dict[type, Callable[[Any], DetectionData]] = {
+    VocConfig: voc.read,
+    CocoConfig: coco.read,
+    YoloConfig: yolo.read,
+    ShapesConfig: _draw_shapes,
+}
+
+
+def _check_subset(config: DatasetConfig) -> None:
+    if not 0 < config.fraction <= 1:
+        raise UserError(f"dataset.fraction={config.fraction}: must be above 0 and at most 1.")
+    if config.shots is not None and config.shots < 1:
+        raise UserError(f"dataset.shots={config.shots}: must be 1 or more images per class, or null for all.")
+    if config.shots is not None and config.fraction < 1:
+        raise UserError(
+            f"dataset.fraction={config.fraction} and dataset.shots={config.shots} both choose the training images; "
+            "set one of them."
+        )
+
+
+def _cut(data: DetectionData, config: DatasetConfig, seed: int) -> DetectionData:
+    train = data.splits["train"]
+    if config.shots is not None:
+        train = subsets.take_shots(train, config.shots, len(data.class_names), seed)
+    elif config.fraction < 1:
+        train = subsets.take_fraction(train, config.fraction, seed)
+    return replace(data, splits={**data.splits, "train": train})

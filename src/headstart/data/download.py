@@ -1,0 +1,202 @@
+"""Fetches the public data sets: checked, resumable, and never half there.
+
+Everything happens in `<root>.download/` beside the data set's folder: archives arrive as `.part` files, are checked,
+then unpacked there, and only a complete data set is renamed to `root`. Whatever interrupts it, the next call goes on
+where the last one was: an archive from its last byte, unpacking from its start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from headstart.errors import UserError
+
+_log = logging.getLogger(__name__)
+_CHUNK = 1 << 20
+_ATTEMPTS = 3
+_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file, pinned."""
+
+    url: str
+    num_bytes: int
+    checksum: str
+    """`md5:…` or `sha256:…`."""
+
+    @property
+    def filename(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+_VOC = "https://thor.robots.ox.ac.uk/pascal/VOC"
+_COCO = "http://images.cocodataset.org"  # its certificate is not for this name; the checksums make up for it
+
+PUBLIC_SETS: dict[str, tuple[Archive, ...]] = {
+    "voc2007": (
+        Archive(f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar", 460_032_000, "md5:c52e279531787c972589f7e41ab4ae64"),
+        Archive(f"{_VOC}/voc2007/VOCtest_06-Nov-2007.tar", 451_020_800, "md5:b6e924de25625d8de591ea690078ad9f"),
+    ),
+    "voc2012": (
+        Archive(f"{_VOC}/voc2012/VOCtrainval_11-May-2012.tar", 1_999_639_040, "md5:6cd6e144f989b92b3379bac3b3de84fd"),
+    ),
+    "coco2017": (
+        Archive(
+            f"{_COCO}/annotations/annotations_trainval2017.zip",
+            252_907_541,
+            "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+        ),
+        Archive(
+            f"{_COCO}/zips/val2017.zip",
+            815_585_330,
+            "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+        ),
+        Archive(
+            f"{_COCO}/zips/train2017.zip",
+            19_336_861_798,
+            "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+        ),
+    ),
+}
+"""Neither project publishes checksums. VOC's are those of torchvision.datasets.VOCDetection; COCO's, and all sizes,
+those of TensorFlow Datasets (url_checksums/coco.txt, voc.txt)."""
+
+
+def fetch(url_set: str | None, root: Path) -> None:
+    """Makes `root` hold the public data set; does nothing where `root` holds files already.
+
+    Raises UserError without network (saying which file to put where), for a wrong checksum, and for a full disk.
+    """
+    if url_set not in PUBLIC_SETS:
+        raise UserError(
+            f"dataset.url_set={url_set}: dataset.download=true fetches only {', '.join(sorted(PUBLIC_SETS))}."
+        )
+    if root.is_dir() and any(root.iterdir()):
+        return
+    staging = root.with_name(f"{root.name}.download")
+    staging.mkdir(parents=True, exist_ok=True)
+    archives = PUBLIC_SETS[url_set]
+    _check_space(archives, staging)
+    for archive in archives:
+        _fetch_archive(archive, staging, root)
+    _unpack([staging / archive.filename for archive in archives], staging / "unpacked", root)
+    shutil.rmtree(staging)
+
+
+def _check_space(archives: tuple[Archive, ...], staging: Path) -> None:
+    """The archives and what is in them, which is about as large: pictures do not shrink further."""
+    here = sum(path.stat().st_size for path in staging.iterdir() if path.is_file())
+    needed = 2 * sum(archive.num_bytes for archive in archives) - here
+    free = shutil.disk_usage(staging).free
+    if free < needed:
+        raise UserError(
+            f"{staging}: the download needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; make room, "
+            "or choose another disk with dataset.root=…."
+        )
+
+
+def _fetch_archive(archive: Archive, staging: Path, root: Path) -> None:
+    target = staging / archive.filename
+    part = staging / f"{archive.filename}.part"
+    if target.exists():  # from an earlier call, or put there by hand
+        part = target
+    else:
+        _transfer(archive, part, target, root)
+    problem = _problem(archive, part)
+    if problem is not None:
+        part.unlink()
+        raise UserError(f"{archive.url}: {problem}; the file was removed. Run again to fetch it anew.")
+    part.replace(target)
+
+
+def _transfer(archive: Archive, part: Path, target: Path, root: Path) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            while _num_bytes(part) < archive.num_bytes:
+                before = _num_bytes(part)
+                _receive(archive, part)
+                if _num_bytes(part) <= before:
+                    raise ConnectionError("the connection closed early")
+            return
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == _ATTEMPTS - 1:
+                raise UserError(
+                    f"{archive.url} cannot be fetched ({error}). Run again to go on from byte {_num_bytes(part)}; or "
+                    f"fetch it on another machine ({archive.num_bytes} bytes, {archive.checksum}) and put it at "
+                    f"{target}; or unpack the data set to {root} yourself."
+                ) from error
+            time.sleep(attempt)
+
+
+def _receive(archive: Archive, part: Path) -> None:
+    """Appends what is missing; a server that cannot continue sends everything, and the file starts anew."""
+    have = _num_bytes(part)
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+        continues = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        with part.open("ab" if continues else "wb") as file:
+            _copy(response, file, archive)
+
+
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, archive: Archive) -> None:
+    steps = file.tell() * 20 // archive.num_bytes
+    while chunk := response.read(_CHUNK):
+        file.write(chunk)
+        if file.tell() * 20 // archive.num_bytes > steps:
+            steps = file.tell() * 20 // archive.num_bytes
+            _log.info("%s: %d %% of %.0f MB", archive.filename, 5 * steps, archive.num_bytes / 1e6)
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _problem(archive: Archive, path: Path) -> str | None:
+    if _num_bytes(path) != archive.num_bytes:
+        return f"has {_num_bytes(path)} bytes instead of {archive.num_bytes}"
+    algorithm, _, expected = archive.checksum.partition(":")
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+    return None if actual == expected else f"has the {algorithm} {actual} instead of {expected}"
+
+
+def _unpack(archives: list[Path], folder: Path, root: Path) -> None:
+    """Into `folder`, and from there in one step to `root`."""
+    if folder.exists():  # an earlier call was interrupted
+        shutil.rmtree(folder)
+    folder.mkdir()
+    for archive in archives:
+        _log.info("unpacking %s", archive.name)
+        _unpack_one(archive, folder)
+    if root.is_dir():  # empty, or `fetch` had returned
+        root.rmdir()
+    os.replace(folder, root)
+
+
+def _unpack_one(archive: Path, folder: Path) -> None:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            for name in file.namelist():
+                if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                    raise UserError(f"{archive}: {name} would be unpacked outside of {folder}; nothing was.")
+            file.extractall(folder)
+        return
+    try:
+        with tarfile.open(archive) as file:
+            file.extractall(folder, filter="data")
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive}: {error}; the data set was not unpacked.") from error

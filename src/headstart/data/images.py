@@ -1,0 +1,159 @@
+"""Image files: what can be learned from them without decoding, and how they are read.
+
+Every image becomes upright RGB: palettes are resolved, grey is repeated, 16 bits are cut to the upper 8, and what is
+transparent is laid on white (cut-outs are drawn for a white page; black would draw an outline nobody annotated).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import PIL.Image
+
+from headstart.errors import UserError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
+
+_ENDS_READ = 64 * 1024
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright (TIFF 6.0, tag 274). 1 and invalid values: nothing to do."""
+
+
+class UnreadableImage(Exception):
+    """The file is not an image, or not a whole one; the text says why."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image file before it is decoded."""
+
+    raw_size_wh: tuple[int, int]
+    """As stored, before any EXIF orientation."""
+    orientation: int
+    """EXIF value 2 … 8; 1: upright, or no valid value."""
+    digest: str
+    """Of the file's size and its first and last 64 KiB: reading all of COCO would take minutes."""
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """Reads one file; the `AnnotatedImage.read` of every data set in files."""
+
+    path: Path
+    orientation: int = 1
+
+    def __call__(self) -> PIL.Image.Image:
+        """The upright image in mode RGB; UserError where the file cannot be decoded."""
+        try:
+            with PIL.Image.open(self.path) as image:
+                image.load()
+                upright = _turn(image, self.orientation)
+                return _to_rgb(upright)
+        except Exception as error:  # PIL's decoders raise whatever the bytes provoke: OSError, struct.error, …
+            raise UserError(
+                f"{self.path}: the image cannot be read ({error}). Replace the file, or remove it together with its "
+                "annotation."
+            ) from error
+
+
+def inspect(path: Path) -> ImageFacts:
+    """Size, orientation and digest from the file's two ends, without decoding it.
+
+    Raises UnreadableImage for a file that is no image or that stops before its end.
+    """
+    try:
+        with path.open("rb") as file:
+            head, tail, num_bytes = _read_ends(file)
+            file.seek(0)
+            with PIL.Image.open(file) as image:
+                facts = ImageFacts(image.size, _orientation(image), _digest(head, tail, num_bytes))
+                if not _has_end(image.format, head, tail, num_bytes):
+                    image.load()
+    except Exception as error:  # as in FileImage
+        raise UnreadableImage(str(error).replace(str(path), path.name)) from error
+    return facts
+
+
+def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | None) -> int:
+    """The orientation to apply so that the pixels are those that were annotated.
+
+    The annotation's size tells whether the annotating program turned the image. Where it cannot tell (unknown, or
+    the turn keeps the size) the image is turned, as viewers do.
+    """
+    raw = facts.raw_size_wh
+    turned = upright_size(raw, facts.orientation)
+    return 1 if annotated_size_wh == raw and raw != turned else facts.orientation
+
+
+def upright_size(raw_size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Size after `orientation` was applied: 5 to 8 swap width and height."""
+    return (raw_size_wh[1], raw_size_wh[0]) if orientation >= 5 else raw_size_wh
+
+
+def _read_ends(file: BinaryIO) -> tuple[bytes, bytes, int]:
+    num_bytes = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(_ENDS_READ)
+    if num_bytes <= _ENDS_READ:
+        return head, b"", num_bytes
+    file.seek(max(_ENDS_READ, num_bytes - _ENDS_READ))
+    return head, file.read(), num_bytes
+
+
+def _digest(head: bytes, tail: bytes, num_bytes: int) -> str:
+    return hashlib.blake2b(head + tail, digest_size=16, salt=num_bytes.to_bytes(8, "little")).hexdigest()
+
+
+def _has_end(kind: str | None, head: bytes, tail: bytes, num_bytes: int) -> bool:
+    """Whether the format's end is where it should be; False only means: decode to find out."""
+    last = (head + tail)[-1024:]
+    if kind in ("JPEG", "MPO"):
+        return last.rstrip(b"\0\r\n ").endswith(b"\xff\xd9")  # end of image; some cameras pad behind it
+    if kind == "PNG":
+        return b"IEND" in last
+    if kind == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 <= num_bytes
+    return False
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    if "exif" not in image.info:
+        return 1
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a broken EXIF block does not make a broken image
+        return 1
+    return value if value in _TRANSPOSE else 1
+
+
+def _turn(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.int64) >> 8
+        return PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        return _on_white(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+    page = PIL.Image.new("RGBA", image.size, "white")
+    return PIL.Image.alpha_composite(page, image).convert("RGB")

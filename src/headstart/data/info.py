@@ -1,0 +1,53 @@
+"""What is known of the data before any model exists, and fingerprints to tell data sets apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from headstart.config.schema import DatasetConfig
+from headstart.data.types import AnnotatedImage, DatasetInfo, DetectionData
+
+
+def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
+    """Counts and fingerprints of `data` as used, after fraction and shots."""
+    evaluation = [name for name in data.splits if name != "train"]
+    return DatasetInfo(
+        name=data.name,
+        class_names=data.class_names,
+        fingerprint=_fingerprint(data, list(data.splits)),
+        num_images={name: len(images) for name, images in data.splits.items()},
+        num_boxes={name: _num_boxes(images, data.class_names) for name, images in data.splits.items()},
+        evaluation_fingerprint=_fingerprint(data, evaluation),
+        min_size=config.min_size,
+        max_size=config.max_size,
+        defects=dict(Counter(defect.kind for defect in data.defects)),
+    )
+
+
+def _num_boxes(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> dict[str, int]:
+    counts = np.zeros(len(class_names), dtype=np.int64)
+    for image in images:
+        counts += np.bincount(image.labels[~image.ignore], minlength=len(class_names))
+    return dict(zip(class_names, counts.tolist(), strict=True))
+
+
+def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:
+    """Of pictures, boxes and classes; not of file names, nor of the order of files and boxes."""
+    total = hashlib.blake2b(repr(sorted(data.class_names)).encode(), digest_size=16)
+    for split in sorted(splits):
+        total.update(f"\n{split}\n".encode())
+        total.update("\n".join(sorted(_image_digest(image, data.class_names) for image in data.splits[split])).encode())
+    return total.hexdigest()
+
+
+def _image_digest(image: AnnotatedImage, class_names: Sequence[str]) -> str:
+    """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines."""
+    objects = sorted(
+        (class_names[label], bool(ignore), *(round(value, 3) for value in box))
+        for box, label, ignore in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True)
+    )
+    return hashlib.blake2b(repr((image.digest, image.size_wh, objects)).encode(), digest_size=16).hexdigest()

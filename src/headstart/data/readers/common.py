@@ -1,0 +1,184 @@
+"""What the readers share: from what a file says to an `AnnotatedImage`, with a defect for everything mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.config.schema import FileDatasetConfig
+from headstart.data import images, splits
+from headstart.data.images import FileImage, ImageFacts, UnreadableImage
+from headstart.data.types import AnnotatedImage, Defect, DetectionData
+from headstart.errors import UserError
+
+MIN_SIDE = 0.1
+"""Pixels: narrower or lower than this, a box has no area, and in float32 perhaps none at all."""
+ROUNDING = 0.5
+"""Pixels: a box that leaves the image by less is rounded, not wrong; it is clipped without a word."""
+
+
+@dataclass
+class RawImage:
+    """One image as its annotation file describes it."""
+
+    path: Path
+    where: str
+    """The annotation file, for messages."""
+    boxes_xyxy: list[tuple[float, float, float, float]] = field(default_factory=list)
+    """0-based corners as written: in pixels, or shares of width and height where `normalised`."""
+    classes: list[str] = field(default_factory=list)
+    ignore: list[bool] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    """For messages: `object 3`, `line 7`."""
+    size_wh: tuple[int, int] | None = None
+    """As the annotation file has it; None where it does not say."""
+    normalised: bool = False
+
+    def add(self, box_xyxy: tuple[float, float, float, float], name: str, place: str, ignore: bool = False) -> None:
+        self.boxes_xyxy.append(box_xyxy)
+        self.classes.append(name)
+        self.places.append(place)
+        self.ignore.append(ignore)
+
+
+@dataclass
+class RawData:
+    """What a reader found: the images of the splits in use (`train` always) and the classes in their order."""
+
+    splits: dict[str, list[RawImage]]
+    class_names: list[str]
+    defects: list[Defect]
+
+
+def folder(config: FileDatasetConfig) -> Path:
+    """`config.root`, which must be a folder."""
+    root = Path(config.root).expanduser()
+    if not root.is_dir():
+        raise UserError(
+            f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…."
+        )
+    return root
+
+
+def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
+    """Looks at every image file, mends the boxes, and draws the val split where there is none."""
+    class_names = _class_names(raw, config)
+    index = {name: label for label, name in enumerate(class_names)}
+    defects = list(raw.defects)
+    read: dict[str, list[AnnotatedImage]] = {}
+    for split, raws in raw.splits.items():
+        read[split] = list(_annotated(raws, root, index, defects))
+        if not read[split]:
+            raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
+    if "val" in read:
+        defects += splits.overlap(read)
+    else:
+        read["train"], read["val"] = splits.make(read["train"], config.val_fraction, config.split_seed)
+    ordered = {name: read[name] for name in ("train", "val", "test") if name in read}
+    return DetectionData(config.name, tuple(class_names), ordered, tuple(defects))
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Relative to the data set's folder, with forward slashes on every system."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def check_missing(split: str, where: Path, missing: Sequence[str], total: int) -> None:
+    """Some images may be missing; when more than half are, the annotations belong to other files."""
+    if 2 * len(missing) > total:
+        raise UserError(
+            f"{where}: {len(missing)} of the {total} images of the split {split} are not there, such as "
+            f"{missing[0]}. Put the images where the annotations say, or export the annotations again: images with "
+            "similar names may be other pictures, with other boxes, and are not guessed."
+        )
+
+
+def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
+    """The found ones, or those of the configuration, which must hold every class that occurs."""
+    names = list(config.class_names) or raw.class_names
+    if len(set(names)) < len(names):
+        raise UserError(f"dataset.class_names: a name stands twice in {names}; each class needs a name of its own.")
+    known = set(names)
+    for image in (image for raws in raw.splits.values() for image in raws):
+        for name, place in zip(image.classes, image.places, strict=True):
+            if name not in known:
+                raise UserError(
+                    f"{image.where}: {place}: class {name!r} is not in dataset.class_names=[{', '.join(names)}]; "
+                    "add it there, or leave dataset.class_names out."
+                )
+    if not names:
+        raise UserError(f"dataset.root={config.root}: no object in any annotation, so there is no class to learn.")
+    return names
+
+
+def _annotated(
+    raws: Sequence[RawImage], root: Path, index: dict[str, int], defects: list[Defect]
+) -> Iterable[AnnotatedImage]:
+    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws]), strict=True):
+        name = relative_name(raw.path, root)
+        if isinstance(facts, UnreadableImage):
+            defects.append(Defect("unreadable_image", f"{name}: {facts}", "skipped image"))
+        else:
+            yield _annotate(raw, name, facts, index, defects.append)
+
+
+def _inspect_all(paths: Sequence[Path]) -> Iterable[ImageFacts | UnreadableImage]:
+    with ThreadPoolExecutor(8) as pool:  # mostly waiting for the disk
+        yield from pool.map(_inspect, paths)
+
+
+def _inspect(path: Path) -> ImageFacts | UnreadableImage:
+    try:
+        return images.inspect(path)
+    except UnreadableImage as error:
+        return error
+
+
+def _annotate(
+    raw: RawImage, name: str, facts: ImageFacts, index: dict[str, int], report: Callable[[Defect], None]
+) -> AnnotatedImage:
+    orientation = images.choose_orientation(facts, raw.size_wh)
+    size_wh = images.upright_size(facts.raw_size_wh, orientation)
+    if raw.size_wh not in (None, size_wh):
+        report(Defect("wrong_size", f"{raw.where}: size {raw.size_wh} of {name}", f"used the image's size {size_wh}"))
+    boxes = np.array(raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    if raw.normalised:
+        boxes *= np.tile(size_wh, 2)
+    boxes, keep = _mend_boxes(boxes, size_wh, raw, report)
+    return AnnotatedImage(
+        name=name,
+        read=FileImage(raw.path, orientation),
+        size_wh=size_wh,
+        boxes_xyxy=boxes[keep],
+        labels=np.array([index[name] for name in raw.classes], dtype=np.int64)[keep],
+        ignore=np.array(raw.ignore, dtype=bool)[keep],
+        digest=facts.digest,
+    )
+
+
+def _mend_boxes(
+    boxes_xyxy: np.ndarray, size_wh: tuple[int, int], raw: RawImage, report: Callable[[Defect], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(clipped boxes (N, 4), which of them to keep (N,)); what is dropped or clipped is reported."""
+    clipped = boxes_xyxy.clip(0, np.tile(size_wh, 2))
+    empty = ~_has_area(boxes_xyxy)
+    outside = ~empty & ~_has_area(clipped)
+    changed = ~empty & ~outside & (np.abs(clipped - boxes_xyxy) >= ROUNDING).any(axis=1)
+    for kind, action, which in (
+        ("empty_box", "dropped box", empty),
+        ("box_outside", "dropped box", outside),
+        ("clipped_box", "clipped box", changed),
+    ):
+        for i in np.flatnonzero(which):
+            box = ", ".join(f"{value:g}" for value in boxes_xyxy[i])
+            report(Defect(kind, f"{raw.where}: {raw.places[i]}: {raw.classes[i]} ({box})", action))
+    return clipped, ~empty & ~outside
+
+
+def _has_area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N,) bool; false for not-a-number as well."""
+    return np.all(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= MIN_SIDE, axis=1)
