@@ -102,7 +102,13 @@ def test_preprocessing_and_epsilon_of_the_weights_are_taken_over(tiny, weights_o
     apply_source(target, weights_of(tiny(seed=1), preprocessing=theirs, norm_eps=0.0))
     assert target.preprocessing == theirs
     assert [module.eps for name, module in target.named_modules() if name.endswith("bn")] == [0.0] * 3
-    assert target.neck[1].eps == 1e-5
+
+
+def test_batchnorm_outside_the_backbone_keeps_its_epsilon(tiny, weights_of):
+    target = tiny()
+    target.neck = torch.nn.BatchNorm2d(8)
+    apply_source(target, weights_of(tiny(seed=1), "imagenet", norm_eps=0.0))
+    assert (target.backbone.stem.bn.eps, target.neck.eps) == (0.0, 1e-5)
 
 
 def changed(weights, name, tensor):

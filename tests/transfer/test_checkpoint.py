@@ -1,0 +1,94 @@
+"""A detector of one's own becomes a source, whatever its classes; another network is refused by name."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CheckpointConfig, RetinaNetConfig
+from headstart.config.schema import SourceKind as Kind
+from headstart.detectors.interface import Preprocessing
+from headstart.errors import UserError
+from headstart.transfer import checkpoint
+from headstart.transfer.checkpoint import load_checkpoint
+from headstart.transfer.head_surgery import apply_source
+
+MODEL = RetinaNetConfig(architecture=Architecture.retinanet)
+BACKBONE = BackboneConfig(name="tiny", library=BackboneLibrary.timm, architecture="tiny", neck_channels=8)
+
+
+def load(path, detector, class_names=()):
+    config = CheckpointConfig("checkpoint", Kind.checkpoint, str(path), list(class_names))
+    return load_checkpoint(config, MODEL, BACKBONE, detector)
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch, tiny):
+    """A finished run of `tiny` on the classes a, b, c; its description can be changed."""
+    (tmp_path / "model.json").write_text("{}")
+    save_file({}, tmp_path / "model.safetensors")
+    exported = SimpleNamespace(
+        tensors=tiny(seed=1).state_dict(),
+        class_names=("a", "b", "c"),
+        architecture="retinanet",
+        backbone={"name": "tiny", "architecture": "tiny", "library": "timm", "neck_channels": 8},
+        preprocessing=Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        norm_eps=0.001,
+        lineage=("imagenet", "shapes_source"),
+    )
+    monkeypatch.setattr(checkpoint, "read_exported", lambda path: exported)
+    return tmp_path, exported
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors", "model.json"])
+def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, name):
+    folder, exported = run_folder
+    detector = tiny(("c", "new"))
+    report = apply_source(detector, load(folder / name, detector))
+    assert report.kept_classes == {"c": "c"}
+    assert report.lineage == ("imagenet", "shapes_source")
+    assert detector.preprocessing == exported.preprocessing
+    assert detector.backbone.stem.bn.eps == 0.001
+    assert torch.equal(detector.head.cls.bias[0], exported.tensors["head.cls.bias"][2])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"architecture": "faster_rcnn"}, "model=faster_rcnn.* this run has model=retinanet"),
+        ({"backbone": {"architecture": "resnet50", "neck_channels": 8}}, "architecture=resnet50.*architecture=tiny"),
+        ({"backbone": {"architecture": "tiny", "neck_channels": 256}}, "neck_channels=256.*neck_channels=8"),
+    ],
+)
+def test_another_network_is_refused_naming_both_and_the_remedy(run_folder, tiny, change, text):
+    folder, exported = run_folder
+    vars(exported).update(change)
+    with pytest.raises(UserError, match=rf"{text}: use .*=.*, or another source"):
+        load(folder, tiny())
+
+
+def test_class_names_for_a_run_that_knows_them_are_refused(run_folder, tiny):
+    with pytest.raises(UserError, match=r"source\.class_names has no effect"):
+        load(run_folder[0], tiny(), ["a", "b", "c"])
+
+
+def test_a_missing_path_and_an_unfinished_run_are_refused(tmp_path, tiny):
+    with pytest.raises(UserError, match=r"source\.path=.*nowhere does not exist: name a run folder"):
+        load(tmp_path / "nowhere", tiny())
+    with pytest.raises(UserError, match=r"has no model\.safetensors.*finished"):
+        load(tmp_path, tiny())
+
+
+@pytest.mark.parametrize("background", [0, 1])
+def test_a_plain_state_dict_needs_its_class_names(tmp_path, tiny, background):
+    source, detector = tiny(seed=1, background=background), tiny(("c", "new"), background=background)
+    save_file(source.state_dict(), tmp_path / "mine.safetensors")
+    for wrong in ([], ["a", "b"]):
+        with pytest.raises(UserError, match=rf"class_names lists {len(wrong)} classes, but the head .* has 3 "):
+            load(tmp_path / "mine.safetensors", detector, wrong)
+    report = apply_source(detector, load(tmp_path / "mine.safetensors", detector, ["a", "b", "C"]))
+    assert report.kept_classes == {"c": "C"}
+    assert report.lineage == ("mine",)
+    rows = source.head.cls.weight.reshape(2, background + 3, 8)
+    assert torch.equal(detector.head.cls.weight.reshape(2, background + 2, 8)[:, background], rows[:, background + 2])
