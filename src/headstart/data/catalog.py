@@ -37,14 +37,13 @@ def summarise(defects: Sequence[Defect]) -> str:
     """One line: how many of each kind, what was done, and where the first ones are."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for defect in defects:
-        action = "" if defect.kind == "wrong_size" else defect.action
-        places[defect.kind, action].append(defect.where)
+        places[defect.kind, defect.action].append(defect.where)
     return "; ".join(_line(kind, action, where) for (kind, action), where in places.items())
 
 
 def _line(kind: str, action: str, where: list[str]) -> str:
     more = ", …" if len(where) > _NAMES_SHOWN else ""
-    return f"{len(where)} {kind}{f', {action}' if action else ''} ({', '.join(where[:_NAMES_SHOWN])}{more})"
+    return f"{len(where)} {kind}, {action} ({', '.join(where[:_NAMES_SHOWN])}{more})"
 
 
 def _draw_shapes(config: ShapesConfig) -> DetectionData:

@@ -14,7 +14,6 @@ import os
 import shutil
 import tarfile
 import time
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
@@ -88,7 +87,10 @@ def fetch(url_set: str | None, root: Path) -> None:
     if root.is_dir() and any(root.iterdir()):
         return
     staging = root.with_name(f"{root.name}.download")
-    staging.mkdir(parents=True, exist_ok=True)
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{staging}: cannot be made ({error}); choose another place with dataset.root=….") from error
     archives = PUBLIC_SETS[url_set]
     _check_space(archives, staging)
     for archive in archives:
@@ -124,22 +126,21 @@ def _fetch_archive(archive: Archive, staging: Path, root: Path) -> None:
 
 
 def _transfer(archive: Archive, part: Path, target: Path, root: Path) -> None:
-    for attempt in range(_ATTEMPTS):
+    failures = 0
+    while (before := _num_bytes(part)) < archive.num_bytes:
+        reason: Exception = ConnectionError("the connection closed early")
         try:
-            while _num_bytes(part) < archive.num_bytes:
-                before = _num_bytes(part)
-                _receive(archive, part)
-                if _num_bytes(part) <= before:
-                    raise ConnectionError("the connection closed early")
-            return
+            _receive(archive, part)
         except (OSError, http.client.HTTPException) as error:
-            if attempt == _ATTEMPTS - 1:
-                raise UserError(
-                    f"{archive.url} cannot be fetched ({error}). Run again to go on from byte {_num_bytes(part)}; or "
-                    f"fetch it on another machine ({archive.num_bytes} bytes, {archive.checksum}) and put it at "
-                    f"{target}; or unpack the data set to {root} yourself."
-                ) from error
-            time.sleep(attempt)
+            reason = error
+        failures = 0 if _num_bytes(part) > before else failures + 1
+        if failures == _ATTEMPTS:
+            raise UserError(
+                f"{archive.url} cannot be fetched ({reason}). Run again to go on from byte {_num_bytes(part)}; or "
+                f"fetch it on another machine ({archive.num_bytes} bytes, {archive.checksum}) and put it at {target}; "
+                f"or unpack the data set to {root} yourself."
+            ) from reason
+        time.sleep(failures)
 
 
 def _receive(archive: Archive, part: Path) -> None:

@@ -80,6 +80,8 @@ def inspect(path: Path) -> ImageFacts:
             file.seek(0)
             with PIL.Image.open(file) as image:
                 facts = ImageFacts(image.size, _orientation(image), _digest(head, tail, num_bytes))
+                if image.mode == "F":
+                    raise ValueError("its pixels are floats of unknown range; store it with 8 or 16 bits")
                 if not _has_end(image.format, head, tail, num_bytes):
                     image.load()
     except Exception as error:  # as in FileImage

@@ -65,11 +65,24 @@ def _choose(root: Path, config: CocoConfig) -> dict[str, list[Path]]:
         if named[split] is not None:
             raise UserError(f"dataset.{split}_json={named[split]}: give dataset.train_json as well.")
     found = _find(root)
-    by_split = {split: path for path in found if (split := _split_of(path, root)) is not None}
+    by_split = _by_split(found, root)
     chosen = splits.choose(by_split, config)
     paths = {ours: [by_split[name]] for ours, name in (("val", chosen.val), ("test", chosen.test)) if name is not None}
     rest = [path for path in found if [path] not in paths.values()]
     return {"train": rest if chosen.train == splits.ALL else [by_split[chosen.train]], **paths}
+
+
+def _by_split(found: list[Path], root: Path) -> dict[str, Path]:
+    by_split: dict[str, Path] = {}
+    for path in found:
+        split = _split_of(path, root)
+        if split in by_split:
+            raise UserError(
+                f"{by_split[split]} and {path} are both of the split {split}: set dataset.{{train,val}}_json=…."
+            )
+        if split is not None:
+            by_split[split] = path
+    return by_split
 
 
 def _named(root: Path, split: str, name: str) -> Path:
@@ -111,6 +124,8 @@ def _load(path: Path) -> _Json:
         if not isinstance(items, list):
             raise UserError(f"{path}: has no list {part!r}, so it is no COCO annotation file for detection.")
         _check_fields(path, part, items, keys)
+    if len({image["id"] for image in content["images"]}) < len(content["images"]):
+        raise UserError(f"{path}: two images have the same id; export it again.")
     return _Json(path, content["images"], content["annotations"], _categories(path, content))
 
 

@@ -71,7 +71,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     defects = list(raw.defects)
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
-        read[split] = list(_annotated(raws, root, index, defects))
+        read[split] = list(_annotated(_once(raws, defects), root, index, defects))
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if "val" in read:
@@ -115,6 +115,18 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     return names
 
 
+def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
+    """Each file once; UserError where one has two descriptions, of which one would be lost."""
+    found: dict[Path, RawImage] = {}
+    for raw in raws:
+        first = found.setdefault(raw.path, raw)
+        if first is not raw and (first.boxes_xyxy, first.classes) != (raw.boxes_xyxy, raw.classes):
+            raise UserError(f"{raw.path}: described twice, in {first.where} and {raw.where}; merge the two.")
+        if first is not raw:
+            defects.append(Defect("listed_twice", f"{raw.path.name} in {raw.where}", "used once"))
+    return list(found.values())
+
+
 def _annotated(
     raws: Sequence[RawImage], root: Path, index: dict[str, int], defects: list[Defect]
 ) -> Iterable[AnnotatedImage]:
@@ -144,7 +156,7 @@ def _annotate(
     orientation = images.choose_orientation(facts, raw.size_wh)
     size_wh = images.upright_size(facts.raw_size_wh, orientation)
     if raw.size_wh not in (None, size_wh):
-        report(Defect("wrong_size", f"{raw.where}: size {raw.size_wh} of {name}", f"used the image's size {size_wh}"))
+        report(Defect("wrong_size", f"{raw.where}: {_by(raw.size_wh)} for {_by(size_wh)}", "used the image's size"))
     boxes = np.array(raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     if raw.normalised:
         boxes *= np.tile(size_wh, 2)
@@ -158,6 +170,10 @@ def _annotate(
         ignore=np.array(raw.ignore, dtype=bool)[keep],
         digest=facts.digest,
     )
+
+
+def _by(size_wh: tuple[int, int] | None) -> str:
+    return "x".join(map(str, size_wh or ()))
 
 
 def _mend_boxes(

@@ -84,8 +84,13 @@ class _Files:
         for path in paths:
             if path.suffix == ".txt" and path.parts[-3:-1] == ("ImageSets", "Main") and path.stem in splits.NAMES:
                 base = layout.key(path.parents[2] / "any", self.root)[:-1]
-                found[path.stem] += [(*base, _stem(line.split()[0])) for _, line in layout.read_lines(path)]
+                found[path.stem] += [self._listed(base, line) for _, line in layout.read_lines(path)]
         return {name: keys for name, keys in found.items() if keys}
+
+    def _listed(self, base: Key, line: str) -> Key:
+        """A line is a name, perhaps with blanks in it, and perhaps with a flag (-1, 0, 1) behind it."""
+        whole = (*base, _stem(line))
+        return whole if whole in self.images or whole in self.xml else (*base, _stem(line.split()[0]))
 
     def _folders(self) -> dict[str, list[Key]]:
         found: dict[str, list[Key]] = defaultdict(list)

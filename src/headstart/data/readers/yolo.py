@@ -1,7 +1,7 @@
 """YOLO txt: `images/<split>` beside `labels/<split>`, `<split>/images` beside `<split>/labels`, or all in one folder.
 
 Which folders are which split stands in a data.yaml, or in the folders' names. An image without a label file shows
-nothing: a negative. Class names come from `data.yaml`, `dataset.class_names`, or a `classes.txt`, in this order;
+nothing: a negative. Class names come from a data.yaml, a classes.txt, or `dataset.class_names`, in this order;
 without any they are `class0`, `class1`, ….
 """
 
@@ -23,7 +23,7 @@ from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
 LAYOUTS = "data.yaml, images/<split>/ + labels/<split>/, <split>/images/ + <split>/labels/, images/ + labels/"
-_NAME_FILES = ("classes.txt", "labels/classes.txt", "obj.names")
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "labels/*/classes.txt", "*/labels/classes.txt")
 _MOST, _LEAST = 1.5, -0.5
 """A box may leave the image a little, and is clipped then; beyond these shares the numbers are no shares at all."""
 
@@ -33,7 +33,7 @@ def read(config: YoloConfig) -> DetectionData:
     root = folder(config)
     source = _data_yaml(root, config)
     raw = RawData({}, [], [])
-    names = source.class_names or list(config.class_names) or _names_file(root)
+    names = source.class_names or _names_file(root) or list(config.class_names)
     for split, paths in _choose(root, source, config).items():
         raw.splits[split] = list(_read_split(split, paths, root, names, raw.defects))
     raw.class_names = names or _numbered(raw)
@@ -56,7 +56,8 @@ def _data_yaml(root: Path, config: YoloConfig) -> _DataYaml:
         if not path.is_file():
             raise UserError(f"dataset.data_yaml={config.data_yaml}: {path} does not exist.")
         return _parse_yaml(path) or _no_names(path)
-    found = [data for path in sorted(root.glob("*.y*ml")) if (data := _parse_yaml(path)) is not None]
+    paths = sorted(root.glob("*.y*ml")) or sorted(root.glob("*/*.y*ml"))
+    found = [data for path in paths if (data := _parse_yaml(path)) is not None]
     if len(found) > 1:
         files = ", ".join(data.path.name for data in found if data.path)
         raise UserError(f"dataset.root={root}: several files name classes ({files}); say which: dataset.data_yaml=….")
@@ -91,8 +92,13 @@ def _no_names(path: Path) -> _DataYaml:
 
 
 def _names_file(root: Path) -> list[str]:
-    path = next((root / name for name in _NAME_FILES if (root / name).is_file()), None)
-    return [line for _, line in layout.read_lines(path)] if path else []
+    """Programs that write labels leave a list of the classes at the top, or in every folder of labels."""
+    paths = [path for pattern in _NAME_FILES for path in sorted(root.glob(pattern))]
+    found = [[line for _, line in layout.read_lines(path)] for path in paths]
+    for path, names in zip(paths, found, strict=True):
+        if names != found[0]:
+            raise UserError(f"{paths[0]} and {path} name different classes: make them equal, or remove one.")
+    return found[0] if found else []
 
 
 def _choose(root: Path, source: _DataYaml, config: YoloConfig) -> dict[str, list[Path]]:
@@ -145,7 +151,8 @@ def _listed(split: str, source: _DataYaml, root: Path) -> list[Path]:
 
 def _resolve(value: str, split: str, source: _DataYaml, root: Path) -> Path:
     """`path` is often that of another machine, and Roboflow writes `../train/images` for `train/images`."""
-    tried = [root / source.base / value, root / value, root / value.replace("../", "")]
+    base = source.path.parent if source.path else root
+    tried = [base / source.base / value, base / value, base / value.replace("../", "")]
     place = next((path for path in tried if path.exists()), None)
     if place is None:
         places = ", ".join(str(path) for path in dict.fromkeys(tried))

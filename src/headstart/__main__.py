@@ -1,0 +1,6 @@
+"""`python -m headstart <verb>`."""
+
+from headstart.cli import main
+
+if __name__ == "__main__":
+    main()

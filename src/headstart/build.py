@@ -1,0 +1,65 @@
+"""Configuration -> objects of other libraries. Every `instantiate` of the project is here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+
+from headstart.config.schema import TrainerConfig
+
+
+def as_dict(node: Any) -> dict[str, Any]:
+    """A configuration node, ours (a dataclass) or foreign (a dict), as a dict."""
+    return dataclasses.asdict(node) if dataclasses.is_dataclass(node) and not isinstance(node, type) else dict(node)
+
+
+def optimizer_factory(config: Any) -> Callable[[list[dict[str, Any]]], Optimizer]:
+    """Parameter groups -> optimizer. Rate and weight decay come with the groups."""
+    settings = {key: value for key, value in as_dict(config).items() if key not in ("name", "lr", "weight_decay")}
+
+    def make(groups: list[dict[str, Any]]) -> Optimizer:
+        make_optimizer = hydra.utils.instantiate(settings, _partial_=True, _convert_="all")
+        return make_optimizer(groups)
+
+    return make
+
+
+def resolve_precision(config: TrainerConfig) -> str:
+    """`auto` as what it stands for on this machine; anything else as it is.
+
+    bf16-mixed where the hardware computes in it: elsewhere it is emulated, and slower than float32.
+    """
+    if config.precision != "auto":
+        return str(config.precision)
+    if torch.cuda.is_available() and config.accelerator != "cpu":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "32-true"
+
+
+def build_trainer(
+    config: TrainerConfig,
+    folder: Path,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    progress: Callback | None,
+) -> L.Trainer:
+    """Lightning's Trainer with the arguments under `trainer`, as they are (config/checks.py refuses a few)."""
+    arguments: dict[str, Any] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    arguments |= {
+        "precision": resolve_precision(config),
+        "default_root_dir": folder,
+        "callbacks": callbacks + ([progress] if progress else []),
+        "logger": loggers or False,
+        # Without a terminal `progress` prints lines and is no bar; Lightning would add its own.
+        "enable_progress_bar": isinstance(progress, ProgressBar),
+    }
+    return L.Trainer(**arguments)

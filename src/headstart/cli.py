@@ -1,0 +1,136 @@
+"""`headstart <verb> [overrides]`. Imports nothing heavy: a wrong setting is answered before torch is imported."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from headstart import __version__
+from headstart.errors import UserError
+
+USAGE = """\
+headstart: transfer learning for object detection
+
+  headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
+  headstart evaluate run=<folder>         the mAP of a finished run's exported model
+
+  headstart <verb> --help                 groups, settings and examples
+  headstart --version
+"""
+
+VERBS = {"train": ("headstart.run", "run"), "evaluate": ("headstart.evaluate", "evaluate")}
+"""Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a verb and exits: 0 done, 1 the user's mistake or a failed run, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        sys.exit(0 if arguments else 2)
+    if arguments[0] in ("-V", "--version"):
+        print(f"headstart {__version__}")
+        sys.exit(0)
+    verb = arguments[0]
+    if verb not in VERBS:
+        print(f"headstart: no verb {verb!r}{_did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
+        sys.exit(2)
+    _guarded(lambda: _run_verb(verb, arguments[1:]))
+
+
+def _run_verb(verb: str, overrides: list[str]) -> None:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from headstart.conf_path import conf_dir
+    from headstart.config.resolve import register, resolve, typed
+    from headstart.config.schema import EvaluateConfig
+
+    register()
+
+    def task(cfg: Any) -> None:
+        config = resolve(cfg) if verb == "train" else typed(cfg, EvaluateConfig)
+        # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
+        HydraConfig.instance().cfg = None
+        module, function = VERBS[verb]
+        getattr(import_module(module), function)(config)
+
+    # Hydra reads sys.argv, and Lightning starts further processes from it: it must stay the user's command.
+    command = sys.argv
+    sys.argv = [command[0], *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `_guarded`, which prints them
+    task_with_command = _restoring(command, task)
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+
+
+def _restoring(command: list[str], task: Callable[[Any], None]) -> Callable[[Any], None]:
+    def restored(cfg: Any) -> None:
+        sys.argv = command
+        task(cfg)
+
+    return restored
+
+
+def _guarded(action: Callable[[], None]) -> None:
+    """A mistake of the user is one message and no traceback; `HEADSTART_DEBUG=1` shows it."""
+    if os.environ.get("HEADSTART_DEBUG"):
+        return action()
+    try:
+        action()
+    except KeyboardInterrupt:
+        print("\nInterrupted: the same command goes on where it stopped.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not _is_users(error):
+            raise
+        print(f"\nheadstart: {_message(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_users(error: Exception) -> bool:
+    """By module and name: neither Lightning nor, for `--version`, Hydra is imported for it."""
+    kind = type(error)
+    return (
+        isinstance(error, UserError)
+        or kind.__module__.startswith(("hydra.errors", "omegaconf.errors"))
+        or kind.__name__ in ("MisconfigurationException", "ConfigCompositionException")
+    )
+
+
+def _message(error: BaseException) -> str:
+    """The message with the cause that Hydra wraps, each line once."""
+    lines: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None:
+        lines += [line for line in str(seen).splitlines() if line.strip() and line not in lines]
+        seen = seen.__cause__
+    return "\n".join(line for line in lines if "object_type=" not in line) + _hint(error)
+
+
+def _hint(error: BaseException) -> str:
+    """Did you mean …, for a misspelt choice, which Hydra names together with the choices there are."""
+    available = getattr(error, "options", None)
+    missing = getattr(error, "missing_cfg_file", None)
+    if available and missing:
+        return _did_you_mean(str(missing).rpartition("/")[2], [str(option) for option in available])
+    return _key_hint(error)
+
+
+def _key_hint(error: BaseException) -> str:
+    """Did you mean …, for a misspelt key of a node we own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        key, schema = getattr(cause, "key", None), getattr(cause, "object_type", None)
+        if key is not None and hasattr(schema, "__dataclass_fields__"):
+            return _did_you_mean(str(key), list(schema.__dataclass_fields__))
+        cause = cause.__cause__
+    return ""
+
+
+def _did_you_mean(word: str, choices: Any) -> str:
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"\nDid you mean {near[0]!r}?" if near else ""

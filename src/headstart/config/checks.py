@@ -1,0 +1,113 @@
+"""What one node cannot know alone: settings out of range, and settings that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from headstart.config.schema import AugmentConfig, DatasetConfig, RunConfig, SourceKind
+from headstart.errors import UserError
+
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true")
+
+
+def check(config: RunConfig) -> None:
+    """Raises `UserError` with everything that is wrong, a line each."""
+    problems = [
+        *_dataset(config.dataset),
+        *_transfer(config),
+        *_augment(config.augment),
+        *_optimization(config),
+        *_trainer(config),
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _dataset(config: DatasetConfig) -> Iterator[str]:
+    if not 0 < config.fraction <= 1:
+        yield f"dataset.fraction={config.fraction} must be above 0 and at most 1."
+    if config.shots is not None and config.shots < 1:
+        yield f"dataset.shots={config.shots} must be 1 or more, or null for all images."
+    if config.shots is not None and config.fraction < 1:
+        yield (
+            f"dataset.fraction={config.fraction} and dataset.shots={config.shots} both choose the training images: "
+            "set one of the two."
+        )
+    if config.batch_size < 1:
+        yield f"dataset.batch_size={config.batch_size} must be 1 or more."
+    if config.num_workers < 0:
+        yield f"dataset.num_workers={config.num_workers} must be 0 or more."
+    if not 32 <= config.min_size <= config.max_size:
+        yield (
+            f"dataset.min_size={config.min_size} and dataset.max_size={config.max_size}: the short side of an image "
+            "needs 32 pixels or more and cannot be longer than the long side."
+        )
+
+
+def _transfer(config: RunConfig) -> Iterator[str]:
+    frozen = config.strategy.freeze_through
+    if config.source.kind is SourceKind.scratch and frozen is not None:
+        yield (
+            f"source={config.source.name} with strategy={config.strategy.name} would freeze random weights "
+            f"(strategy.freeze_through={frozen}). Choose another source, or strategy=full."
+        )
+
+
+def _augment(config: AugmentConfig) -> Iterator[str]:
+    for name in ("hflip", "vflip", "crop"):
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            yield f"augment.{name}={value} is a probability: 0 to 1."
+    for name in ("brightness", "contrast", "saturation"):
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            yield f"augment.{name}={value} is a relative change: 0 to 1."
+    if not 0 <= config.hue <= 0.5:
+        yield f"augment.hue={config.hue} is a share of the colour circle: 0 to 0.5."
+    if not 0 < config.scale_min <= config.scale_max:
+        yield f"augment.scale_min={config.scale_min} must be above 0 and at most scale_max={config.scale_max}."
+
+
+def _optimization(config: RunConfig) -> Iterator[str]:
+    lr = _setting(config.optimizer, "lr")
+    if lr is not None and lr <= 0:
+        yield f"optimizer.lr={lr} must be above 0."
+    schedule = config.scheduler
+    if not 0 <= schedule.warmup_fraction < 1:
+        yield f"scheduler.warmup_fraction={schedule.warmup_fraction} must be 0 or more and below 1."
+    if not 0 <= schedule.final_factor <= 1:
+        yield f"scheduler.final_factor={schedule.final_factor} must be between 0 and 1."
+    decay = config.training.ema_decay
+    if decay is not None and not 0 < decay < 1:
+        yield f"training.ema_decay={decay} must be between 0 and 1 (0.999 is usual), or null for none."
+    patience = config.training.early_stopping_patience
+    if patience is not None and patience < 1:
+        yield f"training.early_stopping_patience={patience} must be 1 or more, or null for never."
+    if config.monitor.mode not in ("min", "max"):
+        yield f"monitor.mode={config.monitor.mode} must be max or min."
+    if config.evaluation.max_detections < 1:
+        yield f"evaluation.max_detections={config.evaluation.max_detections} must be 1 or more."
+
+
+def _trainer(config: RunConfig) -> Iterator[str]:
+    trainer = config.trainer
+    if str(trainer.precision) not in PRECISIONS:
+        yield f"trainer.precision={trainer.precision} must be one of {', '.join(PRECISIONS)}."
+    if trainer.max_epochs is not None and trainer.max_epochs < 1:
+        yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
+    if trainer.max_epochs is None and trainer.max_steps < 1:
+        yield "trainer.max_epochs=null needs trainer.max_steps: the learning rate needs to know the end."
+    for name, value, reason in (
+        ("use_distributed_sampler", True, "Headstart's own sampler gives each process its share"),
+        ("enable_checkpointing", False, "the best weights and the resume come from checkpoints"),
+        ("barebones", True, "it switches off checkpoints, logging and callbacks"),
+        ("limit_val_batches", 0, "without validation there is no mAP"),
+    ):
+        given = getattr(trainer, name)
+        if given == value and type(given) is type(value):
+            yield f"trainer.{name}={str(value).lower()} cannot be used: {reason}."
+
+
+def _setting(node: Any, name: str) -> Any:
+    return node.get(name) if isinstance(node, dict) else getattr(node, name, None)

@@ -1,0 +1,63 @@
+"""DictConfig -> RunConfig: the one door between Hydra and everything else. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from typing import Any, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from headstart.config.checks import check
+from headstart.config.schema import SCHEMAS, EvaluateConfig, RunConfig
+from headstart.errors import UserError
+
+T = TypeVar("T")
+
+
+def register() -> None:
+    """Puts every schema where the defaults lists of `conf/` look for it."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=RunConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    for group, schemas in SCHEMAS.items():
+        for name, node in schemas.items():
+            store.store(group=group, name=f"schema_{name}", node=node)
+
+
+def resolve(cfg: DictConfig) -> RunConfig:
+    """The typed configuration of one run. Raises `UserError` for what is missing or does not go together."""
+    config = typed(cfg, RunConfig)
+    check(config)
+    return config
+
+
+def typed(cfg: DictConfig, schema: type[T]) -> T:
+    """`cfg` as an object of `schema`, every setting given."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        needed = " ".join(f"{key}=…" for key in missing)
+        raise UserError(f"Not set: {', '.join(missing)}. Give a value on the command line: {needed}")
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, schema)
+    return config
+
+
+def resolved_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration in plain Python types: for the record, the hash of the run, and the loggers."""
+    plain = _plain(config)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,26 @@
+"""From the plain dict in a record back to the dataclasses it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from headstart.config.schema import SCHEMAS
+from headstart.errors import UserError
+
+
+def restore(group: str, values: dict[str, Any]) -> Any:
+    """The dataclass of `group` whose fields are the keys of `values`.
+
+    Nothing named in the record is imported: the candidates are `SCHEMAS`. Raises `UserError` when none fits, as in a
+    record of another version.
+    """
+    for schema in SCHEMAS[group].values():
+        if {field.name for field in dataclasses.fields(schema)} == set(values):
+            return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    raise UserError(
+        f"The record's settings of {group} ({', '.join(sorted(values))}) are not those of this version of Headstart: "
+        "evaluate the run with the version that trained it (record.json, environment)."
+    )

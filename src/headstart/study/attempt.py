@@ -1,0 +1,82 @@
+"""One attempt at a run: whatever happens to it, its record says so."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headstart.config.schema import RunConfig
+from headstart.records.environment import environment
+from headstart.records.record import RunRecord
+
+
+def is_main_process() -> bool:
+    """Of several processes that train together, the one that writes."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+
+
+def finished_record(folder: Path, rerun: bool) -> RunRecord | None:
+    """The record of a run that needs no doing. With `rerun` a finished run's folder is set aside, never deleted."""
+    path = folder / "record.json"
+    if not is_main_process() or not path.exists():
+        return None
+    record = RunRecord.read(path)
+    if record.status != "finished":
+        return None
+    if not rerun:
+        return record
+    aside = folder.parent / ".replaced" / f"{folder.name}-{time.time_ns()}"
+    aside.parent.mkdir(exist_ok=True)
+    folder.rename(aside)
+    return None
+
+
+@contextmanager
+def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterator[RunRecord]:
+    """Writes the record at the start and at the end.
+
+    From the first moment it says `interrupted`: a process that is killed can say nothing more. The body fills the
+    record and sets `finished`; what it raises is recorded and raised again.
+    """
+    record = RunRecord(
+        status="interrupted",
+        choices=choices(config),
+        config=resolved,
+        environment=environment(),
+    )
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write(folder / "record.json")
+    try:
+        yield record
+        record.status = "finished"
+    except Exception as error:
+        record.status = "failed"
+        record.error = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "traceback": traceback.format_exc(limit=-5),
+        }
+        raise
+    finally:
+        if is_main_process():
+            record.write(folder / "record.json")
+
+
+def choices(config: RunConfig) -> dict[str, Any]:
+    """What distinguishes this run from its neighbours in a study."""
+    return {
+        "dataset": config.dataset.name,
+        "model": config.model.architecture.value,
+        "backbone": config.backbone.name,
+        "source": config.source.name,
+        "strategy": config.strategy.name,
+        "seed": config.seed,
+        "fraction": config.dataset.fraction,
+        "shots": config.dataset.shots,
+    }

@@ -1,0 +1,113 @@
+"""The LightningModule: glue between detector, plan, metric and optimizer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from headstart.config.schema import SchedulerConfig
+from headstart.data.types import Batch, Prediction
+from headstart.detectors.interface import Detector
+from headstart.errors import UserError
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+from headstart.training.schedule import lr_factor
+from headstart.transfer.freezing import set_train_mode
+from headstart.transfer.param_groups import optimizer_groups
+from headstart.transfer.types import TransferPlan
+
+
+def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
+    """Seed of everything random in one training step: a resumed run draws what the undisturbed one drew."""
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{batch}/{rank}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class DetectionModule(L.LightningModule):
+    """Trains a detector as its plan says.
+
+    `evaluation` holds the result of the last validation or test.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        plan: TransferPlan,
+        metric: CocoMeanAveragePrecision,
+        make_optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        scheduler: SchedulerConfig,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.plan = plan
+        self.metric = metric
+        self.make_optimizer = make_optimizer
+        self.scheduler = scheduler
+        self.seed = seed
+        self.evaluation: MapResult | None = None
+
+    def train(self, mode: bool = True) -> DetectionModule:
+        """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
+        super().train(mode)
+        if mode:
+            set_train_mode(self.detector, self.plan)
+        return self
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses = self.detector.losses(batch.images, batch.targets)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+            raise UserError(
+                f"The loss is not finite in epoch {self.current_epoch + 1}, batch {batch_idx + 1} ({values}). "
+                "Give a lower rate (optimizer.lr=…), trainer.gradient_clip_val=1, or trainer.precision=32-true."
+            )
+        named = {f"train/{name}": value for name, value in losses.items()}
+        # One collective per epoch each; the bar shows the running value.
+        self.log_dict(named, on_epoch=True, on_step=False, batch_size=len(batch), sync_dist=True)
+        self.log("train/loss", total, on_epoch=True, on_step=True, batch_size=len(batch), sync_dist=True)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        return self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish_evaluation("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        return self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._finish_evaluation("test")
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(optimizer_groups(self.detector, self.plan))
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, partial(lr_factor, total_steps=total_steps, config=self.scheduler))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["class_names"] = list(self.detector.class_names)
+
+    def _evaluate(self, batch: Batch) -> list[Prediction]:
+        predictions = self.detector.predict(batch.images)
+        self.metric.update(predictions, batch.targets)
+        return predictions
+
+    def _finish_evaluation(self, split: str) -> None:
+        self.evaluation = self.metric.compute()
+        self.metric.reset()
+        # The metric has gathered over all processes already.
+        scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}
+        self.log_dict(scalars, sync_dist=False)
