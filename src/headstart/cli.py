@@ -59,20 +59,21 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         module, function = VERBS[verb]
         getattr(import_module(module), function)(config)
 
-    # Hydra reads sys.argv, and Lightning starts further processes from it: it must stay the user's command.
-    command = sys.argv
-    sys.argv = [command[0], *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach `_guarded`, which prints them
-    task_with_command = _restoring(command, task)
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    # Hydra reads sys.argv, and Lightning starts further processes from it: there it must be the user's command.
+    command, raised = sys.argv, []
 
-
-def _restoring(command: list[str], task: Callable[[Any], None]) -> Callable[[Any], None]:
-    def restored(cfg: Any) -> None:
+    def task_with_command(cfg: Any) -> None:
         sys.argv = command
-        task(cfg)
+        try:
+            task(cfg)
+        except Exception as error:  # Hydra would print a line of its own about it
+            raised.append(error)
 
-    return restored
+    sys.argv = [command[0], *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions of Hydra itself reach `_guarded`, which prints them
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    if raised:
+        raise raised[0]
 
 
 def _guarded(action: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from headstart.config.resolve import resolve
@@ -46,7 +46,8 @@ def launch(
 def _run_cell(context: HydraContext, config: DictConfig, overrides: tuple[str, ...]) -> Cell:
     try:
         composed = context.config_loader.load_sweep_config(config, list(overrides))
-        del composed["hydra"]
+        with open_dict(composed):
+            del composed["hydra"]
         resolve(composed)
     except UserError as error:
         console.print(f"not applicable: {error}")
