@@ -1,0 +1,120 @@
+"""COCO evaluation by two independent libraries, brought to the same numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.config.schema import Engine
+
+if TYPE_CHECKING:
+    from headstart.evaluation.coco_map import ImageResult
+
+AREAS = ("all", "small", "medium", "large")
+"""Order of the area ranges in both libraries' results, as in pycocotools."""
+
+
+def evaluate(
+    images: Mapping[int, ImageResult], num_classes: int, engine: Engine, max_detections: int
+) -> dict[str, Any]:
+    """`scalars` by name, and `per_class`, `per_class_50` in the order of the classes. NaN: no ground truth."""
+    if not any((~image.ignore).any() for image in images.values()):
+        return _numbers(*_empty(num_classes))
+    run = {Engine.hotcoco: _hotcoco, Engine.faster_coco_eval: _faster_coco_eval}[engine]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _numbers(*run(_ground_truth(images, num_classes), _detections(images), max_detections))
+
+
+def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
+    from hotcoco import COCO, COCOeval
+
+    coco = COCO(truth)
+    evaluation = COCOeval(coco, coco.load_res(detections), "bbox")
+    evaluation.params.max_dets = [max_detections]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return _arrays(evaluation)
+
+
+def _faster_coco_eval(
+    truth: dict[str, Any], detections: np.ndarray, max_detections: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    coco = COCO(truth)
+    evaluation = COCOeval_faster(coco, coco.loadRes(detections) if len(detections) else COCO(_no_boxes(truth)), "bbox")
+    evaluation.params.maxDets = [max_detections]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return _arrays(evaluation)
+
+
+def _no_boxes(truth: dict[str, Any]) -> dict[str, Any]:
+    return truth | {"annotations": []}
+
+
+def _arrays(evaluation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Precision (IoU, recall, class, area) and recall (IoU, class, area); -1 for no ground truth."""
+    precision, recall = np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"])
+    return precision[..., 0], recall[..., 0]
+
+
+def _empty(num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((10, 101, num_classes, len(AREAS)), -1.0), np.full((10, num_classes, len(AREAS)), -1.0)
+
+
+def _numbers(precision: np.ndarray, recall: np.ndarray) -> dict[str, Any]:
+    """Means over what has ground truth, as pycocotools' `summarize`."""
+    everything = precision[:, :, :, 0]
+    classes = range(precision.shape[2])
+    return {
+        "scalars": {
+            "map": _mean(everything),
+            "map_50": _mean(everything[0]),
+            "map_75": _mean(everything[5]),
+            **{f"map_{area}": _mean(precision[:, :, :, i]) for i, area in enumerate(AREAS) if i},
+            "mar": _mean(recall[:, :, 0]),
+        },
+        "per_class": [_mean(everything[:, :, k]) for k in classes],
+        "per_class_50": [_mean(everything[0, :, k]) for k in classes],
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    valid = values[values > -1]
+    return float(valid.mean()) if valid.size else float("nan")
+
+
+def _ground_truth(images: Mapping[int, ImageResult], num_classes: int) -> dict[str, Any]:
+    """A COCO data set in memory. Ids from 1: pycocotools takes annotation 0 for "no match"."""
+    annotations = [
+        {
+            "image_id": image_id,
+            "category_id": int(label) + 1,
+            "bbox": box.tolist(),
+            "area": float(box[2] * box[3]),
+            "iscrowd": int(ignore),
+        }
+        for image_id, image in images.items()
+        for box, label, ignore in zip(image.truth_xywh, image.truth_labels, image.ignore, strict=True)
+    ]
+    return {
+        "images": [{"id": image_id, "width": 0, "height": 0} for image_id in images],
+        "categories": [{"id": k + 1, "name": str(k)} for k in range(num_classes)],
+        "annotations": [{"id": i + 1} | annotation for i, annotation in enumerate(annotations)],
+    }
+
+
+def _detections(images: Mapping[int, ImageResult]) -> np.ndarray:
+    """(N, 7) rows of image id, x, y, width, height, score, category id."""
+    rows = [
+        np.column_stack(
+            [np.full(len(image.scores), image_id), image.boxes_xywh, image.scores, image.labels + 1]
+        )
+        for image_id, image in images.items()
+    ]
+    return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 7))
