@@ -1,0 +1,55 @@
+"""Decoded, resized images in memory: read once, before the loader's workers fork and share them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from headstart.config.schema import Cache
+from headstart.data.transforms import resize, resized_hw
+from headstart.data.types import AnnotatedImage
+from headstart.errors import UserError
+
+LIMIT_BYTES = 1024**3
+"""`Cache.auto` keeps a split in memory up to this size."""
+_SHOW_PROGRESS_FROM = 200
+
+
+def load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
+    """The image (3, h, w) uint8, resized. Raises UserError, naming the image, where it cannot be read."""
+    try:
+        pixels = np.array(image.read())
+    except OSError as error:
+        raise UserError(f"{image.name}: the image cannot be read ({error}). Replace or remove it.") from error
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return resize(tensor, torch.zeros(0, 4), min_size, max_size)[0]
+
+
+def estimated_bytes(images: Sequence[AnnotatedImage], min_size: int, max_size: int) -> int:
+    """Memory that the resized images take."""
+    sizes = (resized_hw(image.size_wh[::-1], min_size, max_size) for image in images)
+    return sum(3 * height * width for height, width in sizes)
+
+
+def fill(
+    images: Sequence[AnnotatedImage], policy: Cache, min_size: int, max_size: int, split: str
+) -> list[Tensor] | None:
+    """All images of a split, in order; None where `policy` says to read them anew each time.
+
+    Raises UserError for an unreadable image.
+    """
+    if policy is Cache.none:
+        return None
+    if policy is Cache.auto and estimated_bytes(images, min_size, max_size) > LIMIT_BYTES:
+        return None
+    # Pillow decodes without the interpreter's lock, so threads help; they are gone before any worker forks.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        loaded = pool.map(lambda image: load(image, min_size, max_size), images)
+        quiet = len(images) < _SHOW_PROGRESS_FROM
+        return list(track(loaded, f"Reading {split} images", total=len(images), disable=quiet, transient=True))

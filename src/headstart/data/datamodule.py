@@ -1,0 +1,179 @@
+"""From a data set to batches: the LightningDataModule."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+
+from headstart.config.schema import AugmentConfig, DatasetConfig
+from headstart.data import cache
+from headstart.data.boxes import scale_boxes
+from headstart.data.sampling import EpochSampler, stable_seed
+from headstart.data.transforms import build_augmentation, resize
+from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Target
+from headstart.errors import UserError
+
+
+class DetectionDataset(Dataset[tuple[Tensor, Target]]):
+    """The images of one split, resized to `size` (shortest side, longest side), and augmented where asked.
+
+    Its keys are the `(epoch, index)` pairs of `EpochSampler`; a plain index stands for epoch 0.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        size: tuple[int, int],
+        cached: Sequence[Tensor] | None = None,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.images = images
+        self.size = size
+        self.cached = cached
+        self.augmentation = build_augmentation(augment) if augment else None
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int] | int) -> tuple[Tensor, Target]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        pixels, target = self._read(index)
+        if self.augmentation is None:
+            return pixels, target
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: that would also seed the GPUs, whose state nobody gives back.
+            torch.default_generator.manual_seed(stable_seed(self.seed, epoch, self.images[index].name))
+            return self._augment(pixels, target)
+
+    def _read(self, index: int) -> tuple[Tensor, Target]:
+        image = self.images[index]
+        pixels = self.cached[index] if self.cached is not None else cache.load(image, *self.size)
+        width, height = image.size_wh
+        image_hw = (pixels.shape[-2], pixels.shape[-1])
+        boxes = scale_boxes(torch.as_tensor(image.boxes_xyxy), (image_hw[1] / width, image_hw[0] / height))
+        labels, ignore = torch.as_tensor(image.labels), torch.as_tensor(image.ignore)
+        return pixels, Target(index, boxes.float(), labels, ignore, (height, width), image_hw)
+
+    def _augment(self, pixels: Tensor, target: Target) -> tuple[Tensor, Target]:
+        assert self.augmentation is not None
+        boxes = tv_tensors.BoundingBoxes(target.boxes_xyxy, format="XYXY", canvas_size=target.image_hw)  # pyright: ignore
+        sample = {"boxes": boxes, "labels": target.labels, "ignore": target.ignore}
+        image, changed = self.augmentation(tv_tensors.Image(pixels), sample)
+        # A crop is smaller: what it shows fills the picture again.
+        image, boxes = resize(image.as_subclass(Tensor), changed["boxes"].as_subclass(Tensor), *self.size)
+        image_hw = (image.shape[-2], image.shape[-1])
+        return image, Target(
+            target.image_id, boxes, changed["labels"], changed["ignore"], target.original_hw, image_hw
+        )
+
+
+def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
+    """A batch whose tensors are views of four.
+
+    A worker hands over each tensor's memory as an open file: with hundreds of small ones the process runs out.
+    """
+    images, targets = [image for image, _ in samples], [target for _, target in samples]
+    boxes = _in_one([target.boxes_xyxy for target in targets])
+    labels = _in_one([target.labels for target in targets])
+    ignore = _in_one([target.ignore for target in targets])
+    packed = [
+        Target(target.image_id, *of_one, target.original_hw, target.image_hw)
+        for target, *of_one in zip(targets, boxes, labels, ignore, strict=True)
+    ]
+    return Batch(_in_one(images), packed)
+
+
+def _in_one(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Equal tensors that share one block of memory."""
+    block = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    parts = block.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+class DetectionDataModule(L.LightningDataModule):
+    """Gives `Batch`es of the splits `train` (shuffled, augmented), `val` and `test` (in order, as they are).
+
+    No image is left out, with one exception: a last training batch of a single image, which batch normalisation
+    cannot use on feature maps of one pixel (SSDLite's last ones). Which image that is changes from epoch to epoch.
+    """
+
+    def __init__(
+        self, data: DetectionData, info: DatasetInfo, config: DatasetConfig, augment: AugmentConfig, seed: int
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.info = info
+        self.config = config
+        self.augment = augment
+        self.seed = seed
+        self._cached: dict[str, list[Tensor] | None] = {}
+        _check(config)
+        build_augmentation(augment)  # a wrong setting is answered now, not when training starts
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("train", self.augment)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """UserError where the data set has no such split."""
+        return self._loader("test")
+
+    def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Batch]:
+        dataset = self._dataset(split, augment)
+        sampler = self._sampler(len(dataset), shuffle=split == "train")
+        workers, batch_size = self.config.num_workers, self.config.batch_size
+        one_left = len(sampler) > batch_size and len(sampler) % batch_size == 1
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            drop_last=split == "train" and one_left,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            persistent_workers=workers > 0,
+        )
+
+    def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
+        images = self._images(split)
+        size = (self.info.min_size, self.info.max_size)
+        if split not in self._cached:
+            self._cached[split] = cache.fill(images, self.config.cache, *size, split)
+        return DetectionDataset(images, size, self._cached[split], augment, self.seed)
+
+    def _images(self, split: str) -> list[AnnotatedImage]:
+        if not self.data.splits.get(split):
+            known = ", ".join(f"{name} ({len(images)} images)" for name, images in self.data.splits.items())
+            raise UserError(f"Data set {self.data.name}: no images in the split `{split}`. It has: {known}.")
+        return self.data.splits[split]
+
+    def _sampler(self, num_images: int, shuffle: bool) -> EpochSampler:
+        if self.trainer is None:
+            return EpochSampler(num_images, self.seed, shuffle)
+        sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
+        # Lightning starts to read before it tells the sampler the epoch: a resumed run would repeat epoch 0.
+        sampler.set_epoch(self.trainer.current_epoch)
+        return sampler
+
+
+def _check(config: DatasetConfig) -> None:
+    if config.batch_size < 1:
+        raise UserError(f"dataset.batch_size={config.batch_size}: must be 1 or more.")
+    if config.num_workers < 0:
+        raise UserError(f"dataset.num_workers={config.num_workers}: must be 0 or more.")
+    if not 1 <= config.min_size <= config.max_size:
+        raise UserError(
+            f"dataset.min_size={config.min_size}, dataset.max_size={config.max_size}: must be 1 or more, and min_size "
+            "at most max_size."
+        )

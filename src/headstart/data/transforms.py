@@ -1,0 +1,136 @@
+"""Resizing, which every image undergoes, and augmentation, which training images undergo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from headstart.config.schema import AugmentConfig
+from headstart.data.boxes import centre_inside, clip_boxes, has_area, scale_boxes
+from headstart.errors import UserError
+
+_FILL = [124, 116, 104]
+"""What a picture is padded with: the mean colour of ImageNet."""
+
+
+def resized_hw(image_hw: tuple[int, int], min_size: int, max_size: int) -> tuple[int, int]:
+    """Height and width after `resize`."""
+    height, width = image_hw
+    factor = min(min_size / min(image_hw), max_size / max(image_hw))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def resize(image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int) -> tuple[Tensor, Tensor]:
+    """The image (3, H, W) uint8 and its boxes (N, 4), scaled up or down with their aspect ratio.
+
+    The short side becomes `min_size` pixels, unless the long side would then exceed `max_size`: then that one becomes
+    `max_size`. Bilinear, antialiased. Boxes are scaled by the exact ratio of each axis.
+    """
+    height, width = image.shape[-2:]
+    new_hw = resized_hw((height, width), min_size, max_size)
+    if new_hw == (height, width):
+        return image, boxes_xyxy
+    resized = F.resize_image(image, list(new_hw), F.InterpolationMode.BILINEAR, antialias=True)
+    return resized, scale_boxes(boxes_xyxy, (new_hw[1] / width, new_hw[0] / height))
+
+
+def build_augmentation(config: AugmentConfig) -> v2.Transform | nn.Module:
+    """Random changes, drawn from torch's global generator.
+
+    Takes and gives `(image, target)`: a `tv_tensors.Image`, and a dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY),
+    `labels` and `ignore`. An object stays as long as its centre is in the picture; its box is clipped to it. The crop
+    changes the image's size. Raises UserError for settings out of range.
+    """
+    _check(config)
+    steps: list[nn.Module] = []
+    if (config.scale_min, config.scale_max) != (1.0, 1.0):
+        steps.append(RandomScale(config.scale_min, config.scale_max))
+    if config.crop > 0:
+        steps.append(v2.RandomApply([v2.RandomIoUCrop()], p=config.crop))
+    if config.hflip > 0:
+        steps.append(v2.RandomHorizontalFlip(config.hflip))
+    if config.vflip > 0:
+        steps.append(v2.RandomVerticalFlip(config.vflip))
+    if any((config.brightness, config.contrast, config.saturation, config.hue)):
+        steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue))
+    return v2.Compose([*steps, DropEmpty()])
+
+
+class RandomScale(v2.Transform):
+    """Scales the picture by a random factor, then cuts or pads it to its former size, at a random place.
+
+    Large scale jitter (Ghiasi et al., Simple Copy-Paste, CVPR 2021) for images of any size. Boxes whose centre leaves
+    the picture become empty.
+    """
+
+    def __init__(self, smallest: float, largest: float) -> None:
+        super().__init__()
+        self.smallest = smallest
+        self.largest = largest
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = v2.query_size(flat_inputs)
+        factor, x, y = torch.rand(3).tolist()
+        factor = self.smallest + factor * (self.largest - self.smallest)
+        new_hw = max(1, round(height * factor)), max(1, round(width * factor))
+        return {
+            "new_hw": new_hw,
+            "size_hw": (height, width),
+            # Where the scaled picture's corner comes to lie: left of the edge when it is larger, right of it otherwise.
+            "offset_yx": (round(y * (height - new_hw[0])), round(x * (width - new_hw[1]))),
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        (height, width), (top, left) = params["size_hw"], params["offset_yx"]
+        if isinstance(inpt, tv_tensors.BoundingBoxes):
+            return self._move(inpt, params)
+        if not isinstance(inpt, tv_tensors.Image):
+            return inpt
+        scaled = F.resize(inpt, list(params["new_hw"]), antialias=True)
+        bottom, right = height - top - scaled.shape[-2], width - left - scaled.shape[-1]
+        padded = F.pad(scaled, [max(0, left), max(0, top), max(0, right), max(0, bottom)], fill=_FILL)
+        return F.crop(padded, max(0, -top), max(0, -left), height, width)
+
+    def _move(self, boxes: tv_tensors.BoundingBoxes, params: dict[str, Any]) -> tv_tensors.BoundingBoxes:
+        (height, width), (top, left) = params["size_hw"], params["offset_yx"]
+        ratio_wh = (params["new_hw"][1] / width, params["new_hw"][0] / height)
+        moved = scale_boxes(boxes.as_subclass(Tensor), ratio_wh) + torch.tensor([left, top, left, top])
+        moved[~centre_inside(moved, (height, width))] = 0
+        return tv_tensors.wrap(clip_boxes(moved, (height, width)), like=boxes)
+
+
+class DropEmpty(nn.Module):
+    """Clips boxes to the picture and removes those without area, with their labels and ignore flags.
+
+    torchvision's `SanitizeBoundingBoxes` would also remove true objects of less than one pixel.
+    """
+
+    def forward(self, image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        height, width = image.shape[-2:]
+        boxes = clip_boxes(target["boxes"].as_subclass(Tensor), (height, width))
+        keep = has_area(boxes)
+        return image, {
+            "boxes": tv_tensors.wrap(boxes[keep], like=target["boxes"]),
+            "labels": target["labels"][keep],
+            "ignore": target["ignore"][keep],
+        }
+
+
+def _check(config: AugmentConfig) -> None:
+    for name in ("hflip", "vflip", "crop"):
+        _require(0 <= getattr(config, name) <= 1, config, name, "a probability, 0 to 1")
+    for name in ("brightness", "contrast", "saturation"):
+        _require(getattr(config, name) >= 0, config, name, "0 or more")
+    _require(0 <= config.hue <= 0.5, config, "hue", "0 to 0.5")
+    _require(config.scale_min > 0, config, "scale_min", "above 0")
+    _require(config.scale_max >= config.scale_min, config, "scale_max", f"at least scale_min ({config.scale_min})")
+
+
+def _require(holds: bool, config: AugmentConfig, name: str, wanted: str) -> None:
+    if not holds:
+        raise UserError(f"augment.{name}={getattr(config, name)}: must be {wanted}.")
