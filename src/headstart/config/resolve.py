@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from enum import Enum
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from headstart.config.checks import check
+from headstart.config.plain import plain
 from headstart.config.schema import SCHEMAS, EvaluateConfig, RunConfig
 from headstart.errors import UserError
 
@@ -46,18 +45,6 @@ def typed(cfg: DictConfig, schema: type[T]) -> T:
 
 def resolved_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration in plain Python types: for the record, the hash of the run, and the loggers."""
-    plain = _plain(config)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    values = plain(config)
+    assert isinstance(values, dict)
+    return values

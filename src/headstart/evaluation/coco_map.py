@@ -98,9 +98,7 @@ def _gathered(images: dict[int, ImageResult]) -> dict[int, ImageResult]:
 
 
 def _image_result(prediction: Prediction, target: Target) -> ImageResult:
-    scale_y, scale_x = (
-        original / seen for original, seen in zip(target.original_hw, target.image_hw, strict=True)
-    )
+    scale_y, scale_x = (original / seen for original, seen in zip(target.original_hw, target.image_hw, strict=True))
     scale = np.array([scale_x, scale_y, scale_x, scale_y])
     return ImageResult(
         truth_xywh=_xywh(target.boxes_xyxy, scale),

@@ -112,9 +112,7 @@ def _ground_truth(images: Mapping[int, ImageResult], num_classes: int) -> dict[s
 def _detections(images: Mapping[int, ImageResult]) -> np.ndarray:
     """(N, 7) rows of image id, x, y, width, height, score, category id."""
     rows = [
-        np.column_stack(
-            [np.full(len(image.scores), image_id), image.boxes_xywh, image.scores, image.labels + 1]
-        )
+        np.column_stack([np.full(len(image.scores), image_id), image.boxes_xywh, image.scores, image.labels + 1])
         for image_id, image in images.items()
     ]
     return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 7))

@@ -1,6 +1,5 @@
 """Puts Headstart's launcher where Hydra looks for it; the work is in `headstart.study.launcher`."""
 
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

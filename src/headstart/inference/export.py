@@ -1,0 +1,146 @@
+"""A trained detector in two files that explain themselves: `model.safetensors` and `model.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from headstart.config.plain import plain
+from headstart.config.restore import restore
+from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
+from headstart.data.types import DatasetInfo
+from headstart.detectors.factory import build_detector
+from headstart.detectors.interface import Detector, Preprocessing
+from headstart.errors import UserError
+
+SCHEMA_VERSION = 1
+TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported model as read: nothing in it has been imported, called or unpickled."""
+
+    tensors: dict[str, Tensor]
+    architecture: str
+    model: dict[str, Any]
+    backbone: dict[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    min_size: int
+    max_size: int
+    norm_eps: float | None
+    """Epsilon of the backbone's normalisation layers, where it is not the backbone's own."""
+    lineage: tuple[str, ...]
+
+
+def save_exported(
+    folder: Path,
+    detector: Detector,
+    model: ModelConfig,
+    backbone: BackboneConfig,
+    info: DatasetInfo,
+    norm_eps: float | None,
+    lineage: Sequence[str],
+) -> None:
+    """Writes both files into `folder`, each whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    temporary = folder / f".{TENSORS}.{os.getpid()}"
+    save_file(tensors, temporary)
+    temporary.replace(folder / TENSORS)
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "architecture": model.architecture.value,
+        "model": plain(model),
+        "backbone": plain(backbone),
+        "class_names": list(info.class_names),
+        "preprocessing": {
+            "mean": list(detector.preprocessing.mean),
+            "std": list(detector.preprocessing.std),
+            "min_size": info.min_size,
+            "max_size": info.max_size,
+        },
+        "norm_eps": norm_eps,
+        "lineage": list(lineage),
+    }
+    temporary = folder / f".{DESCRIPTION}.{os.getpid()}"
+    temporary.write_text(json.dumps(description, indent=1) + "\n")
+    temporary.replace(folder / DESCRIPTION)
+
+
+def read_exported(path: Path | str) -> ExportedModel:
+    """From a run's folder, or one of the two files. Raises `UserError` naming the file and what is wrong with it."""
+    folder = Path(path).parent if Path(path).name in (TENSORS, DESCRIPTION) else Path(path)
+    for name in (TENSORS, DESCRIPTION):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} holds no {name}: name the folder of a finished run or of an exported model")
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder / TENSORS} is damaged ({error}): export it again") from None
+    return _described(tensors, folder / DESCRIPTION)
+
+
+def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
+    try:
+        values = json.loads(path.read_text())
+        if values["schema_version"] != SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: schema_version={values['schema_version']}, this Headstart reads {SCHEMA_VERSION}: "
+                "use the version that wrote it"
+            )
+        preprocessing = values["preprocessing"]
+        return ExportedModel(
+            tensors=tensors,
+            architecture=values["architecture"],
+            model=values["model"],
+            backbone=values["backbone"],
+            class_names=tuple(values["class_names"]),
+            preprocessing=Preprocessing(tuple(preprocessing["mean"]), tuple(preprocessing["std"])),
+            min_size=preprocessing["min_size"],
+            max_size=preprocessing["max_size"],
+            norm_eps=values["norm_eps"],
+            lineage=tuple(values["lineage"]),
+        )
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no description of a model ({type(error).__name__}: {error}): export it again"
+        ) from None
+
+
+def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
+    """The detector as it was exported: the same detections, bit for bit."""
+    exported = read_exported(path)
+    if exported.architecture not in Architecture.__members__:
+        known = ", ".join(Architecture.__members__)
+        raise UserError(f"{path}: architecture={exported.architecture} is not one of {known}")
+    # Configurations that share their keys are told apart by the architecture, which is one of them.
+    detector = build_detector(
+        restore("model", exported.model), restore("backbone", exported.backbone), exported.class_names
+    )
+    detector.preprocessing = exported.preprocessing
+    if exported.norm_eps is not None:
+        set_norm_eps(detector, exported.norm_eps)
+    missing, unexpected = detector.load_state_dict(exported.tensors, strict=False)
+    if missing or unexpected:
+        raise UserError(
+            f"{path} does not fit the network it describes: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
+    return detector.eval(), exported
+
+
+def set_norm_eps(detector: Detector, eps: float) -> None:
+    """Of the BatchNorm layers of the backbone."""
+    for module in detector.get_submodule("backbone").modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps

@@ -1,0 +1,91 @@
+"""`record.json`: what a run was, what it found and what it cost. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UserError
+
+SCHEMA_VERSION = 1
+STATUSES = ("finished", "failed", "interrupted", "not_applicable")
+
+
+@dataclass
+class RunRecord:
+    """Everything about one run that other programs may rely on."""
+
+    status: str = "interrupted"
+    choices: dict[str, Any] = field(default_factory=dict)
+    """dataset, model, backbone, source, strategy, seed, fraction, shots."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The resolved configuration."""
+    dataset: dict[str, Any] = field(default_factory=dict)
+    """Fingerprints, class names, images and boxes per split, defects."""
+    load: dict[str, Any] = field(default_factory=dict)
+    """What the source gave."""
+    plan: list[dict[str, Any]] = field(default_factory=list)
+    """A row a stage, with the digest of its frozen tensors before and after training."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """`val` (and `test`) of the exported weights, and `history`, a row an epoch."""
+    cost: dict[str, Any] = field(default_factory=dict)
+    """wall_seconds, cpu_seconds, train_images_per_second, peak_memory_mib, trained_ and total_parameters."""
+    lineage: list[str] = field(default_factory=list)
+    """Where the weights come from, oldest first, this run last."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all, whatever happens to the process; NaN becomes null."""
+        text = json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Raises `UserError` for a file that is no record, or one of a newer version."""
+        try:
+            values = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a run's record: {error}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is no run's record: it holds a {type(values).__name__}, not an object")
+        version = values.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: schema_version={version}, this Headstart reads {SCHEMA_VERSION}. "
+                "Use the version that wrote it (environment.packages.headstart)."
+            )
+        known = {item.name for item in dataclasses.fields(cls)}
+        unknown, missing = set(values) - known, known - set(values)
+        if unknown or missing or values["status"] not in STATUSES:
+            what = f"keys {', '.join(sorted(unknown | missing)) or 'status'}"
+            raise UserError(f"{path} is no whole record: {what} are unknown, missing or wrong. Run it again.")
+        return cls(**values)
+
+
+def read_all(folder: Path) -> list[tuple[Path, RunRecord]]:
+    """Every run's folder below `folder` with its record, by name; folders that begin with a dot are left out."""
+    paths = sorted(folder.rglob("record.json"))
+    hidden = [any(part.startswith(".") for part in path.relative_to(folder).parts) for path in paths]
+    return [(path.parent, RunRecord.read(path)) for path, skip in zip(paths, hidden, strict=True) if not skip]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
