@@ -32,6 +32,7 @@ def run_folder(tmp_path, monkeypatch, tiny):
         tensors=tiny(seed=1).state_dict(),
         class_names=("a", "b", "c"),
         architecture="retinanet",
+        model={"architecture": "retinanet", "variant": "v1"},
         backbone={"name": "tiny", "architecture": "tiny", "library": "timm", "neck_channels": 8},
         preprocessing=Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
         norm_eps=0.001,
@@ -57,6 +58,7 @@ def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, nam
     ("change", "text"),
     [
         ({"architecture": "faster_rcnn"}, "model=faster_rcnn.* this run has model=retinanet"),
+        ({"model": {"variant": "v2"}}, "model.variant=v2.* this run has model.variant=v1"),
         ({"backbone": {"architecture": "resnet50", "neck_channels": 8}}, "architecture=resnet50.*architecture=tiny"),
         ({"backbone": {"architecture": "tiny", "neck_channels": 256}}, "neck_channels=256.*neck_channels=8"),
     ],

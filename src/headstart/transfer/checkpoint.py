@@ -59,6 +59,7 @@ def _from_exported(
 def _refuse_other_network(exported: ExportedModel, folder: Path, model: ModelConfig, backbone: BackboneConfig) -> None:
     then_and_now = {
         "model": (exported.architecture, model.architecture.value),
+        "model.variant": (exported.model.get("variant"), _variant(model)),
         "backbone.architecture": (exported.backbone.get("architecture"), backbone.architecture),
         "backbone.neck_channels": (exported.backbone.get("neck_channels"), backbone.neck_channels),
     }
@@ -68,6 +69,11 @@ def _refuse_other_network(exported: ExportedModel, folder: Path, model: ModelCon
                 f"source.path={folder} was trained with {setting}={then}, but this run has {setting}={now}: "
                 f"use {setting}={then}, or another source"
             )
+
+
+def _variant(model: ModelConfig) -> str | None:
+    variant = getattr(model, "variant", None)
+    return variant.value if variant else None
 
 
 def _from_state_dict(config: CheckpointConfig, path: Path, detector: Detector) -> SourceWeights:
