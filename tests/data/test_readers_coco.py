@@ -71,6 +71,7 @@ def test_public_coco_has_other_json_files_which_are_left_alone(tmp_path):
         write(tmp_path, f"annotations/instances_{split}2017.json", content(f"{split}.png"))
         write(tmp_path, f"annotations/captions_{split}2017.json", {})
         write(tmp_path, f"annotations/person_keypoints_{split}2017.json", {})
+        write(tmp_path, f"annotations/mine_{split}2017.json", {})
         draw(tmp_path, f"{split}2017/{split}.png")
     assert len(read(tmp_path).splits["train"]) == 1
 
@@ -193,4 +194,18 @@ def test_two_json_files_of_one_split_are_refused(tmp_path):
     write(tmp_path, "train.json", content("a.png"))
     write(tmp_path, "train_new.json", content("a.png"))
     with pytest.raises(UserError, match=r"train_new\.json are both of the split train"):
+        read(tmp_path)
+
+
+def test_an_image_listed_twice_is_used_once_unless_its_boxes_differ(tmp_path):
+    draw(tmp_path, "a.png", "v.png")
+    write(tmp_path, "val.json", content("v.png"))
+    write(tmp_path, "train.json", content("a.png", "a.png"))
+    data = read(tmp_path)
+    assert names(data)["train"] == ["a.png"]
+    assert [defect.kind for defect in data.defects] == ["listed_twice"]
+    value = content("a.png", "a.png")
+    value["annotations"][1]["bbox"] = [1, 2, 3, 4]
+    write(tmp_path, "train.json", value)
+    with pytest.raises(UserError, match=r"a\.png: described twice"):
         read(tmp_path)

@@ -84,6 +84,13 @@ def test_lists_decide_and_test_is_read_only_when_asked_for(tmp_path):
     assert names(read(tmp_path, train_split="trainval")) == {"train": ["a", "b", "c"], "val": ["d"]}
 
 
+def test_a_listed_name_may_hold_blanks_and_be_followed_by_a_flag(tmp_path):
+    write(tmp_path, "JPEGImages/my cat 1.png", "Annotations/my cat 1.xml", CAT)
+    with_lists(tmp_path, train="a", val="c")
+    (tmp_path / "ImageSets/Main/train.txt").write_text("my cat 1\na  1\nb -1\n")
+    assert names(read(tmp_path))["train"] == ["my cat 1", "a", "b"]
+
+
 def test_a_list_names_a_missing_image_and_the_others_are_read(tmp_path):
     with_lists(tmp_path, train="a b gone", val="c")
     data = read(tmp_path)

@@ -64,7 +64,18 @@ def test_shots_hold_every_class_often_enough_and_are_part_of_more_shots(images, 
 
 
 def test_shots_take_no_more_images_than_they_need():
-    """Hand-made: the one image with all classes serves each of them, and ignored boxes serve none."""
-    images = [image("all", 0, 1, 2), image("ignored", 0, ignored=True), image("negative")]
-    assert names(subsets.take_shots(images, 1, 3, seed=0)) == ["all"]
-    assert len(subsets.take_shots(IMAGES, 4, 3, seed=0)) == 12
+    assert len(subsets.take_shots(IMAGES, 4, 3, seed=0)) == 12  # one class in each image
+    assert len(subsets.take_shots([image(str(i), 0, 1, 2) for i in range(9)], 4, 3, seed=0)) == 4
+
+
+def test_ignored_boxes_are_no_shots():
+    images = [image("seen", 0), image("ignored", 0, ignored=True), image("negative")]
+    assert names(subsets.take_shots(images, 2, 1, seed=0)) == ["seen"]
+
+
+def test_shots_are_part_of_more_shots_where_images_of_rare_classes_hold_the_common_one():
+    """Drawn in one go, two shots would find class 2 in a2 and c2, and leave out the image that one shot took."""
+    images = [image("a1", 0), image("a2", 0, 2), image("c1", 1), image("c2", 1, 2), *(image(f"b{i}", 2) for i in "123")]
+    for seed in range(50):
+        one, two = (set(names(subsets.take_shots(images, shots, 3, seed))) for shots in (1, 2))
+        assert one <= two

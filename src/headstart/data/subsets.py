@@ -23,7 +23,10 @@ def take_shots(images: Sequence[AnnotatedImage], shots: int, num_classes: int, s
     Boxes marked `ignore` do not count, and images without boxes are not taken. Order is kept.
     """
     order = _shuffled(images, seed)
-    holding = [[i for i in order if label in _classes(images[i])] for label in range(num_classes)]
+    holding: list[list[int]] = [[] for _ in range(num_classes)]
+    for i in order:
+        for label in _classes(images[i]):
+            holding[label].append(i)
     rarest_first = sorted(range(num_classes), key=lambda label: (len(holding[label]), label))
     taken: set[int] = set()
     for shot in range(1, shots + 1):
