@@ -9,6 +9,7 @@ Pascal VOC sets, whose pixels count from 1 and whose last pixel belongs to the b
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -105,7 +106,9 @@ def _stem(name: str) -> str:
     return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in images.SUFFIXES else name
 
 
-def _read_split(split: str, keys: list[Key], found: _Files, config: VocConfig, defects: list[Defect]):
+def _read_split(
+    split: str, keys: list[Key], found: _Files, config: VocConfig, defects: list[Defect]
+) -> Iterator[RawImage]:
     missing = ["/".join(key) for key in keys if key not in found.images]
     check_missing(split, found.root, missing, len(keys))
     defects += [Defect("missing_image", f"{name} ({split})", "skipped image") for name in missing]
