@@ -86,3 +86,9 @@ def test_a_summary_counts_each_kind_once():
 def test_download_is_only_for_public_sets(tmp_path):
     with pytest.raises(UserError, match=r"dataset.url_set=None: .* only coco2017, voc2007, voc2012"):
         catalog.read(CocoConfig(name="mine", root=str(tmp_path), download=True), seed=0)
+
+
+def test_a_missing_public_set_says_that_it_can_be_fetched(tmp_path):
+    for url_set, says in ((None, r"or dataset.root=…\.$"), ("voc2007", r"or fetch it with dataset.download=true\.$")):
+        with pytest.raises(UserError, match=says):
+            read(tmp_path / "gone", url_set=url_set)

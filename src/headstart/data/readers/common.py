@@ -58,8 +58,9 @@ def folder(config: FileDatasetConfig) -> Path:
     """`config.root`, which must be a folder."""
     root = Path(config.root).expanduser()
     if not root.is_dir():
+        fetch = ", or fetch it with dataset.download=true" if getattr(config, "url_set", None) else ""
         raise UserError(
-            f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…."
+            f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…{fetch}."
         )
     return root
 
