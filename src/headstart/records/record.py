@@ -58,9 +58,9 @@ class RunRecord:
             values = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as a run's record: {error}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{path} is no run's record: it holds a {type(values).__name__}, not an object")
-        version = values.get("schema_version")
+        if not isinstance(values, dict) or "schema_version" not in values:
+            raise UserError(f"{path} is no run's record: it has no schema_version")
+        version = values["schema_version"]
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: schema_version={version}, this Headstart reads {SCHEMA_VERSION}. "

@@ -28,7 +28,12 @@ WITHOUT_EFFECT = (
 
 
 def run_folder(config: RunConfig, resolved: dict[str, Any]) -> Path:
-    """`<output_dir>/<choices>-seed<seed>-<hash of the resolved configuration>`."""
+    """Where the run writes: its name below `output_dir`."""
+    return Path(config.output_dir) / run_name(config, resolved)
+
+
+def run_name(config: RunConfig, resolved: dict[str, Any]) -> str:
+    """`<choices>-seed<seed>-<hash of the resolved configuration>`."""
     choices = [
         config.dataset.name,
         config.model.architecture.value,
@@ -40,14 +45,22 @@ def run_folder(config: RunConfig, resolved: dict[str, Any]) -> Path:
         choices.append(f"f{config.dataset.fraction:g}")
     if config.dataset.shots is not None:
         choices.append(f"k{config.dataset.shots}")
-    return Path(config.output_dir) / "-".join([*choices, f"seed{config.seed}", config_hash(resolved)])
+    return "-".join([*choices, f"seed{config.seed}", config_hash(resolved)])
 
 
 def config_hash(resolved: dict[str, Any]) -> str:
-    """8 hex digits. Paths inside `data_dir` count relative to it: where the data lies changes nothing."""
-    what = {name: value for name, value in _flat(resolved).items() if not _without_effect(name)}
-    what = {name: _relative(value, resolved["data_dir"]) for name, value in what.items()}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    """8 hex digits over the settings that matter."""
+    text = json.dumps(settings_that_matter(resolved), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def settings_that_matter(resolved: dict[str, Any]) -> dict[str, Any]:
+    """`group.key` -> value of all that can change what a run finds.
+
+    Paths inside `data_dir` count relative to it: where the data lies changes nothing.
+    """
+    matter = {name: value for name, value in _flat(resolved).items() if not _without_effect(name)}
+    return {name: _relative(value, resolved["data_dir"].rstrip(os.sep)) for name, value in matter.items()}
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -62,6 +75,6 @@ def _without_effect(name: str) -> bool:
 
 
 def _relative(value: Any, data_dir: str) -> Any:
-    if isinstance(value, str) and value.startswith(data_dir.rstrip(os.sep) + os.sep):
-        return "<data_dir>" + value[len(data_dir.rstrip(os.sep)) :]
+    if isinstance(value, str) and (value == data_dir or value.startswith(data_dir + os.sep)):
+        return "<data_dir>" + value[len(data_dir) :]
     return value

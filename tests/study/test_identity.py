@@ -1,0 +1,104 @@
+"""The same experiment has the same folder, on every machine; another one has another."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.config import schema as s
+from headstart.config.resolve import resolved_dict
+from headstart.study.identity import run_folder, run_name, settings_that_matter
+
+
+def configured(data_dir: str = "/data", **dataset: Any) -> s.RunConfig:
+    voc = {"name": "bccd", "root": f"{data_dir}/bccd"} | dataset
+    return s.RunConfig(
+        dataset=s.VocConfig(**voc),
+        model=s.RetinaNetConfig(architecture=s.Architecture.retinanet),
+        backbone=s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0"),
+        source=s.ImageNetConfig(name="imagenet", kind=s.SourceKind.imagenet),
+        strategy=s.StrategyConfig(name="head_only", freeze_through="neck", lr={"adamw": 1e-3}),
+        augment=s.AugmentConfig(name="none"),
+        optimizer=s.AdamWConfig(name="adamw", _target_="torch.optim.AdamW", weight_decay=0.0),
+        scheduler=s.SchedulerConfig(name="cosine", decay=s.Decay.cosine),
+        trainer=s.TrainerConfig(),
+        logger=s.LoggerConfig(wandb=s.WandbConfig()),
+        data_dir=data_dir,
+    )
+
+
+def name(config: s.RunConfig) -> str:
+    return run_name(config, resolved_dict(config))
+
+
+def changed(setting: str, value: Any) -> s.RunConfig:
+    """The configuration with one setting, `group.key`, changed."""
+    config = configured()
+    node: Any = config
+    *groups, key = setting.split(".")
+    for group in groups:
+        node = getattr(node, group)
+    assert key in {field.name for field in dataclasses.fields(node)}
+    setattr(node, key, value)
+    return config
+
+
+def test_a_name_tells_the_choices_the_seed_and_the_hash() -> None:
+    assert re.fullmatch(r"bccd-retinanet-lite0-imagenet-head_only-seed0-[0-9a-f]{8}", name(configured()))
+    assert re.match(r"bccd-.*-head_only-f0\.1-seed0-", name(configured(fraction=0.1)))
+    assert re.match(r"bccd-.*-head_only-k5-seed0-", name(configured(shots=5)))
+
+
+def test_a_run_lies_in_the_output_folder() -> None:
+    config = changed("output_dir", "elsewhere/runs")
+    assert run_folder(config, resolved_dict(config)) == Path("elsewhere/runs") / name(config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("output_dir", "elsewhere"),
+        ("rerun", True),
+        ("logger.wandb", None),
+        ("logger.log_images", 3),
+        ("dataset.num_workers", 7),
+        ("dataset.cache", s.Cache.none),
+        ("trainer.enable_progress_bar", False),
+        ("trainer.profiler", "simple"),
+        ("trainer.log_every_n_steps", 1),
+    ],
+)
+def test_what_cannot_change_the_result_does_not_change_the_name(setting: str, value: Any) -> None:
+    assert name(changed(setting, value)) == name(configured())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("seed", 1),
+        ("dataset.batch_size", 4),
+        ("dataset.root", "/data/bccd2"),
+        ("dataset.subset_seed", 3),
+        ("strategy.lr", {"adamw": 2e-3}),
+        ("optimizer.weight_decay", 0.1),
+        ("trainer.devices", 2),
+        ("trainer.max_epochs", 21),
+        ("trainer.precision", "32-true"),
+        ("training.ema_decay", 0.9),
+        ("evaluation.engine", s.Engine.faster_coco_eval),
+    ],
+)
+def test_what_can_change_the_result_changes_the_name(setting: str, value: Any) -> None:
+    assert name(changed(setting, value)) != name(configured())
+
+
+@pytest.mark.parametrize("data_dir", ["/elsewhere/sets", "data", "/data/"])
+def test_where_the_data_lies_does_not_change_the_name(data_dir: str) -> None:
+    assert name(configured(data_dir, root=f"{data_dir.rstrip('/')}/bccd")) == name(configured("/data"))
+
+
+def test_a_folder_that_only_begins_like_data_dir_is_another() -> None:
+    assert settings_that_matter(resolved_dict(configured(root="/database/x")))["dataset.root"] == "/database/x"
+    assert settings_that_matter(resolved_dict(configured(root="/data")))["dataset.root"] == "<data_dir>"
