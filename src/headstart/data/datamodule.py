@@ -70,9 +70,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         # A crop is smaller: what it shows fills the picture again.
         image, boxes = resize(image.as_subclass(Tensor), changed["boxes"].as_subclass(Tensor), *self.size)
         image_hw = (image.shape[-2], image.shape[-1])
-        return image, Target(
-            target.image_id, boxes, changed["labels"], changed["ignore"], target.original_hw, image_hw
-        )
+        return image, Target(target.image_id, boxes, changed["labels"], changed["ignore"], target.original_hw, image_hw)
 
 
 def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
@@ -115,8 +113,6 @@ class DetectionDataModule(L.LightningDataModule):
         self.augment = augment
         self.seed = seed
         self._cached: dict[str, list[Tensor] | None] = {}
-        _check(config)
-        build_augmentation(augment)  # a wrong setting is answered now, not when training starts
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader("train", self.augment)
@@ -165,15 +161,3 @@ class DetectionDataModule(L.LightningDataModule):
         # Lightning starts to read before it tells the sampler the epoch: a resumed run would repeat epoch 0.
         sampler.set_epoch(self.trainer.current_epoch)
         return sampler
-
-
-def _check(config: DatasetConfig) -> None:
-    if config.batch_size < 1:
-        raise UserError(f"dataset.batch_size={config.batch_size}: must be 1 or more.")
-    if config.num_workers < 0:
-        raise UserError(f"dataset.num_workers={config.num_workers}: must be 0 or more.")
-    if not 1 <= config.min_size <= config.max_size:
-        raise UserError(
-            f"dataset.min_size={config.min_size}, dataset.max_size={config.max_size}: must be 1 or more, and min_size "
-            "at most max_size."
-        )

@@ -12,7 +12,6 @@ from torchvision.transforms.v2 import functional as F
 
 from headstart.config.schema import AugmentConfig
 from headstart.data.boxes import centre_inside, clip_boxes, has_area, scale_boxes
-from headstart.errors import UserError
 
 _FILL = [124, 116, 104]
 """What a picture is padded with: the mean colour of ImageNet."""
@@ -39,15 +38,16 @@ def resize(image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int) -> t
     return resized, scale_boxes(boxes_xyxy, (new_hw[1] / width, new_hw[0] / height))
 
 
-def build_augmentation(config: AugmentConfig) -> v2.Transform | nn.Module:
+def build_augmentation(config: AugmentConfig) -> v2.Compose:
     """Random changes, drawn from torch's global generator.
 
     Takes and gives `(image, target)`: a `tv_tensors.Image`, and a dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY),
     `labels` and `ignore`. An object stays as long as its centre is in the picture; its box is clipped to it. The crop
-    changes the image's size. Raises UserError for settings out of range.
+    changes the image's size.
     """
-    _check(config)
     steps: list[nn.Module] = []
+    if any((config.brightness, config.contrast, config.saturation, config.hue)):
+        steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue))
     if (config.scale_min, config.scale_max) != (1.0, 1.0):
         steps.append(RandomScale(config.scale_min, config.scale_max))
     if config.crop > 0:
@@ -56,8 +56,6 @@ def build_augmentation(config: AugmentConfig) -> v2.Transform | nn.Module:
         steps.append(v2.RandomHorizontalFlip(config.hflip))
     if config.vflip > 0:
         steps.append(v2.RandomVerticalFlip(config.vflip))
-    if any((config.brightness, config.contrast, config.saturation, config.hue)):
-        steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue))
     return v2.Compose([*steps, DropEmpty()])
 
 
@@ -119,18 +117,3 @@ class DropEmpty(nn.Module):
             "labels": target["labels"][keep],
             "ignore": target["ignore"][keep],
         }
-
-
-def _check(config: AugmentConfig) -> None:
-    for name in ("hflip", "vflip", "crop"):
-        _require(0 <= getattr(config, name) <= 1, config, name, "a probability, 0 to 1")
-    for name in ("brightness", "contrast", "saturation"):
-        _require(getattr(config, name) >= 0, config, name, "0 or more")
-    _require(0 <= config.hue <= 0.5, config, "hue", "0 to 0.5")
-    _require(config.scale_min > 0, config, "scale_min", "above 0")
-    _require(config.scale_max >= config.scale_min, config, "scale_max", f"at least scale_min ({config.scale_min})")
-
-
-def _require(holds: bool, config: AugmentConfig, name: str, wanted: str) -> None:
-    if not holds:
-        raise UserError(f"augment.{name}={getattr(config, name)}: must be {wanted}.")
