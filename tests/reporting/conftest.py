@@ -36,7 +36,7 @@ def make_run() -> Callable[..., tuple[Path, RunRecord]]:
         history: tuple[float | None, ...] = (0.0, 0.25, 0.5),
         **settings: Any,
     ) -> tuple[Path, RunRecord]:
-        config = copy.deepcopy(CONFIG) | {"seed": seed}
+        config: dict[str, Any] = copy.deepcopy(CONFIG) | {"seed": seed}
         for name, value in settings.items():
             group, _, key = name.partition("__")
             config[group][key] = value

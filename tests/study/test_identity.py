@@ -13,7 +13,7 @@ from headstart.study.identity import run_folder, run_name, settings_that_matter
 
 
 def configured(data_dir: str = "/data", **dataset: Any) -> s.RunConfig:
-    voc = {"name": "bccd", "root": f"{data_dir}/bccd"} | dataset
+    voc: dict[str, Any] = {"name": "bccd", "root": f"{data_dir}/bccd"} | dataset
     return s.RunConfig(
         dataset=s.VocConfig(**voc),
         model=s.RetinaNetConfig(architecture=s.Architecture.retinanet),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -42,18 +41,16 @@ def plot_summary(runs: Sequence[Run], path: Path) -> None:
 
 def _draw_bar(axes: Axes, position: int, arm: Arm, colour: str) -> None:
     values = arm.metric("map")
+    if not values:
+        return
     axes.barh(position, mean(values), color=colour, alpha=0.6, height=0.6, xerr=interval_95(values), ecolor=colour)
     axes.plot(values, [position] * len(values), "o", color=colour)
-    if values:
-        axes.annotate(
-            f" {mean(values):.3f}", (max(values), position), va="center", xytext=(6, 0), textcoords="offset points"
-        )
+    best = (max(values), position)
+    axes.annotate(f"{mean(values):.3f}", best, xytext=(9, 0), textcoords="offset points", va="center")
 
 
 def _finish_bars(axes: Axes, arms: Sequence[Arm]) -> None:
-    axes.set_yticks(
-        range(len(arms)), [fill("\n".join(arm.title.split()), 30, replace_whitespace=False) for arm in arms]
-    )
+    axes.set_yticks(range(len(arms)), [arm.title.replace(" ", "\n") for arm in arms])
     axes.invert_yaxis()
     axes.margins(x=0.2)
     axes.set(title="mAP of each arm (a point per seed)", xlabel="mAP", xlim=(0, None))

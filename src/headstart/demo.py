@@ -1,0 +1,160 @@
+"""`python -m headstart.demo`: what transfer is worth, on drawn shapes, in a few minutes on a laptop.
+
+The budget (epochs, images) is in conf/experiment/demo_source.yaml and demo_target.yaml. Further arguments are
+overrides for every run, such as `output_dir=…`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from rich.console import Console
+
+from headstart.conf_path import conf_dir
+from headstart.config.resolve import register, resolve, resolved_dict
+from headstart.config.schema import RunConfig
+from headstart.errors import UserError
+from headstart.records.record import RunRecord
+from headstart.reporting.arms import Run
+from headstart.reporting.plots import plot_summary
+from headstart.reporting.summary import summarise
+from headstart.study.identity import run_folder
+
+OUTPUT = "output_dir=outputs/demo"
+NUM_PICTURES = 3
+console = Console(soft_wrap=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training of the demo."""
+
+    why: str
+    overrides: tuple[str, ...]
+
+
+SOURCE = Step(
+    "The source: a detector learns large shapes on bright paper, of which there are many labelled images.",
+    ("experiment=demo_source",),
+)
+BASELINE = Step(
+    "From scratch: the target (small shapes on dark, textured ground) has few labels. What do they teach alone?",
+    ("experiment=demo_target", "source=scratch", "strategy=full"),
+)
+
+
+def transfers(source: Path) -> tuple[Step, Step]:
+    """The ways in which the source's weights are moved to the target."""
+    start = ("experiment=demo_target", "source=checkpoint", f"source.path={source}")
+    return (
+        Step("Full fine-tuning: the same images, but starting from the source's weights.", (*start, "strategy=full")),
+        Step(
+            "Head only: the source's features stay frozen, only the head learns. How much cheaper, at what loss?",
+            (*start, "strategy=head_only"),
+        ),
+    )
+
+
+def demo(extra: Sequence[str] = ()) -> None:
+    """Trains what is not yet trained, and shows what came of it. Raises `UserError` where a run fails."""
+    source, _ = do(1, SOURCE, extra)
+    steps = (BASELINE, *transfers(source))
+    runs = [do(number, step, extra) for number, step in enumerate(steps, start=2)]
+    folder = source.parent
+    summary = summarise(runs)
+    console.rule("what came of it", align="left")
+    console.print(summary.as_rich())
+    (folder / "summary.md").write_text(summary.as_markdown())
+    plot_summary(runs, folder / "summary.png")
+    best = max(runs, key=_map)
+    draw_detections(compose([*steps[0].overrides, OUTPUT, *extra]), {"scratch": runs[0], "best": best}, folder)
+    console.print(f"""
+Pictures: {folder / "summary.png"} (mAP, curves, cost), {folder / "detections.png"} (what the detectors see)
+Table:    {folder / "summary.md"}
+Each run: {folder}/<run>/record.json and history.csv
+
+Next: your own images.
+  headstart train dataset=voc_folder dataset.root=<folder>     (or coco_folder, yolo_folder)
+  headstart train --help""")
+
+
+def do(number: int, step: Step, extra: Sequence[str]) -> Run:
+    """The finished run of `step`, trained by a process of its own where that has not been done yet."""
+    overrides = [*step.overrides, OUTPUT, *extra]
+    config = compose(overrides)
+    folder = run_folder(config, resolved_dict(config))
+    console.rule(f"{number}/4", align="left")
+    console.print(step.why)
+    if _is_finished(folder):
+        console.print(f"Done before: {folder}")
+        return folder, RunRecord.read(folder / "record.json")
+    command = ["headstart", "train", *overrides]
+    console.print(f"$ {' '.join(command)}\n", markup=False)
+    result = subprocess.run([sys.executable, "-m", *command], check=False)
+    if result.returncode or not _is_finished(folder):
+        raise UserError(
+            f"The training above stopped with exit code {result.returncode}; the reason stands above, and in "
+            f"{folder / 'record.json'}. The demo goes on from there when it is started again."
+        )
+    return folder, RunRecord.read(folder / "record.json")
+
+
+def compose(overrides: Sequence[str]) -> RunConfig:
+    """The configuration that `headstart train` would run with `overrides`."""
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        return resolve(hydra.compose("train", list(overrides)))
+
+
+def _is_finished(folder: Path) -> bool:
+    path = folder / "record.json"
+    return path.exists() and RunRecord.read(path).status == "finished"
+
+
+def _map(run: Run) -> float:
+    value = run[1].metrics["val"]["map"]
+    return -1.0 if value is None else value
+
+
+def draw_detections(config: RunConfig, runs: dict[str, Run], folder: Path) -> None:
+    """`detections.png`: a row an image, its ground truth, then what each of the runs detects."""
+    import torch
+
+    from headstart.data import catalog
+    from headstart.data.datamodule import DetectionDataset
+    from headstart.inference.draw import draw_prediction, draw_truth, grid
+    from headstart.inference.export import load_exported
+
+    data = catalog.read(config.dataset, config.seed)
+    images = DetectionDataset(data.splits["val"], (config.dataset.min_size, config.dataset.max_size))
+    detectors = [load_exported(path)[0] for path, _ in runs.values()]
+    rows = []
+    for index in range(min(NUM_PICTURES, len(images))):
+        pixels, target = images[index]
+        with torch.inference_mode():
+            found = [detector.predict([pixels])[0] for detector in detectors]
+        pictures = [draw_prediction(pixels, prediction, data.class_names) for prediction in found]
+        rows.append([draw_truth(pixels, target, data.class_names), *pictures])
+    titles = [f"{title}: {run[1].choices['source']}, {run[1].choices['strategy']}" for title, run in runs.items()]
+    grid(rows, ["ground truth", *titles]).save(folder / "detections.png", optimize=True)
+
+
+def main() -> None:
+    """Exits: 0 done, 1 a run failed, 130 interrupted."""
+    try:
+        demo(sys.argv[1:])
+    except UserError as error:
+        print(f"\nheadstart: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted: the demo goes on from there when it is started again.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

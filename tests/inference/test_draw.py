@@ -1,0 +1,77 @@
+"""Pictures show the boxes where they are, and nothing else."""
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from headstart.data.types import Prediction, Target
+from headstart.inference.draw import COLOURS, MARGIN, TITLE_HEIGHT, draw_prediction, draw_truth, grid
+
+NAMES = ("cat", "dog")
+BLACK = torch.zeros(3, 60, 80, dtype=torch.uint8)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))  # type: ignore[return-value]
+
+
+def target(boxes: list[list[float]], labels: list[int], ignore: list[bool]) -> Target:
+    return Target(
+        0,
+        torch.tensor(boxes).reshape(-1, 4),
+        torch.tensor(labels),
+        torch.tensor(ignore, dtype=torch.bool),
+        (60, 80),
+        (60, 80),
+    )
+
+
+def prediction(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Prediction:
+    return Prediction(torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels))
+
+
+def test_a_box_is_drawn_on_its_corners_in_the_colour_of_its_class() -> None:
+    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1], [False]), NAMES)
+    for corner in ((10, 30), (50, 30), (10, 55), (50, 55)):
+        assert picture.getpixel(corner) == rgb(COLOURS[1])
+    assert picture.getpixel((30, 45)) == (0, 0, 0)
+    assert picture.getpixel((60, 45)) == (0, 0, 0)
+
+
+def test_ignored_boxes_and_detections_of_low_score_are_left_out() -> None:
+    nothing = np.zeros((60, 80, 3))
+    assert np.array_equal(
+        np.asarray(draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [0], [True]), NAMES)), nothing
+    )
+    assert np.array_equal(
+        np.asarray(draw_prediction(BLACK, prediction([[1.0, 2.0, 30.0, 40.0]], [0.29], [0]), NAMES)), nothing
+    )
+    assert not np.array_equal(
+        np.asarray(draw_prediction(BLACK, prediction([[1.0, 2.0, 30.0, 40.0]], [0.31], [0]), NAMES)), nothing
+    )
+
+
+def test_of_two_detections_in_one_place_the_better_is_on_top() -> None:
+    box = [10.0, 30.0, 50.0, 55.0]
+    picture = draw_prediction(BLACK, prediction([box, box], [0.9, 0.5], [1, 0]), NAMES)
+    assert picture.getpixel((50, 55)) == rgb(COLOURS[1])
+
+
+@pytest.mark.parametrize("box", [[0.0, 0.0, 79.0, 59.0], [78.0, 1.0, 90.0, 70.0]])
+def test_boxes_at_the_edge_are_drawn_in_the_size_of_the_image(box: list[float]) -> None:
+    picture = draw_prediction(BLACK, prediction([box], [1.0], [0]), ("a class with a very long name",))
+    assert picture.size == (80, 60)
+
+
+def test_an_image_without_boxes_stays_as_it_is() -> None:
+    assert np.array_equal(np.asarray(draw_truth(BLACK, target([], [], []), NAMES)), np.zeros((60, 80, 3)))
+
+
+def test_a_grid_has_every_picture_in_its_column_and_row() -> None:
+    red, green, blue = (PIL.Image.new("RGB", (40, 20), colour) for colour in ("red", "lime", "blue"))
+    page = grid([[red, green], [blue, red]], ["left", "right"])
+    assert page.size == (40 * 2 + MARGIN, TITLE_HEIGHT + 20 * 2 + MARGIN)
+    first, second = TITLE_HEIGHT + 10, TITLE_HEIGHT + 30 + MARGIN
+    found = [page.getpixel((x, y)) for y in (first, second) for x in (20, 60 + MARGIN)]
+    assert found == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)]
