@@ -1,0 +1,173 @@
+"""Every command of the README works: it is taken from there, and composed or run.
+
+Training for real is left to `make demo` and to the test marked slow at the end.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from headstart.conf_path import conf_dir
+from headstart.config.resolve import register, resolve, typed
+from headstart.config.schema import EvaluateConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text()
+RUN = "outputs/<run>"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+FILES = {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks("yaml")}
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command.replace(RUN, "outputs/some_run"), comments=True)
+
+
+def kind(command: str) -> str:
+    """What a command begins with; the tests below each take one kind."""
+    first = words(command)
+    if first[:2] == ["python", "train.py"] or first[:2] == ["headstart", "train"]:
+        return "help" if "--help" in first else "train"
+    return " ".join(first[:2]) if first[0] == "headstart" else first[0]
+
+
+def of_kind(*kinds: str) -> list[str]:
+    return [command for command in COMMANDS if kind(command) in kinds]
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    """The files that the README shows, where it says they are."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_every_command_is_of_a_kind_that_is_tested() -> None:
+    assert len(COMMANDS) >= 20
+    assert {kind(command) for command in COMMANDS} == {"make", "train", "help", "headstart evaluate", ".", "wandb"}
+
+
+def test_every_yaml_block_names_its_file_and_is_used() -> None:
+    assert len(FILES) == 4
+    for name in FILES:
+        assert re.fullmatch(r"mine/\w+/\w+\.yaml", name)
+        assert any(Path(name).stem in text for text in (*COMMANDS, *FILES.values()) if text is not FILES[name])
+
+
+def split_train(command: str, root: Path) -> tuple[list[str], list[str]]:
+    """Overrides, and folders of configuration."""
+    rest = words(command)[2:]
+    folders = [str(root / rest[i + 1]) for i, word in enumerate(rest) if word == "--config-dir"]
+    flags = {
+        "-m",
+        "--config-dir",
+        "--cfg",
+        "job",
+        *(rest[i + 1] for i, word in enumerate(rest) if word == "--config-dir"),
+    }
+    return [word for word in rest if word not in flags], folders
+
+
+def cells(overrides: list[str]) -> list[tuple[str, ...]]:
+    """Every combination of a sweep; one for a single run."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [
+        list(one.sweep_string_iterator()) if one.is_sweep_override() else [one.get_value_element_as_str()]
+        for one in parsed
+    ]
+    return [
+        tuple(f"{one.get_key_element()}={value}" for one, value in zip(parsed, values, strict=True))
+        for values in product(*choices)
+    ]
+
+
+@pytest.mark.parametrize("command", of_kind("train"))
+def test_a_training_command_composes_and_passes_every_check(
+    command: str, config_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADSTART_DATA", raising=False)
+    overrides, folders = split_train(command, config_dir)
+    combinations = cells(overrides)
+    assert (len(combinations) > 1) == ("-m" in words(command))
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        for cell in combinations:
+            search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"]
+            resolve(hydra.compose("train", [*cell, *search]))
+
+
+@pytest.mark.parametrize("command", of_kind("headstart evaluate"))
+def test_an_evaluate_command_composes(command: str) -> None:
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        assert typed(hydra.compose("evaluate", words(command)[2:]), EvaluateConfig).run == "outputs/some_run"
+
+
+@pytest.mark.parametrize("command", of_kind("help"))
+def test_a_help_command_lists_the_groups(command: str) -> None:
+    result = run(["train.py" if word == "train.py" else word for word in words(command)], REPOSITORY)
+    assert "strategy" in result
+    assert "head_only" in result
+
+
+@pytest.mark.parametrize("command", of_kind("make"))
+def test_a_make_command_has_a_rule(command: str) -> None:
+    assert re.search(rf"^{words(command)[1]}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_virtual_environment_is_the_one_that_make_makes() -> None:
+    assert of_kind(".") == [". .venv/bin/activate"]
+    assert ".venv" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_every_choice_named_in_the_tables_exists() -> None:
+    for group in ("source", "strategy"):
+        table = README.split(f"| `{group}=` |")[1].split("\n\n")[0]
+        named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+        assert named == {path.stem for path in (conf_dir() / group).glob("*.yaml")}
+    for group in ("model", "backbone"):
+        text = re.search(rf"`{group}=` \((.*?)\)", README)
+        assert text is not None
+        for choice in re.findall(r"`(\w+)`", text[1]):
+            assert (conf_dir() / group / f"{choice}.yaml").is_file(), choice
+
+
+def test_files_that_the_readme_points_to_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / target).is_file(), target
+
+
+def run(command: list[str], folder: Path) -> str:
+    command = [sys.executable, *command[1:]] if command[0] == "python" else [sys.executable, "-m", *command]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_train_again_evaluate_and_transfer_work_one_after_the_other(tmp_path: Path) -> None:
+    small = ["dataset.num_train=8", "dataset.num_val=4", "trainer.max_epochs=1", f"output_dir={tmp_path}/outputs"]
+    first = words(next(command for command in COMMANDS if "partial_freeze" in command))
+    run([*first, *small], REPOSITORY)
+    assert "Already finished" in run([*first, *small], REPOSITORY)
+    (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
+    for name in ("record.json", "history.csv", "model.safetensors", "model.json", "checkpoints/last.ckpt", "wandb"):
+        assert (folder / name).exists(), name
+    for template in (*of_kind("headstart evaluate"), next(c for c in COMMANDS if "source=checkpoint" in c)):
+        extra = small if kind(template) == "train" else []
+        run([*shlex.split(template.replace(RUN, str(folder))), *extra], REPOSITORY)
