@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
-FILES = {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks("yaml")}
+FILES = {re.findall(r"^# (\S+\.yaml)$", block, re.MULTILINE)[0]: block for block in blocks("yaml")}
 
 
 def words(command: str) -> list[str]:
