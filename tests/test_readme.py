@@ -152,6 +152,17 @@ def test_files_that_the_readme_points_to_exist() -> None:
         assert (REPOSITORY / target).is_file(), target
 
 
+def test_folders_and_modules_that_the_architecture_names_exist() -> None:
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    paths = re.findall(r"`((?:src|conf|tests)/[\w/.]+)`", text)
+    names = re.findall(r"`((?:\w+/)*\w+\.py)`", text)
+    assert len(paths) > 10
+    assert len(names) > 10
+    missing = [path for path in paths if not (REPOSITORY / path).exists()]
+    modules = [f"/{path.as_posix()}" for path in (REPOSITORY / "src").rglob("*.py")]
+    assert missing + [name for name in names if not any(module.endswith(f"/{name}") for module in modules)] == []
+
+
 def run(command: list[str], folder: Path) -> str:
     command = [sys.executable, *command[1:]] if command[0] == "python" else [sys.executable, "-m", *command]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)

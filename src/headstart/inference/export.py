@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -51,11 +52,9 @@ def save_exported(
     norm_eps: float | None,
     lineage: Sequence[str],
 ) -> None:
-    """Writes both files into `folder`, each whole or not at all."""
+    """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    temporary = folder / f".{TENSORS}.{os.getpid()}"
-    save_file(tensors, temporary)
-    temporary.replace(folder / TENSORS)
+    _replace(folder / TENSORS, lambda temporary: save_file(tensors, temporary))
     description = {
         "schema_version": SCHEMA_VERSION,
         "architecture": model.architecture.value,
@@ -71,9 +70,17 @@ def save_exported(
         "norm_eps": norm_eps,
         "lineage": list(lineage),
     }
-    temporary = folder / f".{DESCRIPTION}.{os.getpid()}"
-    temporary.write_text(json.dumps(description, indent=1) + "\n")
-    temporary.replace(folder / DESCRIPTION)
+    text = json.dumps(description, indent=1) + "\n"
+    _replace(folder / DESCRIPTION, lambda temporary: temporary.write_text(text))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_exported(path: Path | str) -> ExportedModel:
@@ -121,22 +128,28 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
 def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
     """The detector as it was exported: the same detections, bit for bit."""
     exported = read_exported(path)
-    if exported.architecture not in Architecture.__members__:
-        known = ", ".join(Architecture.__members__)
-        raise UserError(f"{path}: architecture={exported.architecture} is not one of {known}")
-    # Configurations that share their keys are told apart by the architecture, which is one of them.
-    detector = build_detector(
-        restore("model", exported.model), restore("backbone", exported.backbone), exported.class_names
-    )
+    detector = _rebuild(path, exported)
     detector.preprocessing = exported.preprocessing
     if exported.norm_eps is not None:
         set_norm_eps(detector, exported.norm_eps)
-    missing, unexpected = detector.load_state_dict(exported.tensors, strict=False)
-    if missing or unexpected:
-        raise UserError(
-            f"{path} does not fit the network it describes: missing {missing[:3]}, unexpected {unexpected[:3]}"
-        )
+    try:
+        detector.load_state_dict(exported.tensors, strict=True)
+    except RuntimeError as error:  # names or shapes
+        raise UserError(f"{path}: {TENSORS} does not fit the network that {DESCRIPTION} describes: {error}") from None
     return detector.eval(), exported
+
+
+def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
+    """Of the settings only names that we know are taken; none is imported."""
+    if exported.architecture not in Architecture.__members__:
+        known = ", ".join(Architecture.__members__)
+        raise UserError(f"{path}: architecture={exported.architecture} is not one of {known}")
+    try:
+        # Schemas with the same keys are all the same to `restore`; the architecture among them tells them apart.
+        model, backbone = restore("model", exported.model), restore("backbone", exported.backbone)
+    except (UserError, OmegaConfBaseException, TypeError) as error:
+        raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None
+    return build_detector(model, backbone, exported.class_names)
 
 
 def set_norm_eps(detector: Detector, eps: float) -> None:

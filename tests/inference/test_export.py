@@ -1,0 +1,136 @@
+"""An exported model is the detector that was trained, on its own; a damaged one is refused and runs nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headstart.config import schema as s
+from headstart.data.types import DatasetInfo
+from headstart.detectors.factory import build_detector
+from headstart.detectors.interface import Detector, Preprocessing
+from headstart.errors import UserError
+from headstart.inference.export import load_exported, read_exported, save_exported
+
+NAMES = ("cat", "a dog", "étoile")
+INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=64, max_size=96)
+BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=16)
+MODELS = {
+    "retinanet": s.RetinaNetConfig(s.Architecture.retinanet, score_threshold=0.0, anchor_scale=0.5),
+    "faster_rcnn": s.FasterRCNNConfig(s.Architecture.faster_rcnn, score_threshold=0.0),
+    "fcos": s.FCOSConfig(s.Architecture.fcos, score_threshold=0.0),
+    "ssdlite": s.SSDLiteConfig(s.Architecture.ssdlite, score_threshold=0.0),
+}
+IMAGES = [
+    torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for size in ((64, 96), (96, 64))
+]
+
+
+def trained(name: str) -> Detector:
+    """Every tensor away from its initial value, as after training: BatchNorm statistics too."""
+    torch.manual_seed(0)
+    detector = build_detector(MODELS[name], BACKBONE, NAMES)
+    with torch.no_grad():
+        for tensor in detector.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
+    return detector.eval()
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    save_exported(tmp_path, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, ["imagenet", "toys"])
+    return tmp_path
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Changes the description; `...` takes a key away."""
+    path = folder / "model.json"
+    values = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in values.items() if value is not ...}))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_detections_before_and_after_are_bit_equal(tmp_path: Path, name: str) -> None:
+    before = trained(name)
+    before.preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))  # not the backbone's own
+    for module in before.get_submodule("backbone").modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.5  # not the backbone's own either
+    save_exported(tmp_path, before, MODELS[name], BACKBONE, INFO, 0.5, [])
+    after, _ = load_exported(tmp_path)
+    with torch.inference_mode():
+        pairs = list(zip(before.predict(IMAGES), after.predict(IMAGES), strict=True))
+    assert sum(len(one.scores) for one, _ in pairs) > 0
+    for one, other in pairs:
+        assert torch.equal(one.boxes_xyxy, other.boxes_xyxy)
+        assert torch.equal(one.scores, other.scores)
+        assert torch.equal(one.labels, other.labels)
+
+
+def test_the_files_say_what_the_model_is(exported: Path) -> None:
+    found = read_exported(exported)
+    assert found.class_names == NAMES
+    assert found.architecture == "retinanet"
+    assert found.model["anchor_scale"] == 0.5
+    assert found.backbone["neck_channels"] == 16
+    assert (found.min_size, found.max_size) == (64, 96)
+    assert found.lineage == ("imagenet", "toys")
+    assert found.norm_eps is None
+    assert set(found.tensors) == set(trained("retinanet").state_dict())
+
+
+def test_the_folder_or_either_file_names_the_model(exported: Path) -> None:
+    for path in (exported, exported / "model.json", str(exported / "model.safetensors")):
+        assert read_exported(path).class_names == NAMES
+
+
+def test_nothing_but_the_two_files_is_left_behind(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_an_export_that_fails_leaves_the_old_one_whole(exported: Path) -> None:
+    old = (exported / "model.json").read_bytes()
+    with pytest.raises(TypeError):
+        save_exported(exported, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, [object()])  # type: ignore[list-item]
+    assert (exported / "model.json").read_bytes() == old
+    assert len(list(exported.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_missing_file_is_named(exported: Path, name: str) -> None:
+    (exported / name).unlink()
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load_exported(exported)
+
+
+@pytest.mark.parametrize(("name", "keep"), [("model.safetensors", 1000), ("model.safetensors", 4), ("model.json", 40)])
+def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: int) -> None:
+    (exported / name).write_bytes((exported / name).read_bytes()[:keep])
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load_exported(exported)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"schema_version": 2}, "schema_version=2, this Headstart reads 1"),
+        ({"schema_version": ...}, "schema_version"),
+        ({"class_names": ...}, "class_names"),
+        ({"preprocessing": {"mean": [0, 0, 0]}}, "std"),
+        ({"architecture": "os.system"}, "architecture=os.system is not one of retinanet"),
+        ({"backbone": {"_target_": "os.system", "name": "x"}}, "_target_"),
+        ({"model": None}, "model.json"),
+        ({"backbone": {"name": "x", "library": "os", "architecture": "y", "neck_channels": 16}}, "library"),
+        ({"class_names": ["one"]}, "does not fit"),
+    ],
+)
+def test_a_description_that_is_wrong_is_refused_by_what_is_wrong(
+    exported: Path, changes: dict[str, Any], text: str
+) -> None:
+    edit(exported, **changes)
+    with pytest.raises(UserError, match=text):
+        load_exported(exported)
