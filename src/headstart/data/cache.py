@@ -33,7 +33,7 @@ def load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
 
 def estimated_bytes(images: Sequence[AnnotatedImage], min_size: int, max_size: int) -> int:
     """Memory that the resized images take."""
-    sizes = (resized_hw(image.size_wh[::-1], min_size, max_size) for image in images)
+    sizes = (resized_hw((image.size_wh[1], image.size_wh[0]), min_size, max_size) for image in images)
     return sum(3 * height * width for height, width in sizes)
 
 

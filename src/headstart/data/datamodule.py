@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import torch
@@ -15,7 +17,7 @@ from headstart.config.schema import AugmentConfig, DatasetConfig
 from headstart.data import cache
 from headstart.data.boxes import scale_boxes
 from headstart.data.sampling import EpochSampler, stable_seed
-from headstart.data.transforms import build_augmentation, resize
+from headstart.data.transforms import build_augmentation, resize, wrap_boxes
 from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Target
 from headstart.errors import UserError
 
@@ -64,13 +66,14 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
 
     def _augment(self, pixels: Tensor, target: Target) -> tuple[Tensor, Target]:
         assert self.augmentation is not None
-        boxes = tv_tensors.BoundingBoxes(target.boxes_xyxy, format="XYXY", canvas_size=target.image_hw)  # pyright: ignore
-        sample = {"boxes": boxes, "labels": target.labels, "ignore": target.ignore}
+        tv_boxes = wrap_boxes(target.boxes_xyxy, target.image_hw)
+        sample = {"boxes": tv_boxes, "labels": target.labels, "ignore": target.ignore}
         image, changed = self.augmentation(tv_tensors.Image(pixels), sample)
         # A crop is smaller: what it shows fills the picture again.
         image, boxes = resize(image.as_subclass(Tensor), changed["boxes"].as_subclass(Tensor), *self.size)
         image_hw = (image.shape[-2], image.shape[-1])
-        return image, Target(target.image_id, boxes, changed["labels"], changed["ignore"], target.original_hw, image_hw)
+        labels, ignore = changed["labels"], changed["ignore"]
+        return image, replace(target, boxes_xyxy=boxes, labels=labels, ignore=ignore, image_hw=image_hw)
 
 
 def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
@@ -83,8 +86,7 @@ def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
     labels = _in_one([target.labels for target in targets])
     ignore = _in_one([target.ignore for target in targets])
     packed = [
-        Target(target.image_id, *of_one, target.original_hw, target.image_hw)
-        for target, *of_one in zip(targets, boxes, labels, ignore, strict=True)
+        replace(target, boxes_xyxy=boxes[i], labels=labels[i], ignore=ignore[i]) for i, target in enumerate(targets)
     ]
     return Batch(_in_one(images), packed)
 
@@ -114,17 +116,17 @@ class DetectionDataModule(L.LightningDataModule):
         self.seed = seed
         self._cached: dict[str, list[Tensor] | None] = {}
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", self.augment)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """UserError where the data set has no such split."""
         return self._loader("test")
 
-    def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Batch]:
+    def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)
         sampler = self._sampler(len(dataset), shuffle=split == "train")
         workers, batch_size = self.config.num_workers, self.config.batch_size

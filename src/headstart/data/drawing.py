@@ -159,8 +159,8 @@ def _coverage(outline: np.ndarray, stroke: float | None) -> np.ndarray:
     """(h, w) uint8 of the painted pixels, cut to their exact bounds; `stroke` is the line's width, None: filled."""
     margin = 2 + (stroke or 0)
     corner = outline.min(axis=0) - margin
-    size = np.ceil(outline.max(axis=0) + margin - corner).astype(int)
-    fine = PIL.Image.new("L", tuple(int(side) * _SUPERSAMPLING for side in size))
+    width, height = np.ceil(outline.max(axis=0) + margin - corner).astype(int).tolist()
+    fine = PIL.Image.new("L", (width * _SUPERSAMPLING, height * _SUPERSAMPLING))
     draw = PIL.ImageDraw.Draw(fine)
     points = [(float(x), float(y)) for x, y in (outline - corner) * _SUPERSAMPLING]
     if stroke is None:

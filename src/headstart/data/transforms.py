@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from headstart.config.schema import AugmentConfig
 from headstart.data.boxes import centre_inside, clip_boxes, has_area, scale_boxes
 
-_FILL = [124, 116, 104]
+_FILL = [124.0, 116.0, 104.0]
 """What a picture is padded with: the mean colour of ImageNet."""
 
 
@@ -59,6 +59,11 @@ def build_augmentation(config: AugmentConfig) -> v2.Compose:
     return v2.Compose([*steps, DropEmpty()])
 
 
+def wrap_boxes(boxes_xyxy: Tensor, image_hw: tuple[int, int]) -> tv_tensors.BoundingBoxes:
+    """As v2 wants them: a plain tensor, which slicing and arithmetic give, would not be moved with the picture."""
+    return tv_tensors.BoundingBoxes(boxes_xyxy, format="XYXY", canvas_size=image_hw)  # pyright: ignore[reportCallIssue]
+
+
 class RandomScale(v2.Transform):
     """Scales the picture by a random factor, then cuts or pads it to its former size, at a random place.
 
@@ -99,7 +104,7 @@ class RandomScale(v2.Transform):
         ratio_wh = (params["new_hw"][1] / width, params["new_hw"][0] / height)
         moved = scale_boxes(boxes.as_subclass(Tensor), ratio_wh) + torch.tensor([left, top, left, top])
         moved[~centre_inside(moved, (height, width))] = 0
-        return tv_tensors.wrap(clip_boxes(moved, (height, width)), like=boxes)
+        return wrap_boxes(clip_boxes(moved, (height, width)), (height, width))
 
 
 class DropEmpty(nn.Module):
@@ -113,7 +118,7 @@ class DropEmpty(nn.Module):
         boxes = clip_boxes(target["boxes"].as_subclass(Tensor), (height, width))
         keep = has_area(boxes)
         return image, {
-            "boxes": tv_tensors.wrap(boxes[keep], like=target["boxes"]),
+            "boxes": wrap_boxes(boxes[keep], (height, width)),
             "labels": target["labels"][keep],
             "ignore": target["ignore"][keep],
         }
