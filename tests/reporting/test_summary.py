@@ -55,8 +55,14 @@ def test_a_setting_that_no_choice_explains_makes_an_arm_of_its_own(make_run: Mak
 
 
 def test_a_setting_inside_a_group_is_shown_when_its_name_does_not_tell(make_run: MakeRun) -> None:
-    runs = [make_run(strategy__name="head_only"), make_run(), make_run(model__nms_threshold=0.6)]
-    assert summarise(runs).columns[:2] == ("strategy", "model.nms_threshold")
+    runs = [make_run(strategy__name="head_only"), make_run(), make_run(strategy__norm="train")]
+    summary = summarise(runs)
+    assert summary.columns[:3] == ("strategy", "strategy.norm", "seeds")
+    assert sorted(zip(column(summary, "strategy"), column(summary, "strategy.norm"), strict=True)) == [
+        ("full", "-"),
+        ("full", "train"),
+        ("head_only", "-"),
+    ]
 
 
 def test_what_cannot_change_the_result_makes_no_arm(make_run: MakeRun) -> None:
