@@ -71,8 +71,8 @@ def demo(extra: Sequence[str] = ()) -> None:
     console.print(summary.as_rich())
     (folder / "summary.md").write_text(summary.as_markdown())
     plot_summary(runs, folder / "summary.png")
-    best = max(runs, key=_map)
-    draw_detections(compose([*steps[0].overrides, OUTPUT, *extra]), {"scratch": runs[0], "best": best}, folder)
+    scratch, best_transfer = runs[0], max(runs[1:], key=_map)
+    draw_detections(compose([*BASELINE.overrides, OUTPUT, *extra]), [scratch, best_transfer], folder)
     console.print(f"""
 Pictures: {folder / "summary.png"} (mAP, curves, cost), {folder / "detections.png"} (what the detectors see)
 Table:    {folder / "summary.md"}
@@ -121,7 +121,7 @@ def _map(run: Run) -> float:
     return -1.0 if value is None else value
 
 
-def draw_detections(config: RunConfig, runs: dict[str, Run], folder: Path) -> None:
+def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> None:
     """`detections.png`: a row an image, its ground truth, then what each of the runs detects."""
     import torch
 
@@ -132,7 +132,7 @@ def draw_detections(config: RunConfig, runs: dict[str, Run], folder: Path) -> No
 
     data = catalog.read(config.dataset, config.seed)
     images = DetectionDataset(data.splits["val"], (config.dataset.min_size, config.dataset.max_size))
-    detectors = [load_exported(path)[0] for path, _ in runs.values()]
+    detectors = [load_exported(path)[0] for path, _ in runs]
     rows = []
     for index in range(min(NUM_PICTURES, len(images))):
         pixels, target = images[index]
@@ -140,8 +140,12 @@ def draw_detections(config: RunConfig, runs: dict[str, Run], folder: Path) -> No
             found = [detector.predict([pixels])[0] for detector in detectors]
         pictures = [draw_prediction(pixels, prediction, data.class_names) for prediction in found]
         rows.append([draw_truth(pixels, target, data.class_names), *pictures])
-    titles = [f"{title}: {run[1].choices['source']}, {run[1].choices['strategy']}" for title, run in runs.items()]
-    grid(rows, ["ground truth", *titles]).save(folder / "detections.png", optimize=True)
+    grid(rows, ["ground truth", *map(_title, runs)]).save(folder / "detections.png", optimize=True)
+
+
+def _title(run: Run) -> str:
+    choices = run[1].choices
+    return f"source={choices['source']} strategy={choices['strategy']}: mAP {_map(run):.3f}"
 
 
 def main() -> None:
