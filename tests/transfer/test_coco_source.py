@@ -32,7 +32,7 @@ class SSDLite(Detector):
     def __init__(self, class_names: tuple[str, ...]):
         super().__init__()
         net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=1 + len(class_names))
-        self.class_names, self.preprocessing = class_names, Preprocessing((0.0,) * 3, (1.0,) * 3)
+        self.class_names, self.preprocessing = class_names, Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         self.backbone, self.head = net.backbone, net.head
 
     def class_axes(self) -> list[ClassAxis]:
