@@ -22,7 +22,7 @@ TITLE_HEIGHT = 18
 def draw_truth(image: Tensor, target: Target, class_names: Sequence[str]) -> PIL.Image.Image:
     """The annotated boxes on `image`, (3, H, W) uint8; those that are ignored are left out."""
     keep = ~target.ignore
-    captions = [class_names[label] for label in target.labels[keep].tolist()]
+    captions = [class_names[int(label)] for label in target.labels[keep].tolist()]
     return _draw(image, target.boxes_xyxy[keep].tolist(), target.labels[keep].tolist(), captions)
 
 
