@@ -1,0 +1,81 @@
+"""Items of a split, and batches of them."""
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from headstart.config.schema import AugmentConfig, ShapesConfig
+from headstart.data import shapes
+from headstart.data.datamodule import DetectionDataset, collate
+from headstart.data.types import AnnotatedImage
+
+MIN_SIZE, MAX_SIZE = 60, 80
+SCALE = AugmentConfig(name="scale", scale_min=0.6, scale_max=1.6)
+
+
+def still(array: np.ndarray, boxes: list[list[float]], ignore: list[bool] | None = None) -> AnnotatedImage:
+    return AnnotatedImage(
+        "a",
+        lambda: PIL.Image.fromarray(array),
+        (array.shape[1], array.shape[0]),
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.arange(len(boxes)),
+        np.array(ignore or [False] * len(boxes), dtype=bool),
+    )
+
+
+def test_a_target_is_the_annotation_in_resized_pixels() -> None:
+    """A 200x100 image becomes 80x40: everything times 0.4."""
+    image = still(np.zeros((100, 200, 3), dtype=np.uint8), [[10, 20, 110, 70], [0, 0, 200, 100]], ignore=[False, True])
+    pixels, target = DetectionDataset([image, image], (MIN_SIZE, MAX_SIZE))[1]
+    assert (tuple(pixels.shape), pixels.dtype) == ((3, 40, 80), torch.uint8)
+    assert target.boxes_xyxy.dtype == torch.float32
+    assert target.boxes_xyxy.tolist() == [pytest.approx([4, 8, 44, 28]), pytest.approx([0, 0, 80, 40])]
+    assert (target.labels.tolist(), target.ignore.tolist()) == ([0, 1], [False, True])
+    assert (target.image_id, target.original_hw, target.image_hw) == (1, (100, 200), (40, 80))
+
+
+def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    images = [still(noise, [[1, 2, 3, 4]]), still(noise[:50], []), still(noise[:, :30], [[0, 0, 1, 1], [5, 5, 9, 9]])]
+    samples = [DetectionDataset(images, (MIN_SIZE, MAX_SIZE))[i] for i in range(3)]
+    batch = collate(samples)
+    assert len(batch) == 3
+    assert batch.targets[1].boxes_xyxy.shape == (0, 4)
+    for (pixels, target), image, packed in zip(samples, batch.images, batch.targets, strict=True):
+        assert torch.equal(pixels, image)
+        assert torch.equal(target.boxes_xyxy, packed.boxes_xyxy)
+        assert (target.image_id, target.image_hw, target.original_hw) == (
+            packed.image_id,
+            packed.image_hw,
+            packed.original_hw,
+        )
+
+
+def test_a_batch_of_a_hundred_images_is_four_blocks_of_memory() -> None:
+    """Each block that a worker hands over is an open file, of which a process usually may have 1024."""
+    image = still(np.zeros((60, 80, 3), dtype=np.uint8), [[1, 2, 3, 4]])
+    batch = collate([DetectionDataset([image] * 100, (MIN_SIZE, MAX_SIZE))[i] for i in range(100)])
+    tensors = [*batch.images, *(t for x in batch.targets for t in (x.boxes_xyxy, x.labels, x.ignore))]
+    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 4
+
+
+def test_a_cropped_image_fills_the_picture_again() -> None:
+    data = DetectionDataset(
+        shapes.draw(ShapesConfig(name="s", domain="source", num_train=30, num_val=1)).splits["train"],
+        (MIN_SIZE, MAX_SIZE),
+        augment=AugmentConfig(name="crop", crop=1.0),
+    )
+    sizes = [tuple(data[i][0].shape[1:]) for i in range(30)]
+    assert len(set(sizes)) > 5
+    assert all(min(size) == MIN_SIZE or max(size) == MAX_SIZE for size in sizes)
+    assert all(data[i][1].image_hw == size for i, size in enumerate(sizes))
+
+
+def test_an_images_augmentation_does_not_depend_on_its_place() -> None:
+    """With fewer images, as in a study of label efficiency, those that stay look the same."""
+    images = shapes.draw(ShapesConfig(name="s", domain="source", num_train=4, num_val=1)).splits["train"]
+    whole = DetectionDataset(images, (MIN_SIZE, MAX_SIZE), augment=SCALE)
+    part = DetectionDataset(images[2:], (MIN_SIZE, MAX_SIZE), augment=SCALE)
+    assert torch.equal(whole[5, 3][0], part[5, 1][0])
