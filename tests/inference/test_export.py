@@ -1,6 +1,7 @@
 """An exported model is the detector that was trained, on its own; a damaged one is refused and runs nothing."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from headstart.inference.export import load_exported, read_exported, save_export
 
 NAMES = ("cat", "a dog", "étoile")
 INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=64, max_size=96)
-BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=16)
+BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=32)
 MODELS = {
     "retinanet": s.RetinaNetConfig(s.Architecture.retinanet, score_threshold=0.0, anchor_scale=0.5),
     "faster_rcnn": s.FasterRCNNConfig(s.Architecture.faster_rcnn, score_threshold=0.0),
@@ -40,10 +41,17 @@ def trained(name: str) -> Detector:
     return detector.eval()
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original")
+    save_exported(folder, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, ["imagenet", "toys"])
+    return folder
+
+
 @pytest.fixture
-def exported(tmp_path: Path) -> Path:
-    save_exported(tmp_path, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, ["imagenet", "toys"])
-    return tmp_path
+def exported(original: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(original, tmp_path / "exported"))
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -76,7 +84,7 @@ def test_the_files_say_what_the_model_is(exported: Path) -> None:
     assert found.class_names == NAMES
     assert found.architecture == "retinanet"
     assert found.model["anchor_scale"] == 0.5
-    assert found.backbone["neck_channels"] == 16
+    assert found.backbone["neck_channels"] == 32
     assert (found.min_size, found.max_size) == (64, 96)
     assert found.lineage == ("imagenet", "toys")
     assert found.norm_eps is None
