@@ -170,7 +170,8 @@ class SSDConfig(ModelConfig):
 
 @dataclass
 class SSDLiteConfig(ModelConfig):
-    pass
+    reduced_tail: bool = True
+    """On torchvision's MobileNetV3: half the channels in the last layers. COCO weights have it, ImageNet's do not."""
 
 
 class BackboneLibrary(Enum):
@@ -452,7 +453,8 @@ class RunConfig:
     optimizer: Any = MISSING
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
-    logger: LoggerConfig = MISSING
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    """Here, not in the group's files: several of them can be chosen, and each adds its logger."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -496,7 +498,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "optimizer": {"adamw": AdamWConfig, "sgd": SGDConfig},
     "scheduler": {"base": SchedulerConfig},
     "trainer": {"base": TrainerConfig},
-    "logger": {"base": LoggerConfig},
 }
 """Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
 of the group name in their defaults list."""

@@ -1,0 +1,116 @@
+"""Every file under conf/ composes, and names only what exists."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from headstart.conf_path import conf_dir
+from headstart.config.resolve import resolve, resolved_dict, typed
+from headstart.config.schema import SCHEMAS, EvaluateConfig, TrainerConfig
+
+CONF = conf_dir()
+FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
+ROOTS = ("train.yaml", "evaluate.yaml")
+CHOICES = [(path.parent.as_posix(), path.stem) for path in FILES if str(path) not in ROOTS]
+IDS = ["=".join(choice) for choice in CHOICES]
+NEEDED = {
+    ("dataset", "voc_folder"): ["dataset.root=x"],
+    ("dataset", "coco_folder"): ["dataset.root=x"],
+    ("dataset", "yolo_folder"): ["dataset.root=x"],
+    ("backbone", "timm"): ["backbone.architecture=resnet18"],
+    ("source", "checkpoint"): ["source.path=x"],
+}
+"""What a user must give with a choice."""
+
+Compose = Callable[..., DictConfig]
+
+
+def with_needed(group: str, choice: str) -> list[str]:
+    return [f"{group}={choice}", *NEEDED.get((group, choice), [])]
+
+
+def test_every_file_on_disk_is_a_root_or_a_choice_of_a_group_with_a_schema() -> None:
+    found = list(CONF.rglob("*.y*ml"))
+    assert len(found) == len(FILES) == len(ROOTS) + len(CHOICES) > 50
+    assert {group for group, _ in CHOICES} == {*SCHEMAS, "logger", "experiment"}
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=IDS)
+def test_every_choice_composes_with_the_defaults(group: str, choice: str, compose: Compose) -> None:
+    config = resolve(compose(*with_needed(group, choice)))
+    name = resolved_dict(config).get(group, {}).get("name")
+    if name is not None and choice != "timm":
+        assert name == choice  # what the run's folder and the record call it
+
+
+def test_evaluate_composes(compose: Compose) -> None:
+    assert typed(compose("run=x", name="evaluate"), EvaluateConfig).run == "x"
+
+
+@pytest.mark.parametrize(("group", "choice"), NEEDED, ids=["=".join(key) for key in NEEDED])
+def test_a_choice_that_needs_a_setting_says_which(group: str, choice: str, compose: Compose) -> None:
+    setting = NEEDED[(group, choice)][0].split("=")[0]
+    with pytest.raises(ValueError, match=re.escape(setting)):
+        resolve(compose(f"{group}={choice}"))
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+def test_every_target_binds_to_its_signature(compose: Compose) -> None:
+    bound = 0
+    for group, choice in CHOICES:
+        if group == "experiment":
+            continue
+        cfg = OmegaConf.to_container(compose(*with_needed(group, choice))[group], resolve=False)
+        for node in targets(cfg):
+            keys = {key for key in node if not key.startswith("_") and key != "name"}
+            inspect.signature(get_object(node["_target_"])).bind_partial(**dict.fromkeys(keys))
+            bound += 1
+    written = sum(len(re.findall(r"^\s*_target_:", (CONF / path).read_text(), re.MULTILINE)) for path in FILES)
+    assert bound == written == 2
+
+
+def test_trainer_settings_are_lightnings_but_for_those_headstart_sets() -> None:
+    theirs = set(inspect.signature(lightning.Trainer.__init__).parameters) - {"self"}
+    ours = {field.name for field in fields(TrainerConfig)}
+    assert theirs - ours == {"callbacks", "logger", "default_root_dir"}
+    assert ours <= theirs
+
+
+INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if str(path) not in ROOTS], ids=str)
+def test_interpolation_stays_in_its_group_or_goes_to_root_settings(path: Path) -> None:
+    for reference in INTERPOLATION.findall((CONF / path).read_text()):
+        assert reference == "data_dir" or reference.startswith("."), f"{path}: ${{{reference}}}"
+
+
+def test_two_loggers_are_both_there(compose: Compose) -> None:
+    logger = resolve(compose("logger=[wandb,tensorboard]")).logger
+    assert logger.wandb is not None
+    assert logger.tensorboard is not None
+
+
+def test_data_dir_comes_from_the_environment_when_not_set(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compose("dataset=bccd").dataset.root == "data/bccd"
+    monkeypatch.setenv("HEADSTART_DATA", "/elsewhere")
+    assert compose("dataset=bccd").dataset.root == "/elsewhere/bccd"
+    assert compose("dataset=bccd", "data_dir=here").dataset.root == "here/bccd"
