@@ -12,7 +12,7 @@ from headstart.errors import UserError
 from headstart.inference.export import ExportedModel, read_exported
 from headstart.transfer.class_rows import BACKGROUND
 from headstart.transfer.coco import with_new_names
-from headstart.transfer.files import read_tensors
+from headstart.detectors.files import read_tensors
 from headstart.transfer.types import SourceWeights
 
 

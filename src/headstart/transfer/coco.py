@@ -13,7 +13,7 @@ from headstart.config.schema import BackboneConfig, CocoSourceConfig, ModelConfi
 from headstart.detectors import pretrained
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
-from headstart.transfer.files import hub_file, read_tensors
+from headstart.detectors.files import hub_file, read_tensors
 from headstart.transfer.types import SourceWeights
 
 RENAMED = (

@@ -1,0 +1,211 @@
+"""Feature extractors of timm and torchvision, each with its ordered stages."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
+
+from headstart.config.schema import BackboneConfig, BackboneLibrary
+from headstart.detectors.interface import Stage
+from headstart.errors import UserError
+
+REDUCTIONS = (4, 8, 16, 32)
+"""Strides of the feature maps C2 … C5 that necks are built on."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A feature extractor: `module(images)` gives an ordered dict of maps, of the strides asked for."""
+
+    module: nn.Module
+    channels: tuple[int, ...]
+    """Of each map, finest first."""
+    stages: tuple[Stage, ...]
+    """Prefixes relative to `module`."""
+    library_names: dict[str, str]
+    """Tensor of `module` -> its name in the library's classifier."""
+
+
+def build_body(config: BackboneConfig, reductions: Sequence[int], norm: Callable[..., nn.Module] | None = None) -> Body:
+    """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have.
+
+    `norm` replaces the normalisation layer of torchvision's MobileNetV3, as its SSDlite does.
+    """
+    if config.library is BackboneLibrary.timm:
+        return _timm_body(config.architecture, reductions)
+    for prefix, build in TORCHVISION.items():
+        if config.architecture.startswith(prefix):
+            return build(config.architecture, reductions, norm)
+    known = ", ".join(f"{prefix}*" for prefix in TORCHVISION)
+    raise UserError(
+        f"backbone.architecture={config.architecture}: of torchvision, {known} are supported. "
+        "For others use backbone=timm backbone.architecture=<a timm name>"
+    )
+
+
+def tensor_names(model: nn.Module) -> dict[int, str]:
+    """Identity of each tensor -> its name in the whole model."""
+    return {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
+
+
+def library_names(part: nn.Module, whole_names: dict[int, str]) -> dict[str, str]:
+    """Tensor of `part` -> its name in the model that `part` was taken from."""
+    return {
+        name: whole_names[id(tensor)]
+        for name, tensor in part.state_dict(keep_vars=True).items()
+        if id(tensor) in whole_names
+    }
+
+
+# ------------------------------------------------------------------------------------------- torchvision
+
+
+def classifier(architecture: str, **arguments: object) -> nn.Module:
+    """torchvision's classifier, randomly initialised."""
+    if architecture not in torchvision.models.list_models(module=torchvision.models):
+        raise UserError(f"backbone.architecture={architecture} is not a classifier of torchvision")
+    return torchvision.models.get_model(architecture, weights=None, **arguments)
+
+
+def _resnet(architecture: str, reductions: Sequence[int], norm: Callable[..., nn.Module] | None) -> Body:
+    model = classifier(architecture)
+    names = tensor_names(model)
+    layers = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
+    module = IntermediateLayerGetter(model, {layers[r]: str(i) for i, r in enumerate(reductions)})
+    widths = {r: model.get_submodule(layers[r])[-1].get_parameter("conv1.weight").shape[1] for r in layers}
+    stages = [Stage("stem", ("conv1", "bn1"))] + [Stage(f"stage{i}", (f"layer{i}",)) for i in range(1, 5)]
+    # The input width of a block's first convolution is the output width of its layer.
+    return Body(module, tuple(widths[r] for r in reductions), tuple(stages), library_names(module, names))
+
+
+def _sequential(
+    maps: dict[int, tuple[int, int]],
+    firsts: Sequence[int],
+    architecture: str,
+    reductions: Sequence[int],
+    norm: Callable[..., nn.Module] | None,
+) -> Body:
+    """A classifier whose `features` are a sequence: `maps` gives stride -> (index, channels) of the map's layer,
+    `firsts` the index where each stage begins, the stem's 0 first."""
+    model = classifier(architecture, **({"norm_layer": norm} if norm else {}))
+    names = tensor_names(model)
+    features = model.get_submodule("features")
+    module = IntermediateLayerGetter(features, {str(maps[r][0]): str(i) for i, r in enumerate(reductions)})
+    bounds = [*firsts, len(list(features.children()))]
+    stages = [
+        Stage("stem" if i == 0 else f"stage{i}", tuple(str(k) for k in range(bounds[i], bounds[i + 1])))
+        for i in range(len(firsts))
+    ]
+    channels = tuple(maps[r][1] for r in reductions)
+    return Body(module, channels, tuple(stages), library_names(module, names))
+
+
+TORCHVISION: dict[str, Callable[[str, Sequence[int], Callable[..., nn.Module] | None], Body]] = {
+    "resnet": _resnet,
+    "vgg16": partial(
+        _sequential, {4: (15, 256), 8: (22, 512), 16: (29, 512), 32: (30, 512)}, (0, 5, 10, 17, 24)
+    ),
+    "mobilenet_v3_large": partial(
+        _sequential, {4: (3, 24), 8: (6, 40), 16: (12, 112), 32: (16, 960)}, (0, 2, 4, 7, 13)
+    ),
+    "convnext_tiny": partial(_sequential, {4: (1, 96), 8: (3, 192), 16: (5, 384), 32: (7, 768)}, (0, 1, 2, 4, 6)),
+}
+"""Beginning of the name -> builder."""
+
+
+# -------------------------------------------------------------------------------------------------- timm
+
+
+class TimmFeatures(nn.Module):
+    """timm's list of maps as an ordered dict, in the (N, C, H, W) layout whatever the network's own."""
+
+    def __init__(self, network: nn.Module, channels: Sequence[int]) -> None:
+        super().__init__()
+        for name, child in network.named_children():
+            self.add_module(name, child)
+        for name, parameter in network.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        # Not a submodule: the tensors have their names directly below this module, once.
+        self._network = [network]
+        self._channels = list(channels)
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        maps = self._network[0](images)
+        return OrderedDict((str(i), self._channels_first(m, i)) for i, m in enumerate(maps))
+
+    def train(self, mode: bool = True) -> TimmFeatures:
+        self._network[0].training = mode
+        super().train(mode)
+        return self
+
+    def _channels_first(self, features: Tensor, index: int) -> Tensor:
+        if features.shape[1] == self._channels[index]:
+            return features
+        return features.permute(0, 3, 1, 2).contiguous()  # Swin and its kin
+
+
+def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
+    if architecture not in timm.list_models():
+        near = timm.list_models(f"*{architecture}*")[:5]
+        raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
+    try:
+        network = timm.create_model(architecture, pretrained=False, features_only=True)
+    except (RuntimeError, AttributeError) as error:
+        raise UserError(f"backbone.architecture={architecture} gives no feature maps: {error}") from None
+    info = network.feature_info
+    found = {reduction: i for i, reduction in enumerate(info.reduction())}
+    missing = [r for r in reductions if r not in found]
+    if missing:
+        raise UserError(f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}")
+    indices = [found[r] for r in reductions]
+    network = timm.create_model(architecture, pretrained=False, features_only=True, out_indices=indices)
+    channels = tuple(info.channels()[i] for i in indices)
+    module = TimmFeatures(network, channels)
+    return Body(module, channels, _timm_stages(module, info.module_name()), _timm_names(module, architecture))
+
+
+def _timm_stages(module: nn.Module, map_modules: Sequence[str]) -> tuple[Stage, ...]:
+    """Cut behind every feature map; what comes before the first block is the stem."""
+    units = _units(module, map_modules)
+    groups: list[list[str]] = [[]]
+    for unit in units:
+        groups[-1].append(unit)
+        if unit.replace("_", ".") in map_modules or unit in map_modules:
+            groups.append([])
+    tail = groups.pop()
+    groups[-1] += tail
+    first = groups[0]
+    if len(first) > 1 and list(module.get_submodule(first[-1]).parameters()):
+        groups[:1] = [first[:-1], first[-1:]]
+    own = [name for name, _ in module.named_parameters(recurse=False)]
+    groups[0] += own
+    return tuple(Stage("stem" if i == 0 else f"stage{i}", tuple(group)) for i, group in enumerate(groups))
+
+
+def _units(module: nn.Module, map_modules: Sequence[str]) -> list[str]:
+    """The children in order; a container that holds several maps is replaced by its own children."""
+    units = []
+    for name, child in module.named_children():
+        inside = any(m.startswith(f"{name}.") for m in map_modules)
+        units += [f"{name}.{inner}" for inner, _ in child.named_children()] if inside else [name]
+    return units
+
+
+def _timm_names(module: nn.Module, architecture: str) -> dict[str, str]:
+    """timm writes `stages_0` for the classifier's `stages.0` where it takes a network apart."""
+    with torch.device("meta"):
+        known = set(timm.create_model(architecture, pretrained=False).state_dict())
+    candidates = {name: (name, name.replace("_", ".", 1)) for name in module.state_dict()}
+    return {
+        name: next(choice for choice in choices if choice in known)
+        for name, choices in candidates.items()
+        if any(choice in known for choice in choices)
+    }

@@ -1,0 +1,30 @@
+"""Architecture -> detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
+from headstart.detectors.faster_rcnn import FasterRCNNDetector
+from headstart.detectors.fcos import FCOSDetector
+from headstart.detectors.interface import Detector
+from headstart.detectors.retinanet import RetinaNetDetector
+from headstart.detectors.ssd import SSDDetector
+from headstart.detectors.ssdlite import SSDLiteDetector
+from headstart.errors import UserError
+
+DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Detector]] = {
+    Architecture.retinanet: RetinaNetDetector,
+    Architecture.faster_rcnn: FasterRCNNDetector,
+    Architecture.fcos: FCOSDetector,
+    Architecture.ssd: SSDDetector,
+    Architecture.ssdlite: SSDLiteDetector,
+}
+
+
+def build_detector(model: ModelConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> Detector:
+    """Randomly initialised, every parameter trainable; downloads nothing. Raises `UserError` without classes."""
+    if not class_names:
+        raise UserError("the data set has no classes: there is nothing to detect")
+    return DETECTORS[model.architecture](model, backbone, class_names)

@@ -1,0 +1,108 @@
+"""Faster R-CNN (Ren et al., NeurIPS 2015) with a feature pyramid, and torchvision's v2 of it (Li et al., 2021)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from headstart.config.schema import BackboneConfig, BackboneLibrary, FasterRCNNConfig, Variant
+from headstart.detectors.backbones import Body, build_body
+from headstart.detectors.interface import ClassAxis
+from headstart.detectors.mobilenet import last_two_maps
+from headstart.detectors.pretrained import default_preprocessing
+from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+
+SIZES = (32, 64, 128, 256, 512)
+RATIOS = (0.5, 1.0, 2.0)
+
+
+class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
+    """torchvision's Faster R-CNN; row 0 of its head is the background."""
+
+    background = 1
+    head_prefixes = ("rpn", "roi_heads")
+
+    def __init__(self, config: FasterRCNNConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
+        body, sizes = _body_and_anchor_sizes(backbone)
+        width, v2 = backbone.neck_channels, config.variant is Variant.v2
+        norm = nn.BatchNorm2d if v2 else None
+        anchors = AnchorGenerator(
+            tuple(tuple(size * config.anchor_scale for size in level) for level in sizes), (RATIOS,) * len(sizes)
+        )
+        rpn_head = RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=2 if v2 else 1)
+        FasterRCNN.__init__(
+            self,
+            FpnBackbone(body.module, body.channels, width, LastLevelMaxPool(), norm),
+            num_classes=len(class_names) + self.background,
+            rpn_anchor_generator=anchors,
+            rpn_head=rpn_head,
+            box_head=FastRCNNConvFCHead((width, 7, 7), [width] * 4, [1024], norm_layer=norm) if v2 else None,
+            box_score_thresh=config.score_threshold,
+            box_nms_thresh=config.nms_threshold,
+            box_detections_per_img=config.detections_per_image,
+        )
+        self._set_up(config, body, class_names, default_preprocessing(backbone))
+        for head in (self.rpn.head, self.roi_heads.box_predictor):
+            head.register_forward_hook(_in_float32)
+
+    def _losses(
+        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        with self._mode(training=True):
+            proposals, rpn_losses = self.rpn(batch, features, targets)
+            _, box_losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
+        return {**rpn_losses, **box_losses}
+
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
+        with self._mode(training=False):
+            proposals, _ = self.rpn(batch, features)
+            return self.roi_heads(features, proposals, batch.image_sizes)[0]
+
+    def _features(self, batch: ImageList) -> OrderedDict[str, Tensor]:
+        """In float32: anchors and pooled regions take the features' type."""
+        return OrderedDict((name, at_least_float32(level)) for name, level in super()._features(batch).items())
+
+    @contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        """What torchvision's two parts are asked for; their layers keep their own mode."""
+        parts: tuple[nn.Module, ...] = (self.rpn, self.roi_heads)
+        before = [part.training for part in parts]
+        try:
+            for part in parts:
+                part.training = training
+            yield
+        finally:
+            for part, mode in zip(parts, before, strict=True):
+                part.training = mode
+
+    def class_axes(self) -> list[ClassAxis]:
+        predictor = "roi_heads.box_predictor"
+        return [
+            ClassAxis(f"{predictor}.{layer}.{part}", background=1, block=block)
+            for layer, block in (("cls_score", 1), ("bbox_pred", 4))
+            for part in ("weight", "bias")
+        ]
+
+
+def _body_and_anchor_sizes(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...]]:
+    """C2 to C5 with one anchor size each; on torchvision's MobileNetV3 two maps with all sizes, as torchvision has it."""
+    if backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large":
+        return last_two_maps(), (SIZES,) * 3
+    return build_body(backbone, (4, 8, 16, 32)), tuple((size,) for size in SIZES)
+
+
+def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """Of a tuple of tensors, or of lists of tensors."""
+    return tuple(
+        [at_least_float32(level) for level in output] if isinstance(output, list) else at_least_float32(output)
+        for output in outputs
+    )

@@ -1,0 +1,67 @@
+"""RetinaNet (Lin et al., ICCV 2017) and torchvision's v2 of it (Zhang et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from headstart.config.schema import BackboneConfig, RetinaNetConfig, Variant
+from headstart.detectors.backbones import build_body
+from headstart.detectors.interface import ClassAxis
+from headstart.detectors.pretrained import default_preprocessing
+from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+
+ANCHORS_PER_CELL = 9
+
+
+class RetinaNetDetector(OneStageDetector, RetinaNet):
+    """torchvision's RetinaNet; its head has a row per class and none for the background."""
+
+    def __init__(self, config: RetinaNetConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
+        body = build_body(backbone, (8, 16, 32))
+        width, v2 = backbone.neck_channels, config.variant is Variant.v2
+        extra = LastLevelP6P7(body.channels[-1] if v2 else width, width)
+        head = RetinaNetHead(
+            width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, 32) if v2 else None
+        )
+        if v2:
+            head.regression_head._loss_type = "giou"
+        RetinaNet.__init__(
+            self,
+            FpnBackbone(body.module, body.channels, width, extra),
+            anchor_generator=_anchors(config.anchor_scale),
+            head=head,
+            num_classes=len(class_names),
+            score_thresh=config.score_threshold,
+            nms_thresh=config.nms_threshold,
+            detections_per_img=config.detections_per_image,
+        )
+        self._set_up(config, body, class_names, default_preprocessing(backbone))
+
+    def _losses(
+        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        outputs, anchors = self._outputs(batch, features)
+        return self.compute_loss(targets, outputs, anchors)
+
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
+        levels = self._by_level(*self._outputs(batch, features), features, ANCHORS_PER_CELL)
+        return self.postprocess_detections(*levels, batch.image_sizes)
+
+    def class_axes(self) -> list[ClassAxis]:
+        logits = "head.classification_head.cls_logits"
+        return [ClassAxis(f"{logits}.{part}", anchors=ANCHORS_PER_CELL) for part in ("weight", "bias")]
+
+
+def _anchors(scale: float) -> AnchorGenerator:
+    """torchvision's sizes, 32 to 512 pixels in thirds of an octave, times `scale`; whole pixels where scale is 1."""
+    octaves = [tuple(int(size * 2 ** (k / 3)) for k in range(3)) for size in (32, 64, 128, 256, 512)]
+    sizes = tuple(tuple(size * scale for size in octave) for octave in octaves)
+    return AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))

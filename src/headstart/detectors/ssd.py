@@ -1,0 +1,150 @@
+"""SSD (Liu et al., ECCV 2016): SSD300 on VGG16 as torchvision has it, and the same head on any other backbone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG, SSDHead
+from torchvision.models.detection.ssdlite import _extra_block, _normal_init
+from torchvision.ops import boxes as box_ops
+
+from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
+from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
+from headstart.detectors.interface import ClassAxis, Stage
+from headstart.detectors.pretrained import default_preprocessing
+from headstart.detectors.torchvision_base import OneStageDetector
+
+RATIOS = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
+"""Sides of the default boxes of each map relative to the image, as in torchvision's SSD300."""
+EXTRA_CHANNELS = (512, 256, 256)
+"""Of the maps that are added behind stride 32."""
+
+
+class ExtendedBackbone(nn.Module):
+    """A body with further maps behind it, each half as fine as the one before."""
+
+    def __init__(self, body: Body, norm: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.body = body.module
+        channels = (body.channels[-1], *EXTRA_CHANNELS)
+        self.extra = nn.ModuleList(_extra_block(channels[i], channels[i + 1], norm) for i in range(len(EXTRA_CHANNELS)))
+        _normal_init(self.extra)
+        self.channels = [*body.channels, *EXTRA_CHANNELS]
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        maps = list(self.body(images).values())
+        for block in self.extra:
+            maps.append(block(maps[-1]))
+        return OrderedDict((str(i), level) for i, level in enumerate(maps))
+
+
+class MultiBoxDetector(OneStageDetector, SSD):
+    """What SSD and SSDlite share: hard negative mining, a background row, default boxes of several maps."""
+
+    background = 1
+    neck_prefixes = ("backbone.extra",)
+    size_divisible = 1  # torchvision's SSDs take their input as it is
+    min_canvas = 264
+    """Of generic backbones: the last map then has four cells, so that batch normalisation can train on one image."""
+
+    def _set_up_ssd(
+        self, config: Any, backbone: nn.Module, head: nn.Module, boxes: DefaultBoxGenerator, num_classes: int
+    ) -> None:
+        SSD.__init__(
+            self,
+            backbone,
+            boxes,
+            (300, 300),  # of torchvision's own resizing, which `_set_up` removes
+            num_classes + self.background,
+            head=head,
+            score_thresh=config.score_threshold,
+            nms_thresh=config.nms_threshold,
+            detections_per_img=config.detections_per_image,
+        )
+
+    def _losses(
+        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        outputs, anchors = self._outputs(batch, features)
+        matches = [self._match(of_image, target["boxes"]) for of_image, target in zip(anchors, targets, strict=True)]
+        return self.compute_loss(targets, outputs, anchors, matches)
+
+    def _match(self, default_boxes: Tensor, boxes: Tensor) -> Tensor:
+        """Index of the object of each default box; -1: background."""
+        if len(boxes) == 0:
+            return torch.full((len(default_boxes),), -1, dtype=torch.int64, device=boxes.device)
+        return self.proposal_matcher(box_ops.box_iou(boxes, default_boxes))
+
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
+        return self.postprocess_detections(*self._outputs(batch, features), batch.image_sizes)
+
+    def _class_axes(self, layer: str) -> list[ClassAxis]:
+        """`layer` names the last layer of the classification of a map, with {} for the map's number."""
+        counts = enumerate(self.anchor_generator.num_anchors_per_location())
+        return [
+            ClassAxis(f"head.classification_head.module_list.{layer.format(i)}.{part}", anchors=count, background=1)
+            for i, count in counts
+            for part in ("weight", "bias")
+        ]
+
+
+class SSDDetector(MultiBoxDetector):
+    """On torchvision's VGG16 it is SSD300; on other backbones C3 to C5 and three further maps."""
+
+    def __init__(self, config: SSDConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
+        vgg = backbone.library is BackboneLibrary.torchvision and backbone.architecture == "vgg16"
+        body = _vgg_body() if vgg else build_body(backbone, (8, 16, 32))
+        network = body.module if vgg else ExtendedBackbone(body, nn.BatchNorm2d)
+        boxes = Ssd300Boxes() if vgg else DefaultBoxGenerator(RATIOS, scales=SCALES)
+        channels = list(body.channels) if vgg else network.channels
+        head = SSDHead(channels, boxes.num_anchors_per_location(), len(class_names) + 1)
+        self._set_up_ssd(config, network, head, boxes, len(class_names))
+        if vgg:
+            self.body_prefix = "backbone"
+            self.neck_prefixes = tuple(f"backbone.extra.{i}" for i in range(1, 5)) + (
+                "backbone.scale_weight",
+                f"backbone.extra.0.{_FC}",
+            )
+            self.min_canvas = 300  # smaller maps would shrink to nothing
+        self._set_up(config, body, class_names, default_preprocessing(backbone))
+
+    def class_axes(self) -> list[ClassAxis]:
+        return self._class_axes("{}")
+
+
+class Ssd300Boxes(DefaultBoxGenerator):
+    """torchvision's steps are those of a picture of 300 by 300 pixels; others have the cells' own."""
+
+    STEPS = [8, 16, 32, 64, 100, 300]
+
+    def __init__(self) -> None:
+        super().__init__(RATIOS, scales=SCALES, steps=self.STEPS)
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        self.steps = self.STEPS if image_list.tensors.shape[-2:] == (300, 300) else None
+        return super().forward(image_list, feature_maps)
+
+
+_FC = 7
+"""Place of the convolutions that stand for VGG's fully connected layers, behind conv5_3, in `extra.0`."""
+
+
+def _vgg_body() -> Body:
+    """torchvision's `SSDFeatureExtractorVGG`: the layers behind conv4_3 go to `extra.0` and are renumbered."""
+    model = classifier("vgg16")
+    names = tensor_names(model)
+    module = SSDFeatureExtractorVGG(model.get_submodule("features"), highres=False)
+    firsts = (0, 5, 10, 17, 23)  # conv1_1, conv2_1 …, the last the end of `features`
+    stages = [
+        Stage("stem" if i == 0 else f"stage{i}", tuple(f"features.{k}" for k in range(firsts[i], firsts[i + 1])))
+        for i in range(4)
+    ]
+    stages.append(Stage("stage4", tuple(f"extra.0.{k}" for k in range(_FC))))
+    return Body(module, (512, 1024, 512, 256, 256, 256), tuple(stages), library_names(module, names))

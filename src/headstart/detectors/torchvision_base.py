@@ -1,0 +1,145 @@
+"""What all detectors on torchvision's implementations share.
+
+Each is torchvision's own class with the `Detector` contract in front: the names of its tensors are torchvision's, so
+that torchvision's COCO weights load as they are.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+
+from headstart.config.schema import ModelConfig
+from headstart.data.types import Prediction, Target
+from headstart.detectors.backbones import Body
+from headstart.detectors.interface import Detector, Preprocessing, Stage
+
+
+class FpnBackbone(nn.Module):
+    """A body with a feature pyramid (Lin et al., CVPR 2017); named as torchvision's `BackboneWithFPN`."""
+
+    def __init__(
+        self, body: nn.Module, channels: Sequence[int], out_channels: int, extra: ExtraFPNBlock, norm: Any = None
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(list(channels), out_channels, extra, norm)
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self.fpn(self.body(images))
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Boxes lose whole pixels in half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+class TorchvisionDetector(Detector):
+    """Batching, targets and predictions; `_set_up` comes after torchvision's constructor."""
+
+    backbone: nn.Module
+    size_divisible = 32
+    """Batches are padded to multiples of this many pixels …"""
+    min_canvas = 1
+    """… and to at least this many."""
+    background = 0
+    """1 where the head has a row for the background: torchvision's labels then begin at 1."""
+
+    def _set_up(self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
+        del self.transform  # resizing belongs to the data, normalising and padding to `_batch`
+        self.class_names = tuple(class_names)
+        self.preprocessing = preprocessing
+        self._body_stages = body.stages
+        self._library_names = {f"{self.body_prefix}.{ours}": theirs for ours, theirs in body.library_names.items()}
+        self._memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.to(memory_format=self._memory_format)
+
+    body_prefix = "backbone.body"
+    neck_prefixes: tuple[str, ...] = ("backbone.fpn",)
+    head_prefixes: tuple[str, ...] = ("head",)
+
+    def stages(self) -> list[Stage]:
+        body = [replace(s, prefixes=tuple(f"{self.body_prefix}.{p}" for p in s.prefixes)) for s in self._body_stages]
+        return [*body, Stage("neck", self.neck_prefixes), Stage("head", self.head_prefixes)]
+
+    def library_names(self) -> dict[str, str]:
+        return dict(self._library_names)
+
+    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+        batch = self._batch(images)
+        return self._losses(batch, self._features(batch), [self._torchvision_target(target) for target in targets])
+
+    def predict(self, images: list[Tensor]) -> list[Prediction]:
+        batch = self._batch(images)
+        return [
+            Prediction(found["boxes"], found["scores"], found["labels"] - self.background)
+            for found in self._detections(batch, self._features(batch))
+        ]
+
+    @abstractmethod
+    def _losses(
+        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]: ...
+
+    def _features(self, batch: ImageList) -> OrderedDict[str, Tensor]:
+        return self.backbone(batch.tensors)
+
+    def _batch(self, images: list[Tensor]) -> ImageList:
+        """Normalised, then padded with zeros to the right and below, as torchvision does."""
+        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        height, width = (self._canvas(max(size[axis] for size in sizes)) for axis in (0, 1))
+        dtype, device = self._dtype(), images[0].device
+        mean = torch.tensor(self.preprocessing.mean, dtype=dtype, device=device)[:, None, None]
+        std = torch.tensor(self.preprocessing.std, dtype=dtype, device=device)[:, None, None]
+        batch = torch.zeros(len(images), 3, height, width, dtype=dtype, device=device)
+        batch = batch.to(memory_format=self._memory_format)
+        for row, image in zip(batch, images, strict=True):
+            scaled = image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
+            row[:, : image.shape[-2], : image.shape[-1]] = (scaled - mean) / std
+        return ImageList(batch, sizes)
+
+    def _canvas(self, size: int) -> int:
+        return -(-max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def _torchvision_target(self, target: Target) -> dict[str, Tensor]:
+        boxes = target.boxes_xyxy
+        keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        return {"boxes": boxes[keep].to(self._dtype()), "labels": target.labels[keep] + self.background}
+
+
+class OneStageDetector(TorchvisionDetector):
+    """A dense head on every cell: `self.head` and `self.anchor_generator` as torchvision names them."""
+
+    head: nn.Module
+    anchor_generator: nn.Module
+
+    def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+        outputs = {name: at_least_float32(output) for name, output in self.head(list(features.values())).items()}
+        like = next(iter(outputs.values()))
+        # Anchors take the features' type; only the shapes matter to them.
+        shapes = [like.new_empty(()).expand(level.shape) for level in features.values()]
+        return outputs, self.anchor_generator(batch, shapes)
+
+    @staticmethod
+    def _by_level(
+        outputs: dict[str, Tensor], anchors: list[Tensor], features: OrderedDict[str, Tensor], anchors_per_cell: int
+    ) -> tuple[dict[str, list[Tensor]], list[list[Tensor]]]:
+        counts = [level.shape[-2] * level.shape[-1] * anchors_per_cell for level in features.values()]
+        levels = {name: list(output.split(counts, dim=1)) for name, output in outputs.items()}
+        return levels, [list(of_image.split(counts)) for of_image in anchors]
