@@ -13,6 +13,7 @@ from headstart.data.types import DatasetInfo
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
+from headstart.inference import export
 from headstart.inference.export import load_exported, read_exported, save_exported
 
 NAMES = ("cat", "a dog", "étoile")
@@ -100,12 +101,17 @@ def test_nothing_but_the_two_files_is_left_behind(exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == ["model.json", "model.safetensors"]
 
 
-def test_an_export_that_fails_leaves_the_old_one_whole(exported: Path) -> None:
-    old = (exported / "model.json").read_bytes()
-    with pytest.raises(TypeError):
-        save_exported(exported, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, [object()])  # type: ignore[list-item]
-    assert (exported / "model.json").read_bytes() == old
-    assert len(list(exported.iterdir())) == 2
+def test_an_export_that_fails_leaves_the_old_one_whole(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {path.name: path.read_bytes() for path in exported.iterdir()}
+
+    def full_disk(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(export, "save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_exported(exported, trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, ["new"])
+    assert {path.name: path.read_bytes() for path in exported.iterdir()} == old
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
