@@ -1,6 +1,7 @@
 """Batches: right, and the same however they are read."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -197,3 +198,13 @@ def test_overfit_batches_repeats_the_first_images(tmp_path: Path) -> None:
     trainer(tmp_path, 2, overfit_batches=1, enable_checkpointing=False).fit(recorder, datamodule=module())
     assert equal(recorder.seen[0], recorder.seen[1])
     assert [target.image_id for target in recorder.seen[0][0].targets] == [0, 1, 2, 3]
+
+
+def test_each_rank_reads_its_share() -> None:
+    """Batches of two on each of two ranks are the batches of four of one process."""
+    whole, shares = module(NONE, num_train=12), [module(NONE, num_train=12, batch_size=2) for _ in range(2)]
+    for rank, share in enumerate(shares):
+        share.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=3)  # type: ignore[assignment]
+    together = zip(*(share.train_dataloader() for share in shares), strict=True)
+    found = [{target.image_id for batch in batches for target in batch.targets} for batches in together]
+    assert found == [{target.image_id for target in batch.targets} for batch in epoch(whole, 3)]

@@ -26,14 +26,14 @@ def still(array: np.ndarray, boxes: list[list[float]], ignore: list[bool] | None
 
 
 def test_a_target_is_the_annotation_in_resized_pixels() -> None:
-    """A 200x100 image becomes 80x40: everything times 0.4."""
-    image = still(np.zeros((100, 200, 3), dtype=np.uint8), [[10, 20, 110, 70], [0, 0, 200, 100]], ignore=[False, True])
+    """A 200x133 image becomes 80x53: x times 0.4, y times 53/133 (and not 0.4)."""
+    image = still(np.zeros((133, 200, 3), dtype=np.uint8), [[10, 0, 110, 133], [0, 66.5, 200, 133]], [False, True])
     pixels, target = DetectionDataset([image, image], (MIN_SIZE, MAX_SIZE))[1]
-    assert (tuple(pixels.shape), pixels.dtype) == ((3, 40, 80), torch.uint8)
+    assert (tuple(pixels.shape), pixels.dtype) == ((3, 53, 80), torch.uint8)
     assert target.boxes_xyxy.dtype == torch.float32
-    assert target.boxes_xyxy.tolist() == [pytest.approx([4, 8, 44, 28]), pytest.approx([0, 0, 80, 40])]
+    assert target.boxes_xyxy.tolist() == [pytest.approx([4, 0, 44, 53]), pytest.approx([0, 26.5, 80, 53])]
     assert (target.labels.tolist(), target.ignore.tolist()) == ([0, 1], [False, True])
-    assert (target.image_id, target.original_hw, target.image_hw) == (1, (100, 200), (40, 80))
+    assert (target.image_id, target.original_hw, target.image_hw) == (1, (133, 200), (53, 80))
 
 
 def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() -> None:

@@ -101,8 +101,8 @@ def _in_one(tensors: Sequence[Tensor]) -> list[Tensor]:
 class DetectionDataModule(L.LightningDataModule):
     """Gives `Batch`es of the splits `train` (shuffled, augmented), `val` and `test` (in order, as they are).
 
-    No image is left out, with one exception: a last training batch of a single image, which batch normalisation
-    cannot use on feature maps of one pixel (SSDLite's last ones). Which image that is changes from epoch to epoch.
+    No image is left out, with one exception: a process's last training batch of a single image, which batch
+    normalisation cannot use on feature maps of one pixel (SSDLite's last ones). It is another image in each epoch.
     """
 
     def __init__(
