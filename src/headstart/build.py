@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from headstart.config.schema import TrainerConfig
 
 def as_dict(node: Any) -> dict[str, Any]:
     """A configuration node, ours (a dataclass) or foreign (a dict), as a dict."""
-    return dataclasses.asdict(node) if dataclasses.is_dataclass(node) and not isinstance(node, type) else dict(node)
+    return dict(node) if isinstance(node, Mapping) else dataclasses.asdict(node)
 
 
 def optimizer_factory(config: Any) -> Callable[[list[dict[str, Any]]], Optimizer]:

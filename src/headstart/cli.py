@@ -125,9 +125,10 @@ def _key_hint(error: BaseException) -> str:
     """Did you mean …, for a misspelt key of a node we own."""
     cause: BaseException | None = error
     while cause is not None:
-        key, schema = getattr(cause, "key", None), getattr(cause, "object_type", None)
-        if key is not None and hasattr(schema, "__dataclass_fields__"):
-            return _did_you_mean(str(key), list(schema.__dataclass_fields__))
+        key = getattr(cause, "key", None)
+        fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
+        if key is not None and fields is not None:
+            return _did_you_mean(str(key), list(fields))
         cause = cause.__cause__
     return ""
 

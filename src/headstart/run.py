@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.console import Console
 
 from headstart import build
 from headstart.config.resolve import resolved_dict
@@ -25,13 +21,16 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.cost import CostCallback
 from headstart.inference.export import save_exported
 from headstart.records.record import RunRecord
+from headstart.say import say
+from headstart.study.account import describe_end, describe_start, final_numbers, outcome
 from headstart.study.attempt import attempt, finished_record
 from headstart.study.identity import run_folder
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
 from headstart.training.history import History
-from headstart.training.loggers import build_loggers
+from headstart.training.loggers import build_loggers, finish_loggers
 from headstart.training.module import DetectionModule
 from headstart.training.progress import make_progress
+from headstart.training.quiet import quieten
 from headstart.training.wandb_report import LogDetections
 from headstart.transfer.freezing import apply_plan
 from headstart.transfer.head_surgery import apply_source
@@ -39,9 +38,6 @@ from headstart.transfer.show import plan_table, report_table
 from headstart.transfer.sources import load_source
 from headstart.transfer.strategy import make_plan
 from headstart.transfer.types import LoadReport, SourceWeights, TransferPlan
-
-log = logging.getLogger(__name__)
-console = Console()
 
 
 @dataclass
@@ -59,16 +55,17 @@ class Experiment:
 
 def run(config: RunConfig) -> RunRecord:
     """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished."""
+    quieten()
     resolved = resolved_dict(config)
     folder = run_folder(config, resolved)
     if record := finished_record(folder, rerun=config.rerun):
-        say(f"Already finished: {folder} ({_outcome(record)}). rerun=true does it again.")
+        say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
         return record
     with attempt(folder, config, resolved) as record:
         experiment = prepare(config)
-        describe_run(record, experiment)
+        describe_start(record, experiment.info, experiment.report, experiment.plan, experiment.detector)
         train(config, experiment, folder, record)
-    say(f"Finished: {folder} ({_outcome(record)})")
+    say(f"Finished: {folder} ({outcome(record)})")
     return record
 
 
@@ -97,48 +94,37 @@ def prepare(config: RunConfig) -> Experiment:
 def train(config: RunConfig, experiment: Experiment, folder: Path, record: RunRecord) -> None:
     """Measures, trains, measures the best weights, exports them, and fills the record."""
     say(report_table(experiment.report), plan_table(experiment.plan))
-    module, data = experiment.module, experiment.data
+    module, data, detector = experiment.module, experiment.data, experiment.detector
     history, proof, cost = History(folder), FrozenProof(), CostCallback()
     best = checkpoints(folder / "checkpoints", config.monitor)
-    loggers = build_loggers(config.logger, folder, folder.name, folder.name, record.config)
-    trainer = build.build_trainer(
-        config.trainer,
-        folder,
-        callbacks=[
-            history,
-            proof,
-            cost,
-            LogDetections(config.logger.log_images),
-            *optional_callbacks(config.training, config.monitor),
-            best,
-        ],
-        loggers=loggers,
-        progress=make_progress(config.trainer.enable_progress_bar),
-    )
+    optional = optional_callbacks(config.training, config.monitor)
+    pictures = LogDetections(config.logger.log_images)
+    loggers = build_loggers(config.logger, folder, folder.name, record.config)
+    progress = make_progress(config.trainer.enable_progress_bar)
+    callbacks = [history, proof, cost, pictures, *optional, best]
+    trainer = build.build_trainer(config.trainer, folder, callbacks, loggers, progress)
     last = folder / "checkpoints" / "last.ckpt"
-    if last.exists():
+    resumed = last if last.exists() else None
+    if resumed:
         say(f"Going on after the last complete epoch: {last}")
     elif config.training.evaluate_untrained:
-        history.add_untrained(measure(config, experiment, folder).scalars())
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        history.add_untrained(measure(config, experiment, folder, "val").scalars())
+    trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+    refuse_unfinished(trainer)
+    proof.close(detector, experiment.plan)
     load_best(module, best.best_model_path)
-    results = {split: measure(config, experiment, folder, split) for split in splits_to_measure(experiment)}
+    splits = [split for split in ("val", "test") if data.data.splits.get(split)]
+    results = {split: measure(config, experiment, folder, split) for split in splits}
+    describe_end(record, results, history.rows, cost.as_dict(), proof, detector)
+    record.environment["precision"] = str(trainer.precision)
     if trainer.is_global_zero:
         norm_eps = experiment.weights.norm_eps
-        save_exported(
-            folder,
-            experiment.detector,
-            config.model,
-            config.backbone,
-            experiment.info,
-            norm_eps,
-            lineage(experiment),
-        )
-        complete(record, experiment, results, history, proof, cost)
-        finish_logging(loggers, record)
+        save_exported(folder, detector, config.model, config.backbone, experiment.info, norm_eps, record.lineage)
+    for line in finish_loggers(loggers, final_numbers(record)):
+        say(line)
 
 
-def measure(config: RunConfig, experiment: Experiment, folder: Path, split: str = "val") -> MapResult:
+def measure(config: RunConfig, experiment: Experiment, folder: Path, split: str) -> MapResult:
     """mAP of the detector as it is, over the whole split; moves nothing in it."""
     trainer = build.build_trainer(config.trainer, folder, callbacks=[], loggers=[], progress=None)
     evaluate = trainer.validate if split == "val" else trainer.test
@@ -147,13 +133,13 @@ def measure(config: RunConfig, experiment: Experiment, folder: Path, split: str 
     return experiment.module.evaluation
 
 
+def refuse_unfinished(trainer: L.Trainer) -> None:
+    """Lightning ends quietly after Ctrl-C; the run is then not finished."""
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
 def load_best(module: DetectionModule, path: str) -> None:
     """The weights of the best epoch; those at the end where no checkpoint was written (`fast_dev_run`)."""
     if path:
         module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
-
-
-def say(*what: Any) -> None:
-    """Prints for the user, in one process alone."""
-    if rank_zero_only.rank == 0:
-        console.print(*what, soft_wrap=True, highlight=False)

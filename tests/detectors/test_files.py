@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from headstart.errors import UserError
 from headstart.detectors.files import hub_file, read_tensors
+from headstart.errors import UserError
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 

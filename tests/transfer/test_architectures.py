@@ -9,7 +9,7 @@ from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.transfer.head_surgery import apply_source
 
-LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=32)
+LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 SIZE = 96
 BEST = 20
 """Detections per class that are compared."""

@@ -98,14 +98,14 @@ def _trainer(config: RunConfig) -> Iterator[str]:
         yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
     if trainer.max_epochs is None and trainer.max_steps < 1:
         yield "trainer.max_epochs=null needs trainer.max_steps: the learning rate needs to know the end."
+    if not isinstance(trainer.limit_val_batches, bool) and trainer.limit_val_batches == 0:
+        yield f"trainer.limit_val_batches={trainer.limit_val_batches} cannot be used: no validation, no mAP."
     for name, value, reason in (
         ("use_distributed_sampler", True, "Headstart's own sampler gives each process its share"),
         ("enable_checkpointing", False, "the best weights and the resume come from checkpoints"),
         ("barebones", True, "it switches off checkpoints, logging and callbacks"),
-        ("limit_val_batches", 0, "without validation there is no mAP"),
     ):
-        given = getattr(trainer, name)
-        if given == value and type(given) is type(value):
+        if getattr(trainer, name) is value:
             yield f"trainer.{name}={str(value).lower()} cannot be used: {reason}."
 
 

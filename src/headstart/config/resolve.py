@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -33,7 +35,9 @@ def resolve(cfg: DictConfig) -> RunConfig:
 
 
 def typed(cfg: DictConfig, schema: type[T]) -> T:
-    """`cfg` as an object of `schema`, every setting given."""
+    """`cfg` as an object of `schema`: every setting given, and none that the schemas do not know."""
+    if unknown := sorted(_unknown(cfg)):
+        raise UserError("\n".join(unknown))
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         needed = " ".join(f"{key}=…" for key in missing)
@@ -41,6 +45,20 @@ def typed(cfg: DictConfig, schema: type[T]) -> T:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, schema)
     return config
+
+
+def _unknown(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """What `+key=value` put into our nodes: Hydra lets it in, and nothing would read it."""
+    for key in cfg:
+        name = f"{prefix}{key}"
+        fields = getattr(OmegaConf.get_type(cfg), "__dataclass_fields__", None)
+        if fields is not None and key not in fields:
+            near = difflib.get_close_matches(str(key), list(fields), n=1)
+            yield f"{name}: there is no such setting." + (f" Did you mean {near[0]!r}?" if near else "")
+        elif not OmegaConf.is_missing(cfg, key) and isinstance(cfg._get_node(key), DictConfig):
+            node = cfg[key]
+            if node is not None:
+                yield from _unknown(node, f"{name}.")
 
 
 def resolved_dict(config: RunConfig) -> dict[str, Any]:

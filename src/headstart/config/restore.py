@@ -17,9 +17,15 @@ def restore(group: str, values: dict[str, Any]) -> Any:
     Nothing named in the record is imported: the candidates are `SCHEMAS`. Raises `UserError` when none fits, as in a
     record of another version.
     """
-    for schema in SCHEMAS[group].values():
-        if {field.name for field in dataclasses.fields(schema)} == set(values):
-            return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    fitting = {
+        name: schema
+        for name, schema in SCHEMAS[group].items()
+        if {field.name for field in dataclasses.fields(schema)} == set(values)
+    }
+    if fitting:
+        # Some architectures have the same settings: then the one that the values name.
+        schema = fitting.get(str(values.get("architecture")), next(iter(fitting.values())))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     raise UserError(
         f"The record's settings of {group} ({', '.join(sorted(values))}) are not those of this version of Headstart: "
         "evaluate the run with the version that trained it (record.json, environment)."

@@ -86,7 +86,8 @@ class CocoConfig(FileDatasetConfig):
     """COCO json."""
 
     train_json: Optional[str] = None
-    """Annotation file relative to `root`; null: found (annotations/instances_train*.json, train/_annotations.coco.json …)."""
+    """Annotation file relative to `root`; null: found (annotations/instances_train*.json,
+    train/_annotations.coco.json …)."""
     val_json: Optional[str] = None
     test_json: Optional[str] = None
     download: bool = False

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -34,16 +35,13 @@ class Body:
     """Tensor of `module` -> its name in the library's classifier."""
 
 
-def build_body(config: BackboneConfig, reductions: Sequence[int], norm: Callable[..., nn.Module] | None = None) -> Body:
-    """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have.
-
-    `norm` replaces the normalisation layer of torchvision's MobileNetV3, as its SSDlite does.
-    """
+def build_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
+    """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have."""
     if config.library is BackboneLibrary.timm:
         return _timm_body(config.architecture, reductions)
     for prefix, build in TORCHVISION.items():
         if config.architecture.startswith(prefix):
-            return build(config.architecture, reductions, norm)
+            return build(config.architecture, reductions)
     known = ", ".join(f"{prefix}*" for prefix in TORCHVISION)
     raise UserError(
         f"backbone.architecture={config.architecture}: of torchvision, {known} are supported. "
@@ -65,6 +63,13 @@ def library_names(part: nn.Module, whole_names: dict[int, str]) -> dict[str, str
     }
 
 
+def set_norm_eps(detector: nn.Module, eps: float) -> None:
+    """Of the BatchNorm layers of the detector's backbone."""
+    for module in detector.get_submodule("backbone").modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps
+
+
 # ------------------------------------------------------------------------------------------- torchvision
 
 
@@ -75,14 +80,15 @@ def classifier(architecture: str, **arguments: object) -> nn.Module:
     return torchvision.models.get_model(architecture, weights=None, **arguments)
 
 
-def _resnet(architecture: str, reductions: Sequence[int], norm: Callable[..., nn.Module] | None) -> Body:
+def _resnet(architecture: str, reductions: Sequence[int]) -> Body:
     model = classifier(architecture)
     names = tensor_names(model)
     layers = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
     module = IntermediateLayerGetter(model, {layers[r]: str(i) for i, r in enumerate(reductions)})
-    widths = {r: model.get_submodule(layers[r])[-1].get_parameter("conv1.weight").shape[1] for r in layers}
+    # The input width of a layer's last block is the output width of the layer.
+    last_blocks = {r: list(model.get_submodule(layer).children())[-1] for r, layer in layers.items()}
+    widths = {r: block.get_parameter("conv1.weight").shape[1] for r, block in last_blocks.items()}
     stages = [Stage("stem", ("conv1", "bn1"))] + [Stage(f"stage{i}", (f"layer{i}",)) for i in range(1, 5)]
-    # The input width of a block's first convolution is the output width of its layer.
     return Body(module, tuple(widths[r] for r in reductions), tuple(stages), library_names(module, names))
 
 
@@ -91,11 +97,10 @@ def _sequential(
     firsts: Sequence[int],
     architecture: str,
     reductions: Sequence[int],
-    norm: Callable[..., nn.Module] | None,
 ) -> Body:
     """A classifier whose `features` are a sequence: `maps` gives stride -> (index, channels) of the map's layer,
     `firsts` the index where each stage begins, the stem's 0 first."""
-    model = classifier(architecture, **({"norm_layer": norm} if norm else {}))
+    model = classifier(architecture)
     names = tensor_names(model)
     features = model.get_submodule("features")
     module = IntermediateLayerGetter(features, {str(maps[r][0]): str(i) for i, r in enumerate(reductions)})
@@ -108,11 +113,9 @@ def _sequential(
     return Body(module, channels, tuple(stages), library_names(module, names))
 
 
-TORCHVISION: dict[str, Callable[[str, Sequence[int], Callable[..., nn.Module] | None], Body]] = {
+TORCHVISION: dict[str, Callable[[str, Sequence[int]], Body]] = {
     "resnet": _resnet,
-    "vgg16": partial(
-        _sequential, {4: (15, 256), 8: (22, 512), 16: (29, 512), 32: (30, 512)}, (0, 5, 10, 17, 24)
-    ),
+    "vgg16": partial(_sequential, {4: (15, 256), 8: (22, 512), 16: (29, 512), 32: (30, 512)}, (0, 5, 10, 17, 24)),
     "mobilenet_v3_large": partial(
         _sequential, {4: (3, 24), 8: (6, 40), 16: (12, 112), 32: (16, 960)}, (0, 2, 4, 7, 13)
     ),
@@ -160,11 +163,13 @@ def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
         network = timm.create_model(architecture, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"backbone.architecture={architecture} gives no feature maps: {error}") from None
-    info = network.feature_info
+    info: Any = network.feature_info
     found = {reduction: i for i, reduction in enumerate(info.reduction())}
     missing = [r for r in reductions if r not in found]
     if missing:
-        raise UserError(f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}")
+        raise UserError(
+            f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}"
+        )
     indices = [found[r] for r in reductions]
     network = timm.create_model(architecture, pretrained=False, features_only=True, out_indices=indices)
     channels = tuple(info.channels()[i] for i in indices)

@@ -51,8 +51,8 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
             box_detections_per_img=config.detections_per_image,
         )
         self._set_up(config, body, class_names, default_preprocessing(backbone))
-        for head in (self.rpn.head, self.roi_heads.box_predictor):
-            head.register_forward_hook(_in_float32)
+        for head in ("rpn.head", "roi_heads.box_predictor"):
+            self.get_submodule(head).register_forward_hook(_in_float32)
 
     def _losses(
         self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
@@ -94,7 +94,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
 
 
 def _body_and_anchor_sizes(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...]]:
-    """C2 to C5 with one anchor size each; on torchvision's MobileNetV3 two maps with all sizes, as torchvision has it."""
+    """C2 to C5 with one anchor size each; on torchvision's MobileNetV3, as there, two maps with all sizes."""
     if backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large":
         return last_two_maps(), (SIZES,) * 3
     return build_body(backbone, (4, 8, 16, 32)), tuple((size,) for size in SIZES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 
 from headstart.detectors.backbones import Body, classifier, library_names, tensor_names

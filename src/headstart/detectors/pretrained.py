@@ -46,7 +46,12 @@ def _coco_table() -> Iterator[tuple[Architecture, str, Variant | None, CocoWeigh
     d = detection
     # The v1 ResNets were trained with epsilon 0: torchvision calls `overwrite_eps(model, 0.0)`. MobileNet's
     # detectors were trained with FrozenBatchNorm2d, whose epsilon is 1e-5, the classifier's 1e-3.
-    yield Architecture.retinanet, resnet, Variant.v1, CocoWeights(d.RetinaNet_ResNet50_FPN_Weights.COCO_V1, IMAGENET, 0.0)
+    yield (
+        Architecture.retinanet,
+        resnet,
+        Variant.v1,
+        CocoWeights(d.RetinaNet_ResNet50_FPN_Weights.COCO_V1, IMAGENET, 0.0),
+    )
     yield (
         Architecture.retinanet,
         resnet,
@@ -86,7 +91,11 @@ def find_coco_weights(model: ModelConfig, backbone: BackboneConfig) -> CocoWeigh
     if backbone.library is not BackboneLibrary.torchvision or getattr(model, "reduced_tail", True) is False:
         return None
     for architecture, body, variant, weights in _coco_table():
-        if (model.architecture, backbone.architecture, getattr(model, "variant", None)) == (architecture, body, variant):
+        if (model.architecture, backbone.architecture, getattr(model, "variant", None)) == (
+            architecture,
+            body,
+            variant,
+        ):
             return weights
     return None
 
@@ -104,7 +113,10 @@ def default_preprocessing(backbone: BackboneConfig) -> Preprocessing:
     if backbone.library is BackboneLibrary.torchvision:
         return IMAGENET
     config = timm.get_pretrained_cfg(backbone.architecture)
-    return Preprocessing(tuple(config.mean), tuple(config.std)) if config else IMAGENET
+    if config is None:
+        return IMAGENET
+    (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
+    return Preprocessing((red, green, blue), (red_std, green_std, blue_std))
 
 
 def imagenet_state(backbone: BackboneConfig, path: str | None) -> tuple[dict[str, Tensor], Preprocessing, str]:

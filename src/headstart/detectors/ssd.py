@@ -36,7 +36,6 @@ class ExtendedBackbone(nn.Module):
         channels = (body.channels[-1], *EXTRA_CHANNELS)
         self.extra = nn.ModuleList(_extra_block(channels[i], channels[i + 1], norm) for i in range(len(EXTRA_CHANNELS)))
         _normal_init(self.extra)
-        self.channels = [*body.channels, *EXTRA_CHANNELS]
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         maps = list(self.body(images).values())
@@ -51,7 +50,7 @@ class MultiBoxDetector(OneStageDetector, SSD):
     background = 1
     neck_prefixes = ("backbone.extra",)
     size_divisible = 1  # torchvision's SSDs take their input as it is
-    min_canvas = 264
+    min_canvas = 288
     """Of generic backbones: the last map then has four cells, so that batch normalisation can train on one image."""
 
     def _set_up_ssd(
@@ -87,6 +86,7 @@ class MultiBoxDetector(OneStageDetector, SSD):
 
     def _class_axes(self, layer: str) -> list[ClassAxis]:
         """`layer` names the last layer of the classification of a map, with {} for the map's number."""
+        assert isinstance(self.anchor_generator, DefaultBoxGenerator)
         counts = enumerate(self.anchor_generator.num_anchors_per_location())
         return [
             ClassAxis(f"head.classification_head.module_list.{layer.format(i)}.{part}", anchors=count, background=1)
@@ -103,15 +103,13 @@ class SSDDetector(MultiBoxDetector):
         body = _vgg_body() if vgg else build_body(backbone, (8, 16, 32))
         network = body.module if vgg else ExtendedBackbone(body, nn.BatchNorm2d)
         boxes = Ssd300Boxes() if vgg else DefaultBoxGenerator(RATIOS, scales=SCALES)
-        channels = list(body.channels) if vgg else network.channels
-        head = SSDHead(channels, boxes.num_anchors_per_location(), len(class_names) + 1)
+        channels = body.channels if vgg else (*body.channels, *EXTRA_CHANNELS)
+        head = SSDHead(list(channels), boxes.num_anchors_per_location(), len(class_names) + 1)
         self._set_up_ssd(config, network, head, boxes, len(class_names))
         if vgg:
             self.body_prefix = "backbone"
-            self.neck_prefixes = tuple(f"backbone.extra.{i}" for i in range(1, 5)) + (
-                "backbone.scale_weight",
-                f"backbone.extra.0.{_FC}",
-            )
+            further_maps = (f"backbone.extra.{i}" for i in range(1, 5))
+            self.neck_prefixes = ("backbone.scale_weight", f"backbone.extra.0.{_FC}", *further_maps)
             self.min_canvas = 300  # smaller maps would shrink to nothing
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
@@ -122,13 +120,13 @@ class SSDDetector(MultiBoxDetector):
 class Ssd300Boxes(DefaultBoxGenerator):
     """torchvision's steps are those of a picture of 300 by 300 pixels; others have the cells' own."""
 
-    STEPS = [8, 16, 32, 64, 100, 300]
+    STEPS = (8, 16, 32, 64, 100, 300)
 
     def __init__(self) -> None:
-        super().__init__(RATIOS, scales=SCALES, steps=self.STEPS)
+        super().__init__(RATIOS, scales=SCALES, steps=list(self.STEPS))
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        self.steps = self.STEPS if image_list.tensors.shape[-2:] == (300, 300) else None
+        self.steps = list(self.STEPS) if image_list.tensors.shape[-2:] == (300, 300) else None
         return super().forward(image_list, feature_maps)
 
 

@@ -13,7 +13,7 @@ from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDLiteConf
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
 from headstart.detectors.interface import ClassAxis, Stage
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.ssd import SCALES, ExtendedBackbone, MultiBoxDetector
+from headstart.detectors.ssd import EXTRA_CHANNELS, SCALES, ExtendedBackbone, MultiBoxDetector
 
 NORM = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
 """torchvision's, in all of SSDlite."""
@@ -26,16 +26,14 @@ class SSDLiteDetector(MultiBoxDetector):
     """On torchvision's MobileNetV3-Large it is SSDlite320; on other backbones C3 to C5 and three further maps."""
 
     def __init__(self, config: SSDLiteConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
-        mobilenet = (
-            backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large"
-        )
+        mobilenet = backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large"
         body = _mobilenet_body(config.reduced_tail) if mobilenet else build_body(backbone, (8, 16, 32))
         network = body.module if mobilenet else ExtendedBackbone(body, NORM)
         ratios = [[2, 3]] * 6
         scales = None if mobilenet else SCALES
         boxes = DefaultBoxGenerator(ratios, min_ratio=0.2, max_ratio=0.95, scales=scales)
-        channels = list(body.channels) if mobilenet else network.channels
-        head = SSDLiteHead(channels, boxes.num_anchors_per_location(), len(class_names) + 1, NORM)
+        channels = body.channels if mobilenet else (*body.channels, *EXTRA_CHANNELS)
+        head = SSDLiteHead(list(channels), boxes.num_anchors_per_location(), len(class_names) + 1, NORM)
         self._set_up_ssd(config, network, head, boxes, len(class_names))
         if mobilenet:
             self.body_prefix = "backbone"

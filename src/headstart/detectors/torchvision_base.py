@@ -55,7 +55,9 @@ class TorchvisionDetector(Detector):
     background = 0
     """1 where the head has a row for the background: torchvision's labels then begin at 1."""
 
-    def _set_up(self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
+    def _set_up(
+        self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing
+    ) -> None:
         del self.transform  # resizing belongs to the data, normalising and padding to `_batch`
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing

@@ -12,12 +12,13 @@ from typing import Any
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.config.plain import plain
 from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
 from headstart.data.types import DatasetInfo
+from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -150,10 +151,3 @@ def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
     except (UserError, OmegaConfBaseException, TypeError) as error:
         raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None
     return build_detector(model, backbone, exported.class_names)
-
-
-def set_norm_eps(detector: Detector, eps: float) -> None:
-    """Of the BatchNorm layers of the backbone."""
-    for module in detector.get_submodule("backbone").modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = eps

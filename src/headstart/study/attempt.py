@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Iterator
@@ -13,11 +12,7 @@ from typing import Any
 from headstart.config.schema import RunConfig
 from headstart.records.environment import environment
 from headstart.records.record import RunRecord
-
-
-def is_main_process() -> bool:
-    """Of several processes that train together, the one that writes."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+from headstart.say import is_main_process
 
 
 def finished_record(folder: Path, rerun: bool) -> RunRecord | None:

@@ -9,7 +9,9 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
 from headstart.config.schema import MonitorConfig, TrainingConfig
+from headstart.detectors.interface import Detector
 from headstart.transfer.proof import moved, tensor_digests
+from headstart.transfer.types import TransferPlan
 
 
 class FrozenProof(Callback):
@@ -26,8 +28,9 @@ class FrozenProof(Callback):
         if not self.before:
             self.before = tensor_digests(pl_module.detector, pl_module.plan.frozen)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.after = tensor_digests(pl_module.detector, pl_module.plan.frozen)
+    def close(self, detector: Detector, plan: TransferPlan) -> None:
+        """After the fit, also one that found nothing left to do."""
+        self.after = tensor_digests(detector, plan.frozen)
         changed = moved(self.before, self.after)
         assert not changed, f"{len(changed)} frozen tensors moved in training, the first {changed[0]}"
 

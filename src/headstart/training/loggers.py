@@ -12,10 +12,10 @@ from urllib.parse import urlparse
 
 import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from headstart.config.schema import LoggerConfig, WandbConfig, WandbMode
 from headstart.errors import UserError
+from headstart.say import is_main_process
 
 
 def build_loggers(config: LoggerConfig, run_dir: Path, run_id: str, resolved: Mapping[str, Any]) -> list[Logger]:
@@ -26,7 +26,9 @@ def build_loggers(config: LoggerConfig, run_dir: Path, run_id: str, resolved: Ma
     if config.tensorboard is not None:
         if importlib.util.find_spec("tensorboard") is None:
             raise UserError("logger=tensorboard needs the package tensorboard: pip install 'headstart[tensorboard]'")
-        loggers.append(TensorBoardLogger(run_dir, name="", version="tensorboard", log_graph=config.tensorboard.log_graph))
+        loggers.append(
+            TensorBoardLogger(run_dir, name="", version="tensorboard", log_graph=config.tensorboard.log_graph)
+        )
     return loggers
 
 
@@ -49,7 +51,7 @@ def _wandb_logger(config: WandbConfig, run_dir: Path, run_id: str, resolved: Map
     # Pictures and tables are staged outside the run's folder by default: a copied folder would be incomplete.
     for variable, folder in (("WANDB_DATA_DIR", "data"), ("WANDB_CACHE_DIR", "cache")):
         os.environ.setdefault(variable, str((run_dir / "wandb" / folder).absolute()))
-    if rank_zero_only.rank == 0:
+    if is_main_process():
         (run_dir / "wandb").mkdir(parents=True, exist_ok=True)
     logger = WandbLogger(
         project=config.project,
@@ -64,11 +66,12 @@ def _wandb_logger(config: WandbConfig, run_dir: Path, run_id: str, resolved: Map
         mode=_mode(config.mode),
         settings=wandb.Settings(silent=True, console="off"),
     )
-    _describe(logger, resolved)
+    logger._wandb_init.pop("anonymous", None)  # Lightning always passes it; W&B warns that it has no effect
+    if is_main_process():
+        _describe(logger, resolved)
     return logger
 
 
-@rank_zero_only
 def _describe(logger: WandbLogger, resolved: Mapping[str, Any]) -> None:
     """Flat keys first: W&B groups and filters by them. Best values are maxima, not the last ones."""
     names = {group: resolved[group]["name"] for group in ("dataset", "backbone", "source", "strategy")}

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from headstart.config.schema import SchedulerConfig
-from headstart.data.types import Batch, Prediction
+from headstart.data.types import Batch
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
-from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision
+from headstart.evaluation.module import EvaluationModule
 from headstart.training.schedule import lr_factor
 from headstart.transfer.freezing import set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
@@ -30,11 +30,8 @@ def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-class DetectionModule(L.LightningModule):
-    """Trains a detector as its plan says.
-
-    `evaluation` holds the result of the last validation or test.
-    """
+class DetectionModule(EvaluationModule):
+    """Trains a detector as its plan says."""
 
     def __init__(
         self,
@@ -45,14 +42,11 @@ class DetectionModule(L.LightningModule):
         scheduler: SchedulerConfig,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.detector = detector
+        super().__init__(detector, metric)
         self.plan = plan
-        self.metric = metric
         self.make_optimizer = make_optimizer
         self.scheduler = scheduler
         self.seed = seed
-        self.evaluation: MapResult | None = None
 
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
@@ -60,6 +54,10 @@ class DetectionModule(L.LightningModule):
         if mode:
             set_train_mode(self.detector, self.plan)
         return self
+
+    def on_train_epoch_start(self) -> None:
+        # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
+        self.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
@@ -79,18 +77,6 @@ class DetectionModule(L.LightningModule):
         self.log("train/loss", total, on_epoch=True, on_step=True, batch_size=len(batch), sync_dist=True)
         return total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
-        return self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._finish_evaluation("val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
-        return self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        self._finish_evaluation("test")
-
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(optimizer_groups(self.detector, self.plan))
         total_steps = int(self.trainer.estimated_stepping_batches)
@@ -99,15 +85,3 @@ class DetectionModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.detector.class_names)
-
-    def _evaluate(self, batch: Batch) -> list[Prediction]:
-        predictions = self.detector.predict(batch.images)
-        self.metric.update(predictions, batch.targets)
-        return predictions
-
-    def _finish_evaluation(self, split: str) -> None:
-        self.evaluation = self.metric.compute()
-        self.metric.reset()
-        # The metric has gathered over all processes already.
-        scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}
-        self.log_dict(scalars, sync_dist=False)

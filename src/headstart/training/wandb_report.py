@@ -13,7 +13,6 @@ from torch import Tensor
 from torchvision.utils import draw_bounding_boxes
 
 from headstart.data.types import Batch, Prediction, Target
-from headstart.training.module import DetectionModule
 from headstart.transfer.types import TransferPlan
 
 SHOWN_FROM_SCORE = 0.3
@@ -45,9 +44,9 @@ class LogDetections(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         room = self.num_images - len(self.shown)
-        self.shown += list(zip(batch.images, batch.targets, outputs, strict=True))[:room]
+        self.shown += list(zip(batch.images, batch.targets, outputs["predictions"], strict=True))[:room]
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: DetectionModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero or pl_module.evaluation is None or not pl_module.evaluation.map > self.best:
             return
         self.best = pl_module.evaluation.map
@@ -61,7 +60,7 @@ class LogDetections(Callback):
                 for i, shown in enumerate(self.shown):
                     logger.experiment.add_image(f"val/detections/{i}", _drawn(*shown, names), trainer.global_step)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: DetectionModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for run in _wandb_runs(trainer):
             if pl_module.evaluation is not None:
                 rows = [list(row) for row in pl_module.evaluation.per_class.items()]

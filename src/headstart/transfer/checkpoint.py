@@ -7,12 +7,12 @@ from pathlib import Path
 from torch import Tensor
 
 from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
+from headstart.detectors.files import read_tensors
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.inference.export import ExportedModel, read_exported
 from headstart.transfer.class_rows import BACKGROUND
 from headstart.transfer.coco import with_new_names
-from headstart.detectors.files import read_tensors
 from headstart.transfer.types import SourceWeights
 
 

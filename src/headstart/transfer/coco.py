@@ -11,9 +11,9 @@ from torch import Tensor
 
 from headstart.config.schema import BackboneConfig, CocoSourceConfig, ModelConfig
 from headstart.detectors import pretrained
+from headstart.detectors.files import hub_file, read_tensors
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
-from headstart.detectors.files import hub_file, read_tensors
 from headstart.transfer.types import SourceWeights
 
 RENAMED = (

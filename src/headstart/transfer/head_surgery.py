@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.interface import ClassAxis, Detector, stage_of_tensor
 from headstart.errors import UserError
 from headstart.transfer.class_rows import ClassMatch, fits, keep_rows, match_classes, other_anchors
@@ -33,7 +34,7 @@ def apply_source(detector: Detector, weights: SourceWeights) -> LoadReport:
     if weights.preprocessing is not None:
         detector.preprocessing = weights.preprocessing
     if weights.norm_eps is not None:
-        _set_backbone_eps(detector, weights.norm_eps)
+        set_norm_eps(detector, weights.norm_eps)
     return _report(detector, weights, filling)
 
 
@@ -134,15 +135,6 @@ def _likely_cause(detector: Detector, filling: _Filling) -> str:
     if "neck" in stages:
         return "the source has another backbone.neck_channels or model.variant: set them as in the source"
     return "the source has another head: set model=…, model.variant and the anchors as in the source"
-
-
-# ------------------------------------------------------------------------------------------- the detector
-
-
-def _set_backbone_eps(detector: Detector, eps: float) -> None:
-    for name, module in detector.named_modules():
-        if "backbone" in name.split(".") and isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eps = eps
 
 
 def _report(detector: Detector, weights: SourceWeights, filling: _Filling) -> LoadReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,12 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def digest(model: nn.Module, names: Collection[str]) -> str:
     """One sha256 over names and bytes of the named tensors."""
-    lines = [f"{name} {value}" for name, value in tensor_digests(model, names).items()]
+    return combined(tensor_digests(model, names))
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """One sha256 over a result of `tensor_digests`, or a part of it."""
+    lines = [f"{name} {value}" for name, value in digests.items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -1,0 +1,43 @@
+"""Evaluation as Lightning runs it: training builds on it, `headstart evaluate` uses it as it is."""
+
+from __future__ import annotations
+
+import lightning as L
+
+from headstart.data.types import Batch, Prediction
+from headstart.detectors.interface import Detector
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+
+
+class EvaluationModule(L.LightningModule):
+    """Predicts batch by batch, computes the mAP once. `evaluation` is the last validation's or test's result."""
+
+    def __init__(self, detector: Detector, metric: CocoMeanAveragePrecision) -> None:
+        super().__init__()
+        self.detector = detector
+        self.metric = metric
+        self.evaluation: MapResult | None = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
+        return self._predict(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
+        return self._predict(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def _predict(self, batch: Batch) -> dict[str, list[Prediction]]:
+        predictions = self.detector.predict(batch.images)
+        self.metric.update(predictions, batch.targets)
+        return {"predictions": predictions}
+
+    def _finish(self, split: str) -> None:
+        self.evaluation = self.metric.compute()
+        self.metric.reset()
+        # The metric has gathered over all processes already.
+        scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}
+        self.log_dict(scalars, sync_dist=False)

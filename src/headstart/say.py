@@ -1,0 +1,28 @@
+"""Prints for the user, in one process alone. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.console import Console
+
+console = Console()
+
+
+def is_main_process() -> bool:
+    """Of several processes that train together, the one that prints and writes.
+
+    Known before torch is: from what torchrun (RANK), Lightning (NODE_RANK, LOCAL_RANK) or Slurm (SLURM_PROCID) set,
+    in this order: what Lightning starts inside a Slurm job inherits the job's rank.
+    """
+    for ranks in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
+        if ranks[0] in os.environ:
+            return all(int(os.environ.get(rank, 0)) == 0 for rank in ranks)
+    return True
+
+
+def say(*what: Any) -> None:
+    """Text and rich tables; lines are not broken, so that a path can be copied."""
+    if is_main_process():
+        console.print(*what, soft_wrap=True, highlight=False)

@@ -1,0 +1,69 @@
+"""What a run's record says of it: from the objects of the run to plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.data.types import DatasetInfo
+from headstart.detectors.interface import Detector, stage_of_tensor
+from headstart.evaluation.coco_map import MapResult
+from headstart.records.record import RunRecord
+from headstart.training.callbacks import FrozenProof
+from headstart.transfer.proof import combined
+from headstart.transfer.types import LoadReport, TransferPlan
+
+
+def describe_start(
+    record: RunRecord, info: DatasetInfo, report: LoadReport, plan: TransferPlan, detector: Detector
+) -> None:
+    """What is known before the first step."""
+    record.dataset = dataclasses.asdict(info)
+    record.load = dataclasses.asdict(report)
+    record.plan = [dataclasses.asdict(stage) for stage in plan.stages]
+    record.lineage = [*report.lineage, info.name]
+    record.cost = {
+        "trained_parameters": plan.trained_parameters,
+        "total_parameters": sum(parameter.numel() for parameter in detector.parameters()),
+    }
+
+
+def describe_end(
+    record: RunRecord,
+    results: Mapping[str, MapResult],
+    history: list[dict[str, Any]],
+    cost: Mapping[str, float],
+    proof: FrozenProof,
+    detector: Detector,
+) -> None:
+    """What the run found, what it cost, and the proof that what was frozen did not move."""
+    record.metrics = {split: dataclasses.asdict(result) for split, result in results.items()} | {"history": history}
+    record.cost |= cost
+    owner = stage_of_tensor(detector)
+    for row in record.plan:
+        names = [name for name in proof.before if owner[name] == row["stage"]]
+        row["frozen_tensors"] = len(names)
+        row["frozen_digest_before"] = combined({name: proof.before[name] for name in names}) if names else None
+        row["frozen_digest_after"] = combined({name: proof.after[name] for name in names}) if names else None
+
+
+def outcome(record: RunRecord) -> str:
+    """In a line, for the user."""
+    found = record.metrics.get("val", {})
+    shown = {"mAP": found.get("map"), "AP50": found.get("map_50")}
+    numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if isinstance(value, float))
+    return f"{numbers or 'no mAP'}, {record.cost.get('wall_seconds', 0):.0f} s"
+
+
+def final_numbers(record: RunRecord) -> dict[str, float]:
+    """For the loggers' summary: the exported weights' metrics, and the cost."""
+    found = {
+        f"{split}/{name}": value
+        for split in ("val", "test")
+        for name, value in record.metrics.get(split, {}).items()
+        if isinstance(value, float)
+    }
+    return {f"best/{name}": value for name, value in found.items()} | {
+        f"cost/{name}": float(value) for name, value in record.cost.items()
+    }

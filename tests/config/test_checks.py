@@ -1,0 +1,107 @@
+"""Each refusal: the setting, its value and what would work are in the message; the neighbour's value is let through."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from headstart.config.checks import check
+from headstart.config.resolve import resolve
+from headstart.errors import UserError
+
+Compose = Callable[..., DictConfig]
+
+REFUSED = {
+    "dataset.fraction=0": "above 0",
+    "dataset.fraction=1.5": "at most 1",
+    "dataset.shots=0": "1 or more",
+    "dataset.shots=5 dataset.fraction=0.5": "set one of the two",
+    "dataset.batch_size=0": "1 or more",
+    "dataset.num_workers=-1": "0 or more",
+    "dataset.min_size=16": "32 pixels",
+    "dataset.min_size=400": "longer than the long side",
+    "source.kind=scratch strategy.freeze_through=stem": "strategy=full",
+    "augment.hflip=1.1": "probability",
+    "augment.vflip=-0.1": "probability",
+    "augment.crop=2": "probability",
+    "augment.brightness=1.5": "0 to 1",
+    "augment.contrast=-1": "0 to 1",
+    "augment.saturation=2": "0 to 1",
+    "augment.hue=0.6": "0 to 0.5",
+    "augment.scale_min=0": "above 0",
+    "augment.scale_min=2": "at most scale_max",
+    "optimizer.lr=0": "above 0",
+    "scheduler.warmup_fraction=1": "below 1",
+    "scheduler.final_factor=1.1": "between 0 and 1",
+    "training.ema_decay=1": "0.999 is usual",
+    "training.early_stopping_patience=0": "null for never",
+    "monitor.mode=maximum": "max or min",
+    "evaluation.max_detections=0": "1 or more",
+    "trainer.precision=bf16": "bf16-mixed",
+    "trainer.max_epochs=0": "1 or more",
+    "trainer.max_epochs=-1": "1 or more",
+    "trainer.max_epochs=null": "trainer.max_steps",
+    "trainer.use_distributed_sampler=true": "sampler",
+    "trainer.enable_checkpointing=false": "checkpoints",
+    "trainer.barebones=true": "callbacks",
+    "trainer.limit_val_batches=0": "no mAP",
+    "trainer.limit_val_batches=0.0": "no mAP",
+}
+
+ALLOWED = [
+    "dataset.fraction=1.0",
+    "dataset.fraction=0.01",
+    "dataset.shots=1",
+    "dataset.num_workers=0",
+    "dataset.min_size=32 dataset.max_size=32",
+    "augment.hflip=1 augment.hue=0.5 augment.scale_min=0.5 augment.scale_max=0.5",
+    "source.kind=scratch",
+    "scheduler.warmup_fraction=0 scheduler.final_factor=0",
+    "training.ema_decay=0.999 training.early_stopping_patience=1",
+    "trainer.precision=64-true",
+    "trainer.max_epochs=null trainer.max_steps=10",
+    "trainer.max_epochs=1 trainer.limit_val_batches=1",
+    "trainer.limit_val_batches=1.0",
+    "monitor.mode=min monitor.name=val/loss",
+]
+
+
+def changed(cfg: DictConfig, settings: str) -> Any:
+    for setting in settings.split():
+        key, value = setting.split("=")
+        OmegaConf.update(cfg, key, OmegaConf.create({"v": None}).v if value == "null" else parsed(value))
+    return OmegaConf.to_object(cfg)
+
+
+def parsed(value: str) -> Any:
+    return OmegaConf.from_dotlist([f"v={value}"]).v
+
+
+@pytest.mark.parametrize("settings", REFUSED)
+def test_refused(settings: str, compose: Compose) -> None:
+    config = changed(compose(), settings)
+    with pytest.raises(UserError) as raised:
+        check(config)
+    key, value = settings.split()[-1].split("=")
+    text = str(raised.value)
+    assert key in text
+    assert (value in text) or key.startswith("source")
+    assert REFUSED[settings] in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("settings", ALLOWED)
+def test_let_through(settings: str, compose: Compose) -> None:
+    check(changed(compose(), settings))
+
+
+def test_everything_wrong_is_told_at_once(compose: Compose) -> None:
+    with pytest.raises(UserError) as raised:
+        check(changed(compose(), "dataset.fraction=2 augment.hue=1 trainer.precision=8"))
+    assert len(str(raised.value).splitlines()) == 3
+
+
+def test_a_missing_setting_is_told_with_the_words_to_type(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"source\.path=…"):
+        resolve(compose("source=checkpoint"))
