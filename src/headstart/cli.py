@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from headstart import __version__
@@ -18,7 +19,7 @@ headstart: transfer learning for object detection
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
 
-  headstart <verb> --help                 groups, settings and examples
+  headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
 """
 
@@ -39,7 +40,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     if verb not in VERBS:
         print(f"headstart: no verb {verb!r}{_did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
-    _guarded(lambda: _run_verb(verb, arguments[1:]))
+    overrides = arguments[1:]
+    if help_asked := next((argument for argument in overrides if argument in ("-h", "--help")), None):
+        return _guarded(lambda: _print_help(verb, overrides, overrides.index(help_asked)))
+    _guarded(lambda: _run_verb(verb, overrides))
+
+
+def _print_help(verb: str, arguments: list[str], position: int) -> None:
+    """`--help` or `--help <group>`, the user's folders of configuration included."""
+    from headstart.conf_path import conf_dir
+    from headstart.config.help import help_text
+
+    after = arguments[position + 1 : position + 2]
+    group = after[0] if after and "=" not in after[0] and not after[0].startswith("-") else None
+    given = [arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word in ("--config-dir", "-cd")]
+    print(help_text(verb, group, [conf_dir(), *map(Path, given)]))
 
 
 def _run_verb(verb: str, overrides: list[str]) -> None:

@@ -89,10 +89,13 @@ class CocoConfig(FileDatasetConfig):
     """Annotation file relative to `root`; null: found (annotations/instances_train*.json,
     train/_annotations.coco.json …)."""
     val_json: Optional[str] = None
+    """Likewise; null with `train_json` given: the validation split is drawn from the training images."""
     test_json: Optional[str] = None
+    """Evaluated once at the end; null: none."""
     download: bool = False
+    """Fetch the public data set into `root` first (only for the named public sets)."""
     url_set: Optional[str] = None
-    """`coco2017`."""
+    """Which public set `download` fetches: `coco2017`."""
 
 
 @dataclass
@@ -110,8 +113,10 @@ class ShapesConfig(DatasetConfig):
     domain: str = MISSING
     """`source` or `target`."""
     num_train: int = MISSING
+    """Images; more of them are added behind the same first ones."""
     num_val: int = MISSING
     draw_seed: int = 0
+    """Other pictures of the same kind; apart from the run's `seed`, so that seeds share their pictures."""
 
 
 # ---------------------------------------------------------------------------------------------------- model
@@ -460,8 +465,11 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0
+    """Of everything random: new layers, the order of images, augmentation, `dataset.fraction` and `shots`."""
     data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
     output_dir: str = "outputs"
+    """Where every run has its folder."""
     rerun: bool = False
     """Do again what is already finished."""
 
