@@ -62,13 +62,17 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
+    from headstart.config.checks import check_files, check_run_folder
     from headstart.config.resolve import register, resolve, typed
     from headstart.config.schema import EvaluateConfig
 
     register()
 
     def task(cfg: Any) -> None:
-        config = resolve(cfg) if verb == "train" else typed(cfg, EvaluateConfig)
+        if verb == "train":
+            check_files(config := resolve(cfg))
+        else:
+            check_run_folder(config := typed(cfg, EvaluateConfig))
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]
@@ -124,7 +128,18 @@ def _message(error: BaseException) -> str:
     while seen is not None:
         lines += [line for line in str(seen).splitlines() if line.strip() and line not in lines]
         seen = seen.__cause__
-    return "\n".join(line for line in lines if "object_type=" not in line) + _hint(error)
+    return "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA)) + _hint(error)
+
+
+_OF_HYDRA = (
+    "object_type=",
+    "reference_type=",
+    "To append to your config",
+    "Config search path",
+    "provider=",
+    "schema_",
+)
+"""In lines that tell the user nothing, or advise what we refuse."""
 
 
 def _hint(error: BaseException) -> str:
@@ -132,7 +147,8 @@ def _hint(error: BaseException) -> str:
     available = getattr(error, "options", None)
     missing = getattr(error, "missing_cfg_file", None)
     if available and missing:
-        return _did_you_mean(str(missing).rpartition("/")[2], [str(option) for option in available])
+        known = [str(option) for option in available if not str(option).startswith("schema_")]
+        return _did_you_mean(str(missing).rpartition("/")[2], known)
     return _key_hint(error)
 
 
@@ -142,7 +158,7 @@ def _key_hint(error: BaseException) -> str:
     while cause is not None:
         key = getattr(cause, "key", None)
         fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
-        if key is not None and fields is not None:
+        if key is not None and fields is not None and key not in fields:
             return _did_you_mean(str(key), list(fields))
         cause = cause.__cause__
     return ""

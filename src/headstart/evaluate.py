@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from headstart import build
 from headstart.config.restore import restore
-from headstart.config.schema import EvaluateConfig
+from headstart.config.schema import EvaluateConfig, TrainerConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
@@ -17,6 +19,7 @@ from headstart.evaluation.show import result_table
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord
 from headstart.say import say
+from headstart.training.progress import make_progress
 from headstart.training.quiet import quieten
 
 
@@ -27,10 +30,7 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     record = RunRecord.read(folder / "record.json")
     if record.status != "finished":
         raise UserError(f"{folder}: the run is {record.status}. The command that started it goes on with it.")
-    settings = dict(record.config["dataset"])
-    if config.data_dir is not None and "root" in settings:
-        settings["root"] = settings["root"].replace(record.config["data_dir"], config.data_dir, 1)
-    dataset = restore("dataset", settings)
+    dataset = _dataset(record, config.data_dir)
     data = catalog.read(dataset, record.config["seed"])
     info = describe(data, dataset)
     if config.split not in data.splits:
@@ -41,18 +41,27 @@ def evaluate(config: EvaluateConfig) -> MapResult:
             "data is different. Restore the data (record.json, dataset), or train again."
         )
     detector, _ = load_exported(folder)
-    evaluation = record.config["evaluation"]
-    metric = CocoMeanAveragePrecision(
-        info.class_names, restore("evaluation", evaluation).engine, evaluation["max_detections"]
-    )
+    evaluation = restore("evaluation", record.config["evaluation"])
+    metric = CocoMeanAveragePrecision(info.class_names, evaluation.engine, evaluation.max_detections)
     module = EvaluationModule(detector, metric)
-    trainer_config = restore("trainer", record.config["trainer"])
-    trainer_config.devices, trainer_config.strategy = 1, "auto"
-    trainer_config.precision = record.environment["precision"]
     datamodule = DetectionDataModule(data, info, dataset, restore("augment", record.config["augment"]), 0)
-    trainer = build.build_trainer(trainer_config, folder, callbacks=[], loggers=[], progress=None)
+    progress = make_progress(config.enable_progress_bar)
+    trainer = build.build_trainer(_trainer_config(record), folder, callbacks=[], loggers=[], progress=progress)
     run = trainer.validate if config.split == "val" else trainer.test
     run(module, datamodule=datamodule, verbose=False)
     assert module.evaluation is not None
     say(result_table(module.evaluation, f"{folder.name}: {config.split}"))
     return module.evaluation
+
+
+def _dataset(record: RunRecord, data_dir: str | None) -> Any:
+    settings = dict(record.config["dataset"])
+    if data_dir is not None and "root" in settings:
+        settings["root"] = settings["root"].replace(record.config["data_dir"], data_dir, 1)
+    return restore("dataset", settings)
+
+
+def _trainer_config(record: RunRecord) -> TrainerConfig:
+    """In one process, and in the precision that the run had: `auto` may be another on another machine."""
+    config = restore("trainer", record.config["trainer"])
+    return dataclasses.replace(config, devices=1, strategy="auto", precision=record.environment["precision"])

@@ -110,7 +110,6 @@ def train(config: RunConfig, experiment: Experiment, folder: Path, record: RunRe
     elif config.training.evaluate_untrained:
         history.add_untrained(measure(config, experiment, folder, "val").scalars())
     trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
-    refuse_unfinished(trainer)
     proof.close(detector, experiment.plan)
     load_best(module, best.best_model_path)
     splits = [split for split in ("val", "test") if data.data.splits.get(split)]
@@ -131,12 +130,6 @@ def measure(config: RunConfig, experiment: Experiment, folder: Path, split: str)
     evaluate(experiment.module, datamodule=experiment.data, verbose=False)
     assert experiment.module.evaluation is not None
     return experiment.module.evaluation
-
-
-def refuse_unfinished(trainer: L.Trainer) -> None:
-    """Lightning ends quietly after Ctrl-C; the run is then not finished."""
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
 
 def load_best(module: DetectionModule, path: str) -> None:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from headstart.config.schema import AugmentConfig, DatasetConfig, RunConfig, SourceKind
+from headstart.config.schema import (
+    AugmentConfig,
+    DatasetConfig,
+    EvaluateConfig,
+    FileDatasetConfig,
+    RunConfig,
+    SourceKind,
+)
 from headstart.errors import UserError
 
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true")
@@ -22,6 +30,32 @@ def check(config: RunConfig) -> None:
     ]
     if problems:
         raise UserError("\n".join(problems))
+
+
+def check_files(config: RunConfig) -> None:
+    """Raises `UserError` where a file or folder that the user names is not there: minutes before it is read."""
+    if isinstance(config.dataset, FileDatasetConfig) and not getattr(config.dataset, "download", False):
+        dataset_folder(config.dataset)
+    path = getattr(config.source, "path", None)
+    if path is not None and not Path(path).exists():
+        raise UserError(f"source.path={path} does not exist.")
+
+
+def check_run_folder(config: EvaluateConfig) -> None:
+    """Raises `UserError` where `run` is no run's folder."""
+    if not (Path(config.run) / "record.json").is_file():
+        raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+
+
+def dataset_folder(config: FileDatasetConfig) -> Path:
+    """`config.root`, which must be a folder."""
+    root = Path(config.root).expanduser()
+    if not root.is_dir():
+        fetch = ", or fetch it with dataset.download=true" if getattr(config, "url_set", None) else ""
+        raise UserError(
+            f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…{fetch}."
+        )
+    return root
 
 
 def _dataset(config: DatasetConfig) -> Iterator[str]:

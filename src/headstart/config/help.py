@@ -61,8 +61,8 @@ def help_text(verb: str, group: str | None, folders: Sequence[Path]) -> str:
     """
     if group is None:
         return "\n".join(_verb_page(verb, folders))
-    if verb != "train" or group not in {**GROUPS, **_nodes()}:
-        known = [*GROUPS, *_nodes()] if verb == "train" else []
+    if verb != "train" or group not in {*GROUPS, *schema.NODES}:
+        known = [*GROUPS, *schema.NODES] if verb == "train" else []
         raise UserError(f"--help {group}: headstart {verb} has {', '.join(known) or 'no groups'}.")
     return "\n".join(_group_page(group, folders))
 
@@ -77,9 +77,9 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
         yield "\nSettings in no group"
     else:
         yield "Settings"
-    yield from _settings(ROOTS[verb], skip=(*GROUPS, *_nodes()) if verb == "train" else ())
+    yield from _settings(ROOTS[verb], skip=(*GROUPS, *schema.NODES) if verb == "train" else ())
     if verb == "train":
-        yield from (f"  {name}.…: headstart train --help {name}" for name in _nodes())
+        yield from (f"  {name}.…: headstart train --help {name}" for name in schema.NODES)
     yield f"\nExamples\n{EXAMPLES[verb]}"
 
 
@@ -107,18 +107,8 @@ def _schemas(group: str) -> list[tuple[str, type]]:
     if group == "logger":
         inner = {"logger.wandb": schema.WandbConfig, "logger.tensorboard": schema.TensorBoardConfig}
         return [("logger", schema.LoggerConfig), *inner.items()]
-    found = [_nodes()[group]] if group in _nodes() else schema.SCHEMAS.get(group, {}).values()
+    found = [schema.NODES[group]] if group in schema.NODES else schema.SCHEMAS.get(group, {}).values()
     return [(group, schema_class) for schema_class in found]
-
-
-def _nodes() -> dict[str, type]:
-    """Nodes of the root that are no groups: monitor, training, evaluation."""
-    hints = get_type_hints(schema.RunConfig)
-    return {
-        name: hint
-        for name, hint in hints.items()
-        if name not in GROUPS and isinstance(hint, type) and dataclasses.is_dataclass(hint)
-    }
 
 
 def _choices(group: str, folders: Sequence[Path], brief: bool) -> Iterator[str]:

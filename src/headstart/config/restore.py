@@ -7,19 +7,20 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from headstart.config.schema import SCHEMAS
+from headstart.config.schema import NODES, SCHEMAS
 from headstart.errors import UserError
 
 
 def restore(group: str, values: dict[str, Any]) -> Any:
-    """The dataclass of `group` whose fields are the keys of `values`.
+    """The dataclass of `group` (or of a node that is no group) whose fields are the keys of `values`.
 
-    Nothing named in the record is imported: the candidates are `SCHEMAS`. Raises `UserError` when none fits, as in a
-    record of another version.
+    Nothing named in the record is imported: the candidates are those of `config/schema.py`. Raises `UserError` when
+    none fits, as in a record of another version.
     """
+    candidates = {group: NODES[group]} if group in NODES else SCHEMAS[group]
     fitting = {
         name: schema
-        for name, schema in SCHEMAS[group].items()
+        for name, schema in candidates.items()
         if {field.name for field in dataclasses.fields(schema)} == set(values)
     }
     if fitting:

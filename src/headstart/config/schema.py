@@ -510,3 +510,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 """Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
 of the group name in their defaults list."""
+
+NODES: dict[str, type] = {"monitor": MonitorConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
+"""Nodes of `RunConfig` that are no groups: there is one of each."""

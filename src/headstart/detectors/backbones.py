@@ -130,7 +130,7 @@ TORCHVISION: dict[str, Callable[[str, Sequence[int]], Body]] = {
 class TimmFeatures(nn.Module):
     """timm's list of maps as an ordered dict, in the (N, C, H, W) layout whatever the network's own."""
 
-    def __init__(self, network: nn.Module, channels: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         for name, child in network.named_children():
             self.add_module(name, child)
@@ -138,21 +138,18 @@ class TimmFeatures(nn.Module):
             self.register_parameter(name, parameter)
         # Not a submodule: the tensors have their names directly below this module, once.
         self._network = [network]
-        self._channels = list(channels)
+        self._channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         maps = self._network[0](images)
-        return OrderedDict((str(i), self._channels_first(m, i)) for i, m in enumerate(maps))
+        return OrderedDict(
+            (str(i), m.permute(0, 3, 1, 2).contiguous() if self._channels_last else m) for i, m in enumerate(maps)
+        )
 
     def train(self, mode: bool = True) -> TimmFeatures:
         self._network[0].training = mode
         super().train(mode)
         return self
-
-    def _channels_first(self, features: Tensor, index: int) -> Tensor:
-        if features.shape[1] == self._channels[index]:
-            return features
-        return features.permute(0, 3, 1, 2).contiguous()  # Swin and its kin
 
 
 def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
@@ -160,25 +157,36 @@ def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
         near = timm.list_models(f"*{architecture}*")[:5]
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
     try:
-        network = timm.create_model(architecture, pretrained=False, features_only=True)
+        network = _timm_features(architecture)
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"backbone.architecture={architecture} gives no feature maps: {error}") from None
     info: Any = network.feature_info
-    found = {reduction: i for i, reduction in enumerate(info.reduction())}
+    # `out_indices`: not every network of timm counts its maps from its first.
+    maps = zip(info.reduction(), info.out_indices, info.channels(), strict=True)
+    found = {reduction: (index, width) for reduction, index, width in maps}
     missing = [r for r in reductions if r not in found]
     if missing:
         raise UserError(
             f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}"
         )
-    indices = [found[r] for r in reductions]
-    network = timm.create_model(architecture, pretrained=False, features_only=True, out_indices=indices)
-    channels = tuple(info.channels()[i] for i in indices)
-    module = TimmFeatures(network, channels)
-    return Body(module, channels, _timm_stages(module, info.module_name()), _timm_names(module, architecture))
+    module = TimmFeatures(_timm_features(architecture, out_indices=[found[r][0] for r in reductions]))
+    stages = _timm_stages(module, info.module_name())
+    if not stages:
+        raise UserError(f"backbone.architecture={architecture}: timm does not name its stages one by one")
+    return Body(module, tuple(found[r][1] for r in reductions), stages, _timm_names(module, architecture))
+
+
+def _timm_features(architecture: str, **arguments: Any) -> nn.Module:
+    """For images of any size, where the network has to be told so: Swin and its kin."""
+    create = partial(timm.create_model, architecture, pretrained=False, features_only=True, **arguments)
+    try:
+        return create(strict_img_size=False)
+    except TypeError:  # others do not know the argument
+        return create()
 
 
 def _timm_stages(module: nn.Module, map_modules: Sequence[str]) -> tuple[Stage, ...]:
-    """Cut behind every feature map; what comes before the first block is the stem."""
+    """Cut behind every feature map; what comes before the first block is the stem. None where there is no cut."""
     units = _units(module, map_modules)
     groups: list[list[str]] = [[]]
     for unit in units:
@@ -186,6 +194,8 @@ def _timm_stages(module: nn.Module, map_modules: Sequence[str]) -> tuple[Stage, 
         if unit.replace("_", ".") in map_modules or unit in map_modules:
             groups.append([])
     tail = groups.pop()
+    if not groups:
+        return ()
     groups[-1] += tail
     first = groups[0]
     if len(first) > 1 and list(module.get_submodule(first[-1]).parameters()):

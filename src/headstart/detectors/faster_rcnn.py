@@ -19,7 +19,7 @@ from headstart.detectors.backbones import Body, build_body
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
 
 SIZES = (32, 64, 128, 256, 512)
 RATIOS = (0.5, 1.0, 2.0)
@@ -32,19 +32,21 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     head_prefixes = ("rpn", "roi_heads")
 
     def __init__(self, config: FasterRCNNConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
-        body, sizes = _body_and_anchor_sizes(backbone)
+        body, sizes, proposal_threshold = _body_anchors_and_threshold(backbone)
         width, v2 = backbone.neck_channels, config.variant is Variant.v2
         norm = nn.BatchNorm2d if v2 else None
         anchors = AnchorGenerator(
             tuple(tuple(size * config.anchor_scale for size in level) for level in sizes), (RATIOS,) * len(sizes)
         )
         rpn_head = RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=2 if v2 else 1)
+        keep_gain(rpn_head.conv)
         FasterRCNN.__init__(
             self,
             FpnBackbone(body.module, body.channels, width, LastLevelMaxPool(), norm),
             num_classes=len(class_names) + self.background,
             rpn_anchor_generator=anchors,
             rpn_head=rpn_head,
+            rpn_score_thresh=proposal_threshold,
             box_head=FastRCNNConvFCHead((width, 7, 7), [width] * 4, [1024], norm_layer=norm) if v2 else None,
             box_score_thresh=config.score_threshold,
             box_nms_thresh=config.nms_threshold,
@@ -93,11 +95,12 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
         ]
 
 
-def _body_and_anchor_sizes(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...]]:
-    """C2 to C5 with one anchor size each; on torchvision's MobileNetV3, as there, two maps with all sizes."""
+def _body_anchors_and_threshold(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...], float]:
+    """C2 to C5 with one anchor size each, and all proposals; on torchvision's MobileNetV3, as there, two maps with all
+    sizes, and proposals from a score of 0.05."""
     if backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large":
-        return last_two_maps(), (SIZES,) * 3
-    return build_body(backbone, (4, 8, 16, 32)), tuple((size,) for size in SIZES)
+        return last_two_maps(), (SIZES,) * 3, 0.05
+    return build_body(backbone, (4, 8, 16, 32)), tuple((size,) for size in SIZES), 0.0
 
 
 def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:

@@ -14,15 +14,16 @@ from headstart.config.schema import BackboneConfig, FCOSConfig
 from headstart.detectors.backbones import build_body
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, refuse_width
 
 
 class FCOSDetector(OneStageDetector, FCOS):
     """torchvision's FCOS; its head has a row per class and none for the background."""
 
     def __init__(self, config: FCOSConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
-        body = build_body(backbone, (8, 16, 32))
         width = backbone.neck_channels
+        refuse_width(width, "model=fcos")
+        body = build_body(backbone, (8, 16, 32))
         FCOS.__init__(
             self,
             FpnBackbone(body.module, body.channels, width, LastLevelP6P7(width, width)),

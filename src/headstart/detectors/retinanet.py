@@ -16,7 +16,7 @@ from headstart.config.schema import BackboneConfig, RetinaNetConfig, Variant
 from headstart.detectors.backbones import build_body
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
 
@@ -25,14 +25,18 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
     """torchvision's RetinaNet; its head has a row per class and none for the background."""
 
     def __init__(self, config: RetinaNetConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
-        body = build_body(backbone, (8, 16, 32))
         width, v2 = backbone.neck_channels, config.variant is Variant.v2
+        if v2:
+            refuse_width(width, "model=retinanet model.variant=v2")
+        body = build_body(backbone, (8, 16, 32))
         extra = LastLevelP6P7(body.channels[-1] if v2 else width, width)
         head = RetinaNetHead(
-            width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, 32) if v2 else None
+            width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, NORM_GROUPS) if v2 else None
         )
         if v2:
             head.regression_head._loss_type = "giou"
+        keep_gain(head.classification_head.conv)
+        keep_gain(head.regression_head.conv)
         RetinaNet.__init__(
             self,
             FpnBackbone(body.module, body.channels, width, extra),

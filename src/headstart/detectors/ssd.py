@@ -50,6 +50,8 @@ class MultiBoxDetector(OneStageDetector, SSD):
     background = 1
     neck_prefixes = ("backbone.extra",)
     size_divisible = 1  # torchvision's SSDs take their input as it is
+    candidates = 400
+    """Best boxes of each class that go into the suppression."""
     min_canvas = 288
     """Of generic backbones: the last map then has four cells, so that batch normalisation can train on one image."""
 
@@ -66,6 +68,7 @@ class MultiBoxDetector(OneStageDetector, SSD):
             score_thresh=config.score_threshold,
             nms_thresh=config.nms_threshold,
             detections_per_img=config.detections_per_image,
+            topk_candidates=self.candidates,
         )
 
     def _losses(

@@ -25,6 +25,8 @@ MAP_CHANNELS = (672, 480, 512, 256, 256, 128)
 class SSDLiteDetector(MultiBoxDetector):
     """On torchvision's MobileNetV3-Large it is SSDlite320; on other backbones C3 to C5 and three further maps."""
 
+    candidates = 300
+
     def __init__(self, config: SSDLiteConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         mobilenet = backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large"
         body = _mobilenet_body(config.reduced_tail) if mobilenet else build_body(backbone, (8, 16, 32))

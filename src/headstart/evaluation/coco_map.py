@@ -63,7 +63,8 @@ class CocoMeanAveragePrecision(Metric):
     full_state_update = False
 
     def __init__(self, class_names: Sequence[str], engine: Engine = Engine.hotcoco, max_detections: int = 100) -> None:
-        super().__init__(sync_on_compute=False, dist_sync_on_step=False)
+        # No cache: a process without new images would not come to the gathering that the others wait in.
+        super().__init__(sync_on_compute=False, dist_sync_on_step=False, compute_with_cache=False)
         self.class_names = tuple(class_names)
         self.engine = engine
         self.max_detections = max_detections

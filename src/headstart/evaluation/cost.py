@@ -45,6 +45,9 @@ class CostCallback(Callback):
         self.batch_ended = now
         self.images += len(batch) * trainer.world_size
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.batch_ended = time.perf_counter()  # validation within an epoch is no training
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.peak_memory_mib = max(self.peak_memory_mib, _memory_mib())
 
@@ -81,14 +84,12 @@ class CostCallback(Callback):
 
 
 def _cpu_seconds() -> float:
-    """User and system time of this process, of its children that ended, and of those that live."""
-    me = psutil.Process()
-    times = me.cpu_times()
-    total = times.user + times.system + times.children_user + times.children_system
-    for child in me.children(recursive=True):
+    """User and system time of this process and its descendants, of those that live and of those that ended."""
+    me, total = psutil.Process(), 0.0
+    for process in (me, *me.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
-            of_child = child.cpu_times()
-            total += of_child.user + of_child.system
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

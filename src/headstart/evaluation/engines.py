@@ -96,7 +96,7 @@ def _ground_truth(images: Mapping[int, ImageResult], num_classes: int) -> dict[s
             "image_id": image_id,
             "category_id": int(label) + 1,
             "bbox": box.tolist(),
-            "area": float(box[2] * box[3]),
+            "area": round(float(box[2] * box[3]), 1),  # without what float32 adds to exactly 32² or 96²
             "iscrowd": int(ignore),
         }
         for image_id, image in images.items()

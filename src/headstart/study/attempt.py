@@ -50,6 +50,8 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     try:
         yield record
         record.status = "finished"
+    except SystemExit as stop:  # so Lightning leaves after Ctrl-C, and after SIGTERM with the code of success
+        raise KeyboardInterrupt from stop
     except Exception as error:
         record.status = "failed"
         record.error = {

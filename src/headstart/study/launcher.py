@@ -33,25 +33,34 @@ def launch(
 ) -> list[JobReturn]:
     """Runs every cell, one after another, and says at the end which failed.
 
-    Raises `UserError` at the end when a cell failed, so that the exit code says so.
+    A misspelt choice in any cell ends the study before the first one starts. Raises `UserError` at the end when a
+    cell failed, so that the exit code says so.
     """
+    refused = [_refusal(context, config, overrides) for overrides in job_overrides]
     cells = []
-    for number, overrides in enumerate(job_overrides, start=first + 1):
+    for number, (overrides, reason) in enumerate(zip(job_overrides, refused, strict=True), start=first + 1):
         console.rule(f"{number}/{first + len(job_overrides)}  {' '.join(overrides)}", align="left")
-        cells.append(_run_cell(context, config, tuple(overrides)))
+        cells.append(_run_cell(config, tuple(overrides), reason))
     _summarise(cells)
     return [_job_return(cell) for cell in cells]
 
 
-def _run_cell(context: HydraContext, config: DictConfig, overrides: tuple[str, ...]) -> Cell:
+def _refusal(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> str | None:
+    """Why the combination makes no sense, or None where it does."""
     try:
         composed = context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(composed):
             del composed["hydra"]
         resolve(composed)
     except UserError as error:
-        console.print(f"not applicable: {error}")
-        return Cell(overrides, "not applicable", str(error))
+        return str(error)
+    return None
+
+
+def _run_cell(config: DictConfig, overrides: tuple[str, ...], refused: str | None) -> Cell:
+    if refused is not None:
+        console.print(f"not applicable: {refused}")
+        return Cell(overrides, "not applicable", refused)
     finished = subprocess.run(_command(config, overrides), check=False)
     if finished.returncode:
         return Cell(overrides, "failed", f"exit code {finished.returncode}")

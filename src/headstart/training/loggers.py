@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import netrc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import wandb
+import wandb.errors
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from wandb.sdk.lib.wbauth import read_netrc_auth
 
 from headstart.config.schema import LoggerConfig, WandbConfig, WandbMode
 from headstart.errors import UserError
@@ -39,9 +39,9 @@ def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, float]) -> l
         if isinstance(logger, WandbLogger) and isinstance(logger.experiment, wandb.Run):
             run = logger.experiment
             run.summary.update(dict(summary))
-            folder, offline, url = Path(run.dir).parent, run.settings._offline, run.url
+            offline = run.settings._offline
+            lines.append(f"W&B, offline: wandb sync {Path(run.dir).parent}" if offline else f"W&B: {run.url}")
             run.finish()
-            lines.append(f"W&B, offline: wandb sync {folder}" if offline else f"W&B: {url}")
         elif isinstance(logger, TensorBoardLogger):
             lines.append(f"TensorBoard: tensorboard --logdir {logger.log_dir}")
     return lines
@@ -96,11 +96,10 @@ def _mode(mode: WandbMode) -> str:
 
 
 def _logged_in() -> bool:
-    """By the two places where `wandb login` and its users put a key."""
-    if os.environ.get("WANDB_API_KEY"):
+    """By the places where `wandb login` and its users put a key."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlparse(wandb.Settings().base_url).hostname or ""
     try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+        return read_netrc_auth(host=wandb.Settings().base_url) is not None  # W&B knows its server's former names
+    except wandb.errors.AuthenticationError:  # what is there is no key
         return False

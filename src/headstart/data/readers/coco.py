@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks import dataset_folder
 from headstart.config.schema import CocoConfig
 from headstart.data import splits
 from headstart.data.readers import layout
-from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, folder, relative_name
+from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, relative_name
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
@@ -35,7 +36,7 @@ _NUM_TRIED = 50
 
 def read(config: CocoConfig) -> DetectionData:
     """Every split in use; UserError names the json and the object that cannot be read."""
-    root = folder(config)
+    root = dataset_folder(config)
     raw = RawData({}, [], [])
     parts = {split: [_load(path) for path in paths] for split, paths in _choose(root, config).items()}
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])

@@ -54,17 +54,6 @@ class RawData:
     defects: list[Defect]
 
 
-def folder(config: FileDatasetConfig) -> Path:
-    """`config.root`, which must be a folder."""
-    root = Path(config.root).expanduser()
-    if not root.is_dir():
-        fetch = ", or fetch it with dataset.download=true" if getattr(config, "url_set", None) else ""
-        raise UserError(
-            f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…{fetch}."
-        )
-    return root
-
-
 def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
     """Looks at every image file, mends the boxes, and draws the val split where there is none."""
     class_names = _class_names(raw, config)

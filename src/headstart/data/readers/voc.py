@@ -16,10 +16,11 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import images, splits
 from headstart.data.readers import layout
-from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, folder, relative_name
+from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, relative_name
 from headstart.data.readers.layout import Key
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
@@ -32,7 +33,7 @@ LAYOUTS = (
 
 def read(config: VocConfig) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
-    root = folder(config)
+    root = dataset_folder(config)
     found = _Files(root)
     raw = RawData({}, [], [])
     for split, keys in found.choose(config).items():

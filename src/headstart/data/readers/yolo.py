@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
+from headstart.config.checks import dataset_folder
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.readers import layout
-from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, folder, relative_name
+from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, relative_name
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
@@ -30,7 +31,7 @@ _MOST, _LEAST = 1.5, -0.5
 
 def read(config: YoloConfig) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
-    root = folder(config)
+    root = dataset_folder(config)
     source = _data_yaml(root, config)
     raw = RawData({}, [], [])
     names = source.class_names or _names_file(root) or list(config.class_names)

@@ -1,0 +1,76 @@
+"""Whole runs, so small that one takes seconds: drawn shapes at 96 x 128 pixels, two epochs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headstart.demo import compose
+from headstart.records.record import RunRecord
+from headstart.run import run
+
+SMALL = (
+    "dataset.num_train=10",
+    "dataset.num_val=5",
+    "dataset.min_size=96",
+    "dataset.max_size=128",
+    "dataset.batch_size=4",
+    "dataset.num_workers=0",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "logger=csv",
+)
+
+Train = Callable[..., Path]
+
+
+def _train(output_dir: Path, *overrides: str) -> Path:
+    """The folder of the finished run."""
+    record = run(compose([*SMALL, f"output_dir={output_dir}", *overrides]))
+    assert record.status == "finished"
+    (folder,) = [path for path in output_dir.iterdir() if (path / "record.json").exists() and _is(path, record)]
+    return folder
+
+
+def _is(folder: Path, record: RunRecord) -> bool:
+    return RunRecord.read(folder / "record.json").config == record.config
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """`train(*overrides)` or `train(*overrides, into=folder)`: a run in this process."""
+
+    def call(*overrides: str, into: Path | None = None) -> Path:
+        return _train(into or tmp_path / "outputs", *overrides)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fully fine-tuned from ImageNet; a source for others."""
+    return _train(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., list[str]]:
+    """`headstart train` with the small settings and more, as a user would type it."""
+    return lambda *overrides: [sys.executable, "-m", "headstart", "train", *SMALL, *overrides]
+
+
+@pytest.fixture(scope="session")
+def execute() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command to its end, in a folder; one thread a process."""
+
+    def call(words: list[str], folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+        return subprocess.run(
+            words, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return call

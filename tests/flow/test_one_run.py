@@ -1,0 +1,160 @@
+"""A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig
+from headstart.detectors.pretrained import imagenet_state
+from headstart.errors import UserError
+from headstart.evaluate import evaluate
+from headstart.inference.export import load_exported
+from headstart.records.record import RunRecord
+
+LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
+
+
+def record_of(folder: Path) -> RunRecord:
+    return RunRecord.read(folder / "record.json")
+
+
+def test_evaluate_gives_the_number_that_training_reported(full_run):
+    reported = record_of(full_run).metrics["val"]
+    found = evaluate(EvaluateConfig(run=str(full_run)))
+    assert reported["map"] is not None
+    for name, value in found.scalars().items():
+        if not name.startswith("ap/"):
+            assert value == pytest.approx(reported[name] if reported[name] is not None else math.nan, nan_ok=True)
+    assert found.per_class == pytest.approx(
+        {k: v if v is not None else math.nan for k, v in reported["per_class"].items()}, nan_ok=True
+    )
+
+
+def test_evaluate_refuses_a_split_that_is_not_there_and_says_which_are(full_run):
+    with pytest.raises(UserError, match=r"split=test: shapes has train, val"):
+        evaluate(EvaluateConfig(run=str(full_run), split="test"))
+
+
+def test_the_record_holds_what_other_programs_rely_on(full_run):
+    record = record_of(full_run)
+    assert record.choices == {
+        "dataset": "shapes",
+        "model": "retinanet",
+        "backbone": "efficientnet_lite0",
+        "source": "imagenet",
+        "strategy": "full",
+        "seed": 0,
+        "fraction": 1.0,
+        "shots": None,
+    }
+    assert record.config["dataset"]["num_train"] == 10
+    assert record.dataset["num_images"] == {"train": 10, "val": 5}
+    assert record.lineage == ["imagenet", "shapes"]
+    assert len(record.load["loaded"]) == 288
+    assert [row["stage"] for row in record.plan] == ["stem", *(f"stage{i}" for i in range(1, 6)), "neck", "head"]
+    assert record.cost.keys() == {
+        "trained_parameters",
+        "total_parameters",
+        "wall_seconds",
+        "cpu_seconds",
+        "train_images_per_second",
+        "peak_memory_mib",
+    }
+    assert all(value > 0 for value in record.cost.values())
+    assert record.environment["precision"] == "32-true"
+    assert record.error is None
+
+
+def test_the_history_begins_before_training_and_the_record_reports_its_best_epoch(full_run):
+    history = record_of(full_run).metrics["history"]
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    assert record_of(full_run).metrics["val"]["map"] == pytest.approx(max(row["val/map"] for row in history[1:]))
+    assert all(row["train/loss"] > 0 for row in history[1:])
+    with (full_run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val/map"]) for row in rows] == pytest.approx([row["val/map"] for row in history])
+
+
+def test_the_export_is_the_best_checkpoint(full_run):
+    best = torch.load(full_run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    exported = load_file(full_run / "model.safetensors")
+    assert {f"detector.{name}" for name in exported} == set(best)
+    assert all(torch.equal(best[f"detector.{name}"], tensor) for name, tensor in exported.items())
+
+
+def test_frozen_stages_are_the_sources_bit_for_bit_and_all_others_moved(train):
+    folder = train("strategy=partial_freeze", "strategy.freeze_through=stage2", "strategy.norm=train")
+    library, _, _ = imagenet_state(LITE0, None)
+    detector, _ = load_exported(folder)
+    names = detector.library_names()
+    frozen = {stage.name for stage in detector.stages()[:3]}
+    prefixes = [p for stage in detector.stages() if stage.name in frozen for p in stage.prefixes]
+    for name, tensor in detector.state_dict().items():
+        if name in names:
+            still = any(name.startswith(f"{prefix}.") for prefix in prefixes)
+            assert torch.equal(tensor, library[names[name]]) == still, name
+    for row in record_of(folder).plan:
+        assert (row["frozen_tensors"] > 0) == (row["stage"] in frozen)
+        assert row["frozen_digest_before"] == row["frozen_digest_after"]
+
+
+def test_head_only_moves_the_head_alone_and_keeps_classes_of_the_same_name(train, full_run):
+    folder = train("source=checkpoint", f"source.path={full_run}", "strategy=head_only", "dataset=shapes_source")
+    before, after = load_file(full_run / "model.safetensors"), load_file(folder / "model.safetensors")
+    detector, _ = load_exported(folder)
+    heads = detector.stages()[-1].prefixes
+    moved = {
+        name for name in after if before[name].shape != after[name].shape or not torch.equal(before[name], after[name])
+    }
+    assert moved == {name for name in after if name.split(".")[0] in heads}
+    record = record_of(folder)
+    assert set(record.load["kept_classes"]) == {"circle", "triangle", "star"}
+    assert record.lineage == ["imagenet", "shapes", "shapes_source"]
+
+
+def test_scratch_trains_every_parameter_and_starts_from_no_source(train):
+    record = record_of(train("source=scratch", "strategy.norm=affine_only", "trainer.max_epochs=1"))
+    assert record.cost["trained_parameters"] == record.cost["total_parameters"]
+    assert record.load["loaded"] == []
+    assert all(row["frozen_tensors"] == 0 for row in record.plan)
+    assert {row["norm"] for row in record.plan} == {"train", "-"}
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(train, full_run, tmp_path):
+    again, other = train(into=tmp_path / "again"), train("seed=1", into=tmp_path / "other")
+    assert again.name == full_run.name != other.name
+    runs = [record_of(folder) for folder in (full_run, again, other)]
+    histories = [[row | {"epoch": 0} for row in record.metrics["history"]] for record in runs]
+    assert histories[0] == histories[1] != histories[2]
+    assert runs[0].metrics["val"] == runs[1].metrics["val"]
+    files = [load_file(folder / "model.safetensors") for folder in (full_run, again)]
+    assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+
+
+def test_workers_and_cache_change_nothing_but_the_speed(train, full_run, tmp_path):
+    again = train("dataset.num_workers=2", "dataset.cache=none", into=tmp_path)
+    assert again.name == full_run.name
+    assert record_of(again).metrics == record_of(full_run).metrics
+
+
+def test_a_finished_run_is_not_done_again_unless_asked_and_then_set_aside(train, tmp_path, capsys):
+    folder = train("trainer.max_epochs=1", "dataset.num_train=4")
+    written = (folder / "record.json").read_bytes()
+    assert train("trainer.max_epochs=1", "dataset.num_train=4") == folder
+    assert "Already finished" in capsys.readouterr().out
+    assert (folder / "record.json").read_bytes() == written
+    train("trainer.max_epochs=1", "dataset.num_train=4", "rerun=true")
+    assert (folder / "record.json").read_bytes() != written
+    (aside,) = (folder.parent / ".replaced").iterdir()
+    assert (aside / "record.json").read_bytes() == written
+
+
+def test_images_without_any_object_train_and_evaluate(train):
+    """shots and fraction never leave a split without objects; a user's few images may."""
+    record = record_of(train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=7", "trainer.max_epochs=1"))
+    assert sum(record.dataset["num_boxes"]["val"].values()) == 0
+    assert record.metrics["val"]["map"] is None

@@ -1,0 +1,172 @@
+"""Training moves what the plan says, validation moves nothing, and nothing random depends on the way there."""
+
+from itertools import product
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
+from headstart.errors import UserError
+from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
+from headstart.training.module import step_seed
+from headstart.training.schedule import lr_factor
+from headstart.transfer.proof import moved, tensor_digests
+
+
+def all_digests(module):
+    return tensor_digests(module.detector, module.detector.state_dict())
+
+
+def test_validation_leaves_every_tensor_as_it_was(make_module, make_trainer, batches):
+    module = make_module(norm=NormPolicy.train)
+    before = all_digests(module)
+    make_trainer().validate(module, batches(3), verbose=False)
+    assert moved(before, all_digests(module)) == []
+    assert module.evaluation.images == 6
+
+
+class ValidationKeepsStill(Callback):
+    def on_validation_start(self, trainer, pl_module):
+        self.before = all_digests(pl_module)
+
+    def on_validation_end(self, trainer, pl_module):
+        assert moved(self.before, all_digests(pl_module)) == []
+        self.ran = True
+
+
+def test_validation_between_epochs_leaves_every_tensor_as_it_was(make_module, make_trainer, batches):
+    still = ValidationKeepsStill()
+    make_trainer(callbacks=[still]).fit(make_module(norm=NormPolicy.train), batches(2), batches(2, first=5))
+    assert still.ran
+
+
+def test_statistics_move_when_the_model_is_validated_in_training_mode(make_module, batches):
+    """The trap of others: a validation loss in training mode, even without gradients."""
+    module = make_module(norm=NormPolicy.train)
+    before = all_digests(module)
+    module.train()
+    with torch.no_grad():
+        (batch,) = batches(1)
+        module.detector.losses(batch.images, batch.targets)
+    assert any("running_mean" in name for name in moved(before, all_digests(module)))
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_lightning_trains_what_the_plan_trains_and_nothing_else(make_module, make_trainer, batches, ema_decay):
+    """With a moving average of the weights, too: an average of equal values must be the value, to the last bit."""
+    module = make_module(freeze_through="stage1")
+    before = all_digests(module)
+    callbacks = optional_callbacks(TrainingConfig(ema_decay=ema_decay), MonitorConfig())
+    make_trainer(callbacks=callbacks).fit(module, batches(3), batches(1, first=5))
+    assert set(moved(before, all_digests(module))) == set(before) - module.plan.frozen
+    assert module.plan.frozen
+
+
+def test_the_proof_fails_when_a_frozen_tensor_moves(make_module, make_trainer, batches):
+    module, proof = make_module(freeze_through="stage1"), FrozenProof()
+    make_trainer(callbacks=[proof]).fit(module, batches(1), batches(1, first=5))
+    proof.close(module.detector, module.plan)
+    with torch.no_grad():
+        module.detector.backbone.stem.bn.running_mean[0] += 1e-7
+    with pytest.raises(AssertionError, match=r"1 frozen tensors moved .* backbone\.stem\.bn\.running_mean"):
+        proof.close(module.detector, module.plan)
+
+
+def test_modes_are_the_plans_after_every_switch_of_lightnings(make_module, make_trainer, batches):
+    module = make_module(freeze_through="stage2")
+    seen = []
+
+    class Look(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            seen.append({name for name, part in pl_module.detector.named_modules() if not part.training})
+
+    make_trainer(callbacks=[Look()]).fit(module, batches(2), batches(1, first=5))
+    assert len(seen) == 4
+    assert all(eval_modules == module.plan.eval_modules for eval_modules in seen)
+
+
+def test_a_loss_that_is_not_finite_stops_with_values_and_remedy(make_module, make_trainer, batches):
+    module = make_module()
+    with torch.no_grad():
+        module.detector.head.box.bias.fill_(float("inf"))
+    with pytest.raises(UserError, match=r"epoch 1, batch 1 \(classification .*, box inf\).*optimizer\.lr"):
+        make_trainer().fit(module, batches(1), batches(1))
+
+
+def test_each_step_of_each_process_has_a_seed_of_its_own():
+    seeds = {step_seed(*parts) for parts in product(range(3), repeat=4)}
+    assert len(seeds) == 81
+    assert step_seed(0, 1, 12, 3) != step_seed(0, 11, 2, 3)
+
+
+def test_randomness_depends_on_seed_epoch_and_batch_alone(make_module, make_trainer, batches):
+    """Dropout in stage2 is random: the same weights come out, whatever was drawn before."""
+    results = []
+    for drawn_before, seed in ((0, 0), (1000, 0), (0, 1)):
+        module = make_module(seed=seed)
+        torch.rand(drawn_before)
+        make_trainer().fit(module, batches(2), batches(1, first=5))
+        results.append(all_digests(module))
+    assert results[0] == results[1] != results[2]
+
+
+def test_rates_follow_the_schedule_step_by_step(make_module, make_trainer, batches):
+    scheduler = SchedulerConfig(name="c", decay=Decay.cosine, warmup_fraction=0.5, final_factor=0.0)
+    module, rates = make_module(scheduler=scheduler, lr_factors={"stem": 0.1}), []
+
+    class Look(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            rates.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+
+    make_trainer(callbacks=[Look()]).fit(module, batches(3), batches(1, first=5))
+    assert [step["head"] for step in rates] == [1e-2 * lr_factor(step, 6, scheduler) for step in range(6)]
+    assert [step["stem"] for step in rates] == pytest.approx([0.1 * step["head"] for step in rates])
+
+
+def test_the_average_is_what_is_validated(make_module, make_trainer, batches):
+    """Decay 0.5, one parameter followed by hand: a(1) = w(1), then a(t) = 0.5 a(t-1) + 0.5 w(t)."""
+    module, weights, validated = make_module(), [], []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            weights.append(pl_module.detector.head.cls.bias.detach().clone())
+
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx):
+            validated.append(pl_module.detector.head.cls.bias.detach().clone())
+
+    callbacks = [*optional_callbacks(TrainingConfig(ema_decay=0.5), MonitorConfig()), Look()]
+    make_trainer(max_epochs=1, callbacks=callbacks).fit(module, batches(3), batches(1, first=5))
+    average = weights[0]
+    for weight in weights[1:]:
+        average = 0.5 * average + 0.5 * weight
+    torch.testing.assert_close(validated[-1], average)
+    assert not torch.equal(average, weights[-1])
+
+
+def test_early_stopping_ends_when_the_monitor_stands_still(make_module, make_trainer, batches):
+    """The tiny detector's boxes never change, so its mAP does not."""
+    callbacks = optional_callbacks(TrainingConfig(early_stopping_patience=2), MonitorConfig())
+    trainer = make_trainer(max_epochs=10, callbacks=callbacks)
+    trainer.fit(make_module(freeze_through="neck"), batches(1), batches(1))
+    assert trainer.current_epoch < 9
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch_and_holds_plain_types(
+    make_module, make_trainer, batches, tmp_path
+):
+    module, values = make_module(), iter([0.1, 0.3, 0.2])
+    states = []
+
+    class Judge(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            trainer.callback_metrics["val/map"] = torch.tensor(next(values))
+            states.append(pl_module.detector.head.cls.bias.detach().clone())
+
+    best = checkpoints(tmp_path / "c", MonitorConfig())
+    trainer = make_trainer(max_epochs=3, callbacks=[Judge(), best], enable_checkpointing=True)
+    trainer.fit(module, batches(1), batches(1))
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["best.ckpt", "last.ckpt"]
+    content = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
+    assert torch.equal(content["state_dict"]["detector.head.cls.bias"], states[1])
+    assert content["class_names"] == ["a", "b", "c"]
