@@ -1,9 +1,6 @@
-"""What the tests of transfer share: a tiny detector, sources for it, and ten steps of training."""
+"""What the tests of transfer share: sources for the tiny detector, and ten steps of training."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -14,33 +11,6 @@ from headstart.detectors.interface import Detector
 from headstart.transfer.freezing import apply_plan, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.types import SourceWeights, TransferPlan
-
-
-def _load_tiny() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_detector", Path(__file__).with_name("tiny_detector.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_tiny = _load_tiny()
-
-
-@pytest.fixture
-def tiny() -> Callable[..., Detector]:
-    """Builds a `TinyDetector` with random BatchNorm statistics, so that an untouched tensor cannot be mistaken."""
-
-    def build(class_names: tuple[str, ...] = ("a", "b", "c"), seed: int = 0, **settings) -> Detector:
-        torch.manual_seed(seed)
-        detector = _tiny.TinyDetector(class_names, **settings)
-        for name, buffer in detector.named_buffers():
-            if "running" in name:
-                buffer.uniform_(0.5, 1.5)
-        return detector
-
-    return build
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.schema import RunConfig
+from headstart.errors import UserError
 from headstart.records.environment import environment
 from headstart.records.record import RunRecord
 from headstart.say import is_main_process
@@ -45,8 +46,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
         environment=environment(),
     )
     if is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        record.write(folder / "record.json")
+        _begin(folder, config, record)
     try:
         yield record
         record.status = "finished"
@@ -63,6 +63,14 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     finally:
         if is_main_process():
             record.write(folder / "record.json")
+
+
+def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write(folder / "record.json")
+    except OSError as error:
+        raise UserError(f"output_dir={config.output_dir}: {folder} cannot be written ({error}).") from error
 
 
 def choices(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""An interrupted run goes on by the same command, and comes out as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from headstart.records.record import RunRecord
+
+SETTINGS = ("dataset.num_train=16", "dataset.num_val=4", "trainer.max_epochs=5", "strategy=partial_freeze")
+PATIENCE_SECONDS = 180
+
+
+def folder_in(outputs: Path) -> Path:
+    (path,) = outputs.glob("*/record.json")
+    return path.parent
+
+
+def stop_in_the_epoch_after(epochs: int, words: list[str], folder: Path, stop: signal.Signals) -> tuple[int, str, str]:
+    """Starts the command, waits for so many complete epochs, and sends the signal a moment later."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(words, cwd=folder, env=environment, **pipes)  # type: ignore[call-overload]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while complete_epochs(folder / "outputs") < epochs:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(stop)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, out, err
+
+
+def complete_epochs(outputs: Path) -> int:
+    """Epochs after which the run can go on: those in its last checkpoint."""
+    found = list(outputs.glob("*/checkpoints/last.ckpt"))
+    return torch.load(found[0], weights_only=True)["epoch"] + 1 if found else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, command, execute) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = execute(command(*SETTINGS), folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder_in(folder / "outputs")
+
+
+def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
+    tmp_path, command, execute, undisturbed
+):
+    words = command(*SETTINGS)
+    for epochs, stop in ((1, signal.SIGINT), (2, signal.SIGTERM), (3, signal.SIGKILL)):
+        code, out, err = stop_in_the_epoch_after(epochs, words, tmp_path, stop)
+        assert code == (-signal.SIGKILL if stop is signal.SIGKILL else 130), err
+        assert ("the same command goes on" in err) == (stop is not signal.SIGKILL)
+        assert ("Going on after the last complete epoch" in out) == (epochs > 1)
+        assert RunRecord.read(folder_in(tmp_path / "outputs") / "record.json").status == "interrupted"
+        assert complete_epochs(tmp_path / "outputs") == epochs
+    result = execute(words, tmp_path)
+    assert result.returncode == 0, result.stderr
+    found, expected = (RunRecord.read(f / "record.json") for f in (folder_in(tmp_path / "outputs"), undisturbed))
+    assert found.status == "finished"
+    assert found.metrics == expected.metrics
+    ours, theirs = (load_file(f / "model.safetensors") for f in (folder_in(tmp_path / "outputs"), undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [row["frozen_digest_before"] for row in found.plan] == [row["frozen_digest_before"] for row in expected.plan]
+
+
+def draw_voc_folder(root: Path, count: int = 6) -> None:
+    """White squares on grey, as PNG and VOC xml."""
+    root.mkdir()
+    for number in range(count):
+        left = 10 + 8 * number
+        picture = PIL.Image.new("RGB", (120, 90), "grey")
+        picture.paste("white", (left, 20, left + 40, 60))
+        picture.save(root / f"{number}.png")
+        box = f"<xmin>{left}</xmin><ymin>20</ymin><xmax>{left + 40}</xmax><ymax>60</ymax>"
+        text = f"<annotation><object><name>square</name><bndbox>{box}</bndbox></object></annotation>"
+        (root / f"{number}.xml").write_text(text)
+
+
+def test_a_broken_image_fails_the_run_by_name_and_mended_the_same_command_finishes(tmp_path, command, execute):
+    draw_voc_folder(tmp_path / "squares")
+    words = [word for word in command("dataset=voc_folder", "dataset.root=squares") if "num_" not in word]
+    broken = tmp_path / "squares" / "3.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60] + bytes(20) + whole[80:])  # begins and ends as it should
+    failed = execute(words, tmp_path)
+    assert failed.returncode == 1
+    assert "squares/3.png: the image cannot be read" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    record = RunRecord.read(folder_in(tmp_path / "outputs") / "record.json")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "3.png" in record.error["message"]
+    broken.write_bytes(whole)
+    assert execute(words, tmp_path).returncode == 0
+    assert RunRecord.read(folder_in(tmp_path / "outputs") / "record.json").status == "finished"
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path, command, execute):
+    (tmp_path / "outputs").write_text("not a folder")
+    result = execute(command(), tmp_path)
+    assert result.returncode == 1
+    assert "output_dir=outputs" in result.stderr
+    assert "Traceback" not in result.stderr
