@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import __version__
+from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
 
 USAGE = """\
@@ -36,11 +37,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[0] in ("-V", "--version"):
         print(f"headstart {__version__}")
         sys.exit(0)
+    if arguments[0] in FLAGS:
+        return complete(arguments, None, VERBS, _run_verb)
     verb = arguments[0]
     if verb not in VERBS:
         print(f"headstart: no verb {verb!r}{_did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
     overrides = arguments[1:]
+    if overrides and overrides[0] in FLAGS:
+        return complete(overrides, verb, VERBS, _run_verb)
     if help_asked := next((argument for argument in overrides if argument in ("-h", "--help")), None):
         return _guarded(lambda: _print_help(verb, overrides, overrides.index(help_asked)))
     _guarded(lambda: _run_verb(verb, overrides))

@@ -47,8 +47,9 @@ EXAMPLES = {
   headstart train -m source=scratch,imagenet strategy=full seed=0,1,2
 
   -m               run every combination        --help strategy   the settings of one group
-  --cfg job        show what would run          --hydra-help      Hydra's own flags, tab completion among them
+  --cfg job        show what would run          --hydra-help      Hydra's own flags
   --config-dir D   add groups of your own, in folder D
+  eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
     "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
 }

@@ -1,0 +1,182 @@
+"""What the command line answers, before anything heavy is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart import __version__, cli
+from headstart.conf_path import conf_dir
+from headstart.config.schema import SCHEMAS
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    code = 0
+    try:
+        cli.main(list(arguments))
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0), (["-h"], 0), (["help"], 0)])
+def test_usage_names_the_verbs(capsys, arguments, code):
+    found, out, _ = answer(capsys, *arguments)
+    assert found == code
+    assert all(verb in out for verb in cli.VERBS)
+
+
+def test_version(capsys):
+    assert answer(capsys, "--version") == (0, f"headstart {__version__}\n", "")
+
+
+def test_an_unknown_verb_is_refused_with_the_nearest(capsys):
+    code, _, err = answer(capsys, "trian")
+    assert code == 2
+    assert "no verb 'trian'" in err
+    assert "Did you mean 'train'?" in err
+
+
+def test_help_explains_every_group_and_every_choice_with_its_own_words(capsys):
+    code, out, _ = answer(capsys, "train", "--help")
+    assert code == 0
+    flat = " ".join(out.split())
+    for path in conf_dir().glob("*/*.yaml"):
+        first = next(line for line in path.read_text().splitlines() if not line.startswith("# @package"))
+        assert f" {path.stem} {first.lstrip('# ').split('. ')[0].rstrip('.:')[:40]}" in flat, path
+    assert "schema_" not in out
+    assert "headstart train -m source=scratch,imagenet" in out
+
+
+@pytest.mark.parametrize("group", [*SCHEMAS, "logger", "monitor", "training", "evaluation"])
+def test_help_of_a_group_has_its_settings_with_their_defaults_and_meanings(capsys, group):
+    code, out, _ = answer(capsys, "train", "--help", group)
+    assert code == 0
+    assert f"  {group}." in out
+    assert "Config(" not in out
+
+
+def test_help_shows_meaning_members_and_defaults_of_a_setting(capsys):
+    flat = " ".join(answer(capsys, "train", "--help", "dataset")[1].split())
+    assert "dataset.min_size=240 Images keep their aspect ratio" in flat
+    assert "dataset.cache=auto" in flat
+    assert "auto: in memory when they fit in 1 GiB" in flat
+
+
+def test_help_lists_what_is_in_the_users_folder(capsys, tmp_path):
+    (tmp_path / "strategy").mkdir()
+    (tmp_path / "strategy" / "gentle.yaml").write_text("# Slowly, slowly.\nname: gentle\n")
+    out = answer(capsys, "train", "--config-dir", str(tmp_path), "--help")[1]
+    assert "gentle" in out
+    assert "Slowly, slowly" in out
+
+
+def test_help_of_a_group_there_is_not_names_those_there_are(capsys):
+    code, _, err = answer(capsys, "train", "--help", "stratgy")
+    assert code == 1
+    assert "strategy" in err
+
+
+def test_evaluate_has_a_help_of_its_own(capsys):
+    code, out, _ = answer(capsys, "evaluate", "--help")
+    assert code == 0
+    assert "run=…" in out
+    assert "headstart evaluate run=outputs/<run>" in out
+
+
+MISTAKES = {
+    "strategy=head_onyl": "Did you mean 'head_only'?",
+    "strategy.freeze_throug=stem": "Did you mean 'freeze_through'?",
+    "dataset.min_size=small": "dataset.min_size=small",
+    "strategy.norm=freezed": "[frozen, affine_only, train]",
+    "source=checkpoint": "source.path=…",
+    "dataset.fraction=2": "at most 1",
+    "+dataset.fractoin=0.5": "Did you mean 'fraction'?",
+    "source=scratch strategy=head_only": "source=scratch with strategy=head_only",
+    "dataset=voc_folder dataset.root=nowhere": "dataset.root=nowhere does not exist",
+    "source=checkpoint source.path=nowhere": "source.path=nowhere does not exist",
+    "seed": "missing EQUAL",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_message_and_exit_code_1(capsys, monkeypatch, mistake):
+    monkeypatch.setattr(sys, "argv", ["headstart"])
+    code, _, err = answer(capsys, "train", *mistake.split())
+    assert code == 1
+    assert "headstart: " in err
+    assert MISTAKES[mistake] in err
+    assert not any(word in err for word in ("Traceback", "schema_", "provider=", "use +"))
+
+
+def test_a_folder_that_is_no_run_is_refused(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["headstart"])
+    code, _, err = answer(capsys, "evaluate", f"run={tmp_path}")
+    assert code == 1
+    assert "no record.json" in err
+
+
+def test_debugging_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("HEADSTART_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["headstart"])
+    with pytest.raises(ValueError, match=r"source\.path"):
+        cli.main(["train", "source=checkpoint"])
+
+
+PROBE = """
+import sys
+from headstart.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as stopped:
+    print("code", stopped.code)
+print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--help"],
+        ["train", "strategy=x"],
+        ["train", "source=scratch", "strategy=head_only"],
+        ["evaluate", "run=x"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
+    command = [sys.executable, "-c", PROBE, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "heavy []"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("headstart ", "train evaluate"),
+        ("headstart train strategy=h", "strategy=head_only"),
+        ("headstart train source=", "source=checkpoint source=coco source=imagenet source=scratch"),
+        ("headstart evaluate spl", "split="),
+        ("headstart nonsense x", ""),
+    ],
+)
+def test_tab_completion_knows_verbs_choices_and_settings(capsys, monkeypatch, line, expected):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setattr(sys, "argv", ["headstart", "-sc", "query=bash"])
+    code, out, _ = answer(capsys, "-sc", "query=bash")
+    assert (code, out.strip()) == (0, expected)
+
+
+def test_tab_completion_works_for_train_py(capsys, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "python train.py optimizer=")
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert answer(capsys, "train", "-sc", "query=bash")[1].strip() == "optimizer=adamw optimizer=sgd"
+
+
+def test_the_installed_completion_asks_the_command(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(Path("bin") / "headstart")])
+    out = answer(capsys, "-sc", "install=bash")[1]
+    assert out.rstrip().endswith("hydra_bash_completion headstart")
