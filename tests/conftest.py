@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as headstart/cli.py, before torch is imported
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -402,6 +402,14 @@ def test_in_bfloat16_losses_are_finite_and_boxes_exact(detector):
     assert (boxes != boxes.bfloat16()).any()
 
 
+@pytest.mark.parametrize("detector", [name for name in BEHAVING if "faster" not in name], indirect=True)
+def test_the_boxes_of_objects_keep_their_fractions_in_a_bfloat16_network(detector):
+    """`trainer.precision=bf16-true`: 30.05 would become 30."""
+    half, image = copy.deepcopy(detector).bfloat16(), picture(32, 32)
+    one, other = (losses(half, [target((2.0, 3.0, right, 28.0))], [image]) for right in (30.0, 30.05))
+    assert not same(one, other)
+
+
 # -------------------------------------------------------------------------------------------------- refusals
 
 

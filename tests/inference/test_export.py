@@ -18,7 +18,7 @@ from headstart.inference.export import load_exported, read_exported, save_export
 
 NAMES = ("cat", "a dog", "étoile")
 INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=64, max_size=96)
-BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=32)
+BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 MODELS = {
     "retinanet": s.RetinaNetConfig(s.Architecture.retinanet, score_threshold=0.0, anchor_scale=0.5),
     "faster_rcnn": s.FasterRCNNConfig(s.Architecture.faster_rcnn, score_threshold=0.0),
@@ -85,7 +85,7 @@ def test_the_files_say_what_the_model_is(exported: Path) -> None:
     assert found.class_names == NAMES
     assert found.architecture == "retinanet"
     assert found.model["anchor_scale"] == 0.5
-    assert found.backbone["neck_channels"] == 32
+    assert found.backbone["neck_channels"] == 64
     assert (found.min_size, found.max_size) == (64, 96)
     assert found.lineage == ("imagenet", "toys")
     assert found.norm_eps is None

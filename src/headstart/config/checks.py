@@ -70,8 +70,8 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         )
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
-    if config.num_workers < 0:
-        yield f"dataset.num_workers={config.num_workers} must be 0 or more."
+    if config.num_workers is not None and config.num_workers < 0:
+        yield f"dataset.num_workers={config.num_workers} must be 0 or more, or null."
     if not 32 <= config.min_size <= config.max_size:
         yield (
             f"dataset.min_size={config.min_size} and dataset.max_size={config.max_size}: the short side of an image "

@@ -42,8 +42,8 @@ class DatasetConfig:
     """Draws `fraction` and `shots`; null: the run's `seed`."""
     batch_size: int = 8
     """Images per process and step."""
-    num_workers: int = 1
-    """Processes that read images."""
+    num_workers: Optional[int] = None
+    """Processes that read images; null: none when the CPU trains, which they would slow down, else up to 4."""
     cache: Cache = Cache.auto
 
 

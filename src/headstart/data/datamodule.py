@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -129,7 +131,7 @@ class DetectionDataModule(L.LightningDataModule):
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)
         sampler = self._sampler(len(dataset), shuffle=split == "train")
-        workers, batch_size = self.config.num_workers, self.config.batch_size
+        workers, batch_size = self._num_workers(), self.config.batch_size
         one_left = len(sampler) > batch_size and len(sampler) % batch_size == 1
         return DataLoader(
             dataset,
@@ -142,6 +144,12 @@ class DetectionDataModule(L.LightningDataModule):
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
         )
+
+    def _num_workers(self) -> int:
+        if self.config.num_workers is not None:
+            return self.config.num_workers
+        on_cpu = self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator)
+        return 0 if on_cpu else min(4, os.cpu_count() or 1)
 
     def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
         images = self._images(split)

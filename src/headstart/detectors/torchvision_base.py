@@ -153,7 +153,8 @@ class TorchvisionDetector(Detector):
     def _torchvision_target(self, target: Target) -> dict[str, Tensor]:
         boxes = target.boxes_xyxy
         keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        return {"boxes": boxes[keep].to(self._dtype()), "labels": target.labels[keep] + self.background}
+        exact = torch.promote_types(self._dtype(), torch.float32)
+        return {"boxes": boxes[keep].to(exact), "labels": target.labels[keep] + self.background}
 
 
 class OneStageDetector(TorchvisionDetector):
