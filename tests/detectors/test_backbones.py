@@ -139,6 +139,13 @@ def test_timms_network_follows_its_module_into_another_precision():
     assert maps_of(body, images().double())[0].dtype == torch.float64
 
 
+def test_a_timm_name_with_the_tag_of_its_weights_is_the_same_network(without_initialising):
+    with without_initialising():
+        plain, tagged = timm_body("resnet18"), timm_body("resnet18.a1_in1k")
+    assert tagged.library_names == plain.library_names
+    assert tagged.stages == plain.stages
+
+
 def test_epsilon_is_set_in_the_backbone_alone():
     detector = nn.ModuleDict({"backbone": timm_body("tf_efficientnet_lite0").module, "head": nn.BatchNorm2d(1)})
     set_norm_eps(detector, 0.25)

@@ -39,6 +39,13 @@ def test_a_box_is_drawn_on_its_corners_in_the_colour_of_its_class() -> None:
     assert picture.getpixel((60, 45)) == (0, 0, 0)
 
 
+def test_an_enlarged_picture_has_its_boxes_in_the_same_places() -> None:
+    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1], [False]), NAMES, scale=3)
+    assert picture.size == (240, 180)
+    for corner in ((30, 90), (150, 90), (30, 165), (150, 165)):
+        assert picture.getpixel(corner) == rgb(COLOURS[1])
+
+
 def test_ignored_boxes_and_detections_of_low_score_are_left_out() -> None:
     nothing = np.zeros((60, 80, 3))
     assert np.array_equal(
@@ -75,3 +82,8 @@ def test_a_grid_has_every_picture_in_its_column_and_row() -> None:
     first, second = TITLE_HEIGHT + 10, TITLE_HEIGHT + 30 + MARGIN
     found = [page.getpixel((x, y)) for y in (first, second) for x in (20, 60 + MARGIN)]
     assert found == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 0)]
+
+
+def test_titles_of_two_lines_have_room_above_the_pictures() -> None:
+    page = grid([[PIL.Image.new("RGB", (40, 20), "red")]], ["one\ntwo"])
+    assert page.size == (40, 2 * TITLE_HEIGHT + 20)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.schema import (
+    Architecture,
     AugmentConfig,
     DatasetConfig,
     EvaluateConfig,
@@ -17,6 +18,7 @@ from headstart.config.schema import (
 from headstart.errors import UserError
 
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "16-true", "bf16-true")
+HALF = ("16-true", "bf16-true")
 
 
 def check(config: RunConfig) -> None:
@@ -128,6 +130,11 @@ def _trainer(config: RunConfig) -> Iterator[str]:
     trainer = config.trainer
     if str(trainer.precision) not in PRECISIONS:
         yield f"trainer.precision={trainer.precision} must be one of {', '.join(PRECISIONS)}."
+    if str(trainer.precision) in HALF and config.model.architecture is Architecture.faster_rcnn:
+        yield (
+            f"trainer.precision={trainer.precision} does not go with model=faster_rcnn, whose second stage needs "
+            f"float32 boxes: use trainer.precision={str(trainer.precision).replace('true', 'mixed')}."
+        )
     if trainer.max_epochs is not None and trainer.max_epochs < 1:
         yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
     if trainer.max_epochs is None and trainer.max_steps < 1:

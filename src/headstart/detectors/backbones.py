@@ -153,7 +153,7 @@ class TimmFeatures(nn.Module):
 
 
 def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
-    if architecture not in timm.list_models():
+    if not timm.is_model(architecture):  # also with the tag of its weights, `resnet18.a1_in1k`
         near = timm.list_models(f"*{architecture}*")[:5]
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import PIL.Image
 import PIL.ImageDraw
@@ -17,32 +17,34 @@ COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0
 
 MARGIN = 4
 TITLE_HEIGHT = 18
+"""Of each line of a title."""
 
 
-def draw_truth(image: Tensor, target: Target, class_names: Sequence[str]) -> PIL.Image.Image:
-    """The annotated boxes on `image`, (3, H, W) uint8; those that are ignored are left out."""
+def draw_truth(image: Tensor, target: Target, class_names: Sequence[str], scale: int = 1) -> PIL.Image.Image:
+    """The annotated boxes on `image`, (3, H, W) uint8, enlarged `scale` times; those that are ignored are left out."""
     keep = ~target.ignore
     captions = [class_names[int(label)] for label in target.labels[keep].tolist()]
-    return _draw(image, target.boxes_xyxy[keep].tolist(), target.labels[keep].tolist(), captions)
+    return _draw(image, scale * target.boxes_xyxy[keep], target.labels[keep].tolist(), captions, scale)
 
 
 def draw_prediction(
-    image: Tensor, prediction: Prediction, class_names: Sequence[str], min_score: float = 0.3
+    image: Tensor, prediction: Prediction, class_names: Sequence[str], min_score: float = 0.3, scale: int = 1
 ) -> PIL.Image.Image:
-    """The detections of at least `min_score` on `image`, (3, H, W) uint8; the best on top."""
+    """The detections of at least `min_score` on `image`, (3, H, W) uint8, enlarged `scale` times; the best on top."""
     keep = (prediction.scores >= min_score).nonzero().flatten().flip(0)
     labels, scores = prediction.labels[keep].tolist(), prediction.scores[keep].tolist()
     captions = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
-    return _draw(image, prediction.boxes_xyxy[keep].tolist(), labels, captions)
+    return _draw(image, scale * prediction.boxes_xyxy[keep], labels, captions, scale)
 
 
 def grid(rows: Sequence[Sequence[PIL.Image.Image]], titles: Sequence[str]) -> PIL.Image.Image:
-    """Rows of as many pictures as there are `titles`, which stand above the columns; a row is an image."""
+    """Rows of as many pictures as there are `titles`, of a line or more, above the columns; a row is an image."""
     widths = [max(row[column].width for row in rows) for column in range(len(titles))]
     heights = [max(picture.height for picture in row) for row in rows]
-    size = (sum(widths) + MARGIN * (len(widths) - 1), TITLE_HEIGHT + sum(heights) + MARGIN * (len(heights) - 1))
+    head = TITLE_HEIGHT * max(len(title.splitlines()) for title in titles)
+    size = (sum(widths) + MARGIN * (len(widths) - 1), head + sum(heights) + MARGIN * (len(heights) - 1))
     page = PIL.Image.new("RGB", size, "white")
-    lefts, tops = _starts(widths, 0), _starts(heights, TITLE_HEIGHT)
+    lefts, tops = _starts(widths, 0), _starts(heights, head)
     for left, title in zip(lefts, titles, strict=True):
         PIL.ImageDraw.Draw(page).text((left, 2), title, fill="black", font=_font(13))
     for top, row in zip(tops, rows, strict=True):
@@ -52,11 +54,12 @@ def grid(rows: Sequence[Sequence[PIL.Image.Image]], titles: Sequence[str]) -> PI
 
 
 def _draw(
-    image: Tensor, boxes_xyxy: Iterable[Sequence[float]], labels: Sequence[int], captions: Sequence[str]
+    image: Tensor, boxes_xyxy: Tensor, labels: Sequence[int], captions: Sequence[str], scale: int
 ) -> PIL.Image.Image:
     picture = to_pil_image(image)
+    picture = picture.resize((scale * picture.width, scale * picture.height), PIL.Image.Resampling.BICUBIC)
     canvas = PIL.ImageDraw.Draw(picture)
-    for box, label, caption in zip(boxes_xyxy, labels, captions, strict=True):
+    for box, label, caption in zip(boxes_xyxy.tolist(), labels, captions, strict=True):
         colour = COLOURS[label % len(COLOURS)]
         canvas.rectangle(tuple(box), outline=colour, width=2)
         _write(canvas, caption, (box[0], box[1]), picture.size, colour)

@@ -42,8 +42,8 @@ class Summary:
         return text.getvalue()
 
 
-NUMBERS = {"seeds", "mAP", "mAP50", "CPU time", "relative cost", "trained parameters"}
-MEASURED = ("seeds", "mAP", "mAP50", "CPU time", "relative cost", "trained parameters")
+NUMBERS = {"seeds", "mAP", "mAP50", "CPU time", "cost", "trained"}
+MEASURED = ("seeds", "mAP", "mAP50", "CPU time", "cost", "trained")
 
 
 def summarise(runs: Sequence[Run]) -> Summary:
@@ -63,7 +63,7 @@ def _measured(arm: Arm, dearest: float) -> tuple[str, ...]:
         with_interval(arm.metric("map_50")),
         "-" if math.isnan(cost) else f"{cost:.0f} s",
         "-" if math.isnan(cost) or not dearest else f"{cost / dearest:.0%}",
-        "-" if math.isnan(arm.cost("trained_parameters")) else f"{arm.cost('trained_parameters'):,.0f}",
+        "-" if math.isnan(arm.cost("trained_parameters")) else f"{arm.cost('trained_parameters') / 1e6:.2f} M",
     )
 
 
@@ -79,6 +79,7 @@ def _notes(runs: Sequence[Run], arms: Sequence[Arm]) -> list[str]:
     """How to read the numbers, and what is not among them."""
     counts = {len(arm.seeds) for arm in arms}
     notes = ["mAP: COCO's average over IoU 0.50:0.95, on the validation images."]
+    notes.append("cost: CPU time relative to the dearest; trained: parameters that learn.")
     if max(counts) > 1:
         notes.append("±: half of the 95 % t-interval of the mean over seeds.")
     if 1 in counts:

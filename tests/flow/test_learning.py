@@ -1,0 +1,22 @@
+"""What a user trains for: the detector finds the objects afterwards."""
+
+import pytest
+
+from headstart.records.record import RunRecord
+
+
+def test_full_fine_tuning_learns_the_drawn_shapes(train):
+    """From nothing to a detector that finds half of what there is, in 256 steps."""
+    folder = train(
+        "dataset=shapes_source",
+        "dataset.num_train=128",
+        "dataset.num_val=24",
+        "trainer.max_epochs=8",
+        "model.anchor_scale=0.5",
+        "optimizer.lr=1e-3",
+    )
+    metrics = RunRecord.read(folder / "record.json").metrics
+    untrained = metrics["history"][0]["val/map"]
+    assert untrained < 0.02
+    assert metrics["val"]["map"] > 0.25
+    assert metrics["val"]["map_50"] > 0.5
