@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.types import Prediction, Target
-from headstart.detectors.interface import ClassAxis, Detector, Preprocessing, Stage
+from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Preprocessing, Stage
 
 ANCHORS = 2
 
@@ -51,20 +51,31 @@ class TinyDetector(Detector):
         self.neck = nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8), nn.Dropout(neck_dropout))
         self.head = Head(background + len(class_names))
 
-    def features(self, images: list[Tensor]) -> Tensor:
-        return self.backbone(torch.stack(images))
+    def features(self, images: list[Tensor]) -> Features:
+        batch = torch.stack(images)
+        body = self.backbone(batch)
+        return Features(batch, [tuple(image.shape[1:]) for image in images], {"0": self.neck(body)}, (body,))
 
     def logits(self, images: list[Tensor]) -> Tensor:
         """(images, anchors, background + classes, cells)."""
-        out = self.head.cls(self.neck(self.features(images)))
+        out = self.head.cls(self.features(images).maps["0"])
         return out.reshape(len(images), ANCHORS, self.background + len(self.class_names), -1)
 
-    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-        features = self.neck(self.features(images))
+    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+        out = self.head.cls(features.maps["0"])
+        rows = self.background + len(self.class_names)
+        logits = out.reshape(len(out), ANCHORS, rows, -1).permute(0, 3, 1, 2).reshape(len(out), -1, rows).float()
+        places = [torch.arange(logits.shape[1])] * len(out) if places is None else places
+        return ClassLogits([of_image[here] for of_image, here in zip(logits, places, strict=True)], places)
+
+    def losses(
+        self, images: list[Tensor], targets: list[Target], features: Features | None = None
+    ) -> dict[str, Tensor]:
+        level = (features or self.features(images)).maps["0"]
         wanted = torch.stack([target.boxes_xyxy.mean() for target in targets])
         return {
-            "classification": self.head.cls(features).square().mean(),
-            "box": (self.head.box(features).mean((1, 2, 3)) - wanted).square().mean(),
+            "classification": self.head.cls(level).square().mean(),
+            "box": (self.head.box(level).mean((1, 2, 3)) - wanted).square().mean(),
         }
 
     def predict(self, images: list[Tensor]) -> list[Prediction]:
@@ -84,3 +95,6 @@ class TinyDetector(Detector):
 
     def class_axes(self) -> list[ClassAxis]:
         return [ClassAxis(f"head.cls.{part}", ANCHORS, self.background) for part in ("weight", "bias")]
+
+    def predictors(self) -> tuple[str, ...]:
+        return ("head.cls", "head.box")

@@ -35,7 +35,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     info = describe(data, dataset)
     if config.split not in data.splits:
         raise UserError(f"split={config.split}: {info.name} has {', '.join(data.splits)}")
-    if info.evaluation_fingerprint != record.dataset["evaluation_fingerprint"]:
+    then = (record.dataset["evaluation_fingerprint"], record.dataset["class_names"])
+    if (info.evaluation_fingerprint, [*info.class_names]) != then:  # the order of classes is that of the head's rows
         raise UserError(
             f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
             "data is different. Restore the data (record.json, dataset), or train again."

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from headstart.records.record import RunRecord
 
-SETTINGS = ("dataset.num_train=16", "dataset.num_val=4", "trainer.max_epochs=5", "strategy=partial_freeze")
+SETTINGS = ("dataset.num_train=16", "dataset.num_val=4", "trainer.max_epochs=5", "strategy=gradual_unfreeze")
 PATIENCE_SECONDS = 180
 
 
@@ -71,6 +71,18 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
     ours, theirs = (load_file(f / "model.safetensors") for f in (folder_in(tmp_path / "outputs"), undisturbed))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert [row["frozen_digest_before"] for row in found.plan] == [row["frozen_digest_before"] for row in expected.plan]
+
+
+def test_a_run_killed_in_its_second_phase_ends_with_the_weights_of_an_undisturbed_one(tmp_path, command, execute):
+    words = command(*SETTINGS, "strategy=lp_ft")
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+    assert execute(words, tmp_path / "undisturbed").returncode == 0
+    stop_in_the_epoch_after(3, words, tmp_path / "killed", signal.SIGKILL)  # its second phase begins after two
+    assert execute(words, tmp_path / "killed").returncode == 0
+    files = [folder_in(tmp_path / name / "outputs") / "model.safetensors" for name in ("killed", "undisturbed")]
+    ours, theirs = (load_file(file) for file in files)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def draw_voc_folder(root: Path, count: int = 6) -> None:

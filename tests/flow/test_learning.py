@@ -1,7 +1,5 @@
 """What a user trains for: the detector finds the objects afterwards."""
 
-import pytest
-
 from headstart.records.record import RunRecord
 
 

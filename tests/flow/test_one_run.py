@@ -155,6 +155,8 @@ def test_a_finished_run_is_not_done_again_unless_asked_and_then_set_aside(train,
 
 def test_images_without_any_object_train_and_evaluate(train):
     """shots and fraction never leave a split without objects; a user's few images may."""
-    record = record_of(train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70", "trainer.max_epochs=1"))
+    record = record_of(
+        train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70", "trainer.max_epochs=1")
+    )
     assert sum(record.dataset["num_boxes"]["val"].values()) == 0
     assert record.metrics["val"]["map"] is None

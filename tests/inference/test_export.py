@@ -10,6 +10,7 @@ import torch
 
 from headstart.config import schema as s
 from headstart.data.types import DatasetInfo
+from headstart.detectors.cosine import CosineConv2d, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -80,6 +81,33 @@ def test_detections_before_and_after_are_bit_equal(tmp_path: Path, name: str) ->
         assert torch.equal(one.labels, other.labels)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_cosine_head_is_exported_with_the_model(tmp_path: Path, name: str) -> None:
+    before = trained(name)
+    with torch.inference_mode():
+        plain = before.predict(IMAGES)
+        use_cosine_head(before, 5.0)
+        expected = before.predict(IMAGES)
+    save_exported(tmp_path, before, MODELS[name], BACKBONE, INFO, None, [], cosine_scale=5.0)
+    after, described = load_exported(tmp_path)
+    assert described.cosine_scale == 5.0
+    with torch.inference_mode():
+        found = after.predict(IMAGES)
+    for one, other, without in zip(expected, found, plain, strict=True):
+        assert torch.equal(one.boxes_xyxy, other.boxes_xyxy)
+        assert torch.equal(one.scores, other.scores)
+        assert torch.equal(one.labels, other.labels)
+        assert not torch.equal(one.scores, without.scores)
+
+
+def test_a_file_from_before_there_was_a_cosine_head_has_a_plain_one(exported: Path) -> None:
+    assert json.loads((exported / "model.json").read_text())["cosine_scale"] is None
+    edit(exported, cosine_scale=...)
+    detector, described = load_exported(exported)
+    assert described.cosine_scale is None
+    assert not any(isinstance(module, CosineConv2d) for module in detector.modules())
+
+
 def test_the_files_say_what_the_model_is(exported: Path) -> None:
     found = read_exported(exported)
     assert found.class_names == NAMES
@@ -140,6 +168,8 @@ def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: in
         ({"model": None}, "model.json"),
         ({"backbone": {"name": "x", "library": "os", "architecture": "y", "neck_channels": 16}}, "library"),
         ({"class_names": ["one"]}, "does not fit"),
+        ({"cosine_scale": "20"}, r"model\.json .*cosine_scale=20 is no number above 0"),
+        ({"cosine_scale": -1}, r"model\.json .*cosine_scale=-1 is no number above 0"),
     ],
 )
 def test_a_description_that_is_wrong_is_refused_by_what_is_wrong(

@@ -13,7 +13,7 @@ from headstart.config.schema import AdamWConfig, Decay, SchedulerConfig, Strateg
 from headstart.data.types import Batch, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.training.module import DetectionModule
-from headstart.transfer.freezing import apply_plan
+from headstart.transfer.freezing import apply_phase
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.strategy import make_plan
 from headstart.transfer.types import SourceWeights
@@ -45,7 +45,7 @@ def make_module(tiny: Callable[..., Any]) -> Callable[..., DetectionModule]:
         weights = SourceWeights("checkpoint", dict(source.state_dict()), ("",), row_names=source.class_names)
         report = apply_source(detector, weights)
         plan = make_plan(StrategyConfig(name="test", lr={"adamw": 1e-2}, **strategy), ADAMW, detector, report)
-        apply_plan(detector, plan)
+        apply_phase(detector, plan.phases[0])
         metric = CocoMeanAveragePrecision(detector.class_names)
         return DetectionModule(detector, plan, metric, torch.optim.AdamW, scheduler, seed)
 

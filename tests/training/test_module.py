@@ -83,7 +83,7 @@ def test_modes_are_the_plans_after_every_switch_of_lightnings(make_module, make_
 
     make_trainer(callbacks=[Look()]).fit(module, batches(2), batches(1, first=5))
     assert len(seen) == 4
-    assert all(eval_modules == module.plan.eval_modules for eval_modules in seen)
+    assert all(eval_modules == module.phase.eval_modules for eval_modules in seen)
 
 
 def test_a_loss_that_is_not_finite_stops_with_values_and_remedy(make_module, make_trainer, batches):

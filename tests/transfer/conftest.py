@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headstart.data.types import Target
 from headstart.detectors.interface import Detector
-from headstart.transfer.freezing import apply_plan, set_train_mode
+from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.types import SourceWeights, TransferPlan
 
@@ -50,10 +50,10 @@ def train() -> Callable[..., None]:
     """Ten steps of AdamW, as the plan says."""
 
     def run(detector: Detector, plan: TransferPlan, steps: int = 10, size: int = 32) -> None:
-        apply_plan(detector, plan)
+        apply_phase(detector, plan.phases[0])
         optimizer = torch.optim.AdamW(optimizer_groups(detector, plan))
         for step in range(steps):
-            set_train_mode(detector, plan)
+            set_train_mode(detector, plan.phases[0])
             images, targets = a_batch(size, seed=step)
             optimizer.zero_grad()
             torch.stack(list(detector.losses(images, targets).values())).sum().backward()

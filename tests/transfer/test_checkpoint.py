@@ -8,19 +8,20 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CheckpointConfig, RetinaNetConfig
 from headstart.config.schema import SourceKind as Kind
+from headstart.detectors.cosine import use_cosine_head
 from headstart.detectors.interface import Preprocessing
 from headstart.errors import UserError
 from headstart.transfer import checkpoint
-from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.head_surgery import apply_source
+from headstart.transfer.sources import load_source
 
 MODEL = RetinaNetConfig(architecture=Architecture.retinanet)
 BACKBONE = BackboneConfig(name="tiny", library=BackboneLibrary.timm, architecture="tiny", neck_channels=8)
 
 
-def load(path, detector, class_names=()):
-    config = CheckpointConfig("checkpoint", Kind.checkpoint, str(path), list(class_names))
-    return load_checkpoint(config, MODEL, BACKBONE, detector)
+def load(path, detector, class_names=(), **head):
+    config = CheckpointConfig("checkpoint", Kind.checkpoint, path=str(path), class_names=list(class_names))
+    return load_source(config, MODEL, BACKBONE, detector, **head)
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def run_folder(tmp_path, monkeypatch, tiny):
         preprocessing=Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
         norm_eps=0.001,
         lineage=("imagenet", "shapes_source"),
+        cosine_scale=None,
     )
     monkeypatch.setattr(checkpoint, "read_exported", lambda path: exported)
     return tmp_path, exported
@@ -68,6 +70,26 @@ def test_another_network_is_refused_naming_both_and_the_remedy(run_folder, tiny,
     vars(exported).update(change)
     with pytest.raises(UserError, match=rf"{text}: use .*=.*, or another source"):
         load(folder, tiny())
+
+
+@pytest.mark.parametrize(("now", "said"), [(None, "null"), (10.0, "10.0")])
+def test_a_cosine_head_is_no_source_for_another_head(run_folder, tiny, now, said):
+    folder, exported = run_folder
+    exported.cosine_scale = 20.0
+    with pytest.raises(
+        UserError, match=rf"cosine_scale=20\.0, but .*cosine_scale={said}: use .*scale=20\.0, or another"
+    ):
+        load(folder, tiny(), cosine_scale=now)
+
+
+@pytest.mark.parametrize("then", [20.0, None])
+def test_the_same_cosine_head_and_a_plain_one_are_sources_for_a_cosine_head(run_folder, tiny, then):
+    folder, exported = run_folder
+    exported.cosine_scale = then
+    detector = tiny()
+    use_cosine_head(detector, 20.0)
+    apply_source(detector, load(folder, detector, cosine_scale=20.0))
+    assert torch.equal(detector.head.cls.weight, exported.tensors["head.cls.weight"])
 
 
 def test_class_names_for_a_run_that_knows_them_are_refused(run_folder, tiny):

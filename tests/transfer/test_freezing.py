@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from headstart.config.schema import AdamWConfig, NormPolicy, StrategyConfig
-from headstart.transfer.freezing import apply_plan, set_train_mode
+from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.proof import digest, moved, tensor_digests
 from headstart.transfer.strategy import make_plan
@@ -39,11 +39,11 @@ def test_frozen_tensors_are_bit_equal_after_ten_steps_and_all_others_moved(
 def test_a_frozen_stage_computes_in_training_what_it_computes_in_evaluation(tiny, weights_of, batch, freeze_through):
     detector = tiny()
     plan = plan_for(detector, weights_of(tiny(seed=1)), freeze_through=freeze_through)
-    apply_plan(detector, plan)
+    apply_phase(detector, plan.phases[0])
     outputs = []
     stage = detector.get_submodule(f"backbone.{freeze_through}")
     stage.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    set_train_mode(detector, plan)
+    set_train_mode(detector, plan.phases[0])
     detector.features(batch[0])
     detector.eval()
     detector.features(batch[0])
@@ -53,7 +53,7 @@ def test_a_frozen_stage_computes_in_training_what_it_computes_in_evaluation(tiny
 def test_dropout_stays_on_in_stages_that_train(tiny, weights_of):
     detector = tiny()
     plan = plan_for(detector, weights_of(tiny(seed=1)), freeze_through="stage1")
-    set_train_mode(detector, plan)
+    set_train_mode(detector, plan.phases[0])
     assert detector.backbone.stage2.drop.training
     assert not detector.backbone.stage1.drop.training
 
@@ -61,7 +61,7 @@ def test_dropout_stays_on_in_stages_that_train(tiny, weights_of):
 def test_dropout_stays_on_in_a_frozen_stage_that_the_source_did_not_fill(tiny, weights_of):
     detector = tiny(neck_dropout=0.5)
     plan = plan_for(detector, weights_of(tiny(seed=1), "imagenet"), freeze_through="neck")
-    set_train_mode(detector, plan)
+    set_train_mode(detector, plan.phases[0])
     assert detector.neck[2].training
     assert not detector.backbone.stage2.drop.training
 
@@ -76,7 +76,7 @@ def test_freezing_parameters_alone_moves_batchnorm_and_the_plan_does_not(tiny, w
     assert moved(before, tensor_digests(detector, buffers)) == sorted(buffers)  # the trap
 
     before = tensor_digests(detector, buffers)
-    set_train_mode(detector, plan)
+    set_train_mode(detector, plan.phases[0])
     detector.features(batch[0])
     assert moved(before, tensor_digests(detector, buffers)) == []
 
@@ -86,7 +86,7 @@ def test_scratch_trains_every_parameter_and_every_statistic(tiny, train):
     plan = plan_for(detector, SourceWeights("scratch", {}, ()))
     before = tensor_digests(detector, detector.state_dict())
     train(detector, plan)
-    assert plan.frozen == plan.eval_modules == frozenset()
+    assert plan.frozen == plan.phases[0].eval_modules == frozenset()
     assert moved(before, tensor_digests(detector, before)) == sorted(before)
 
 
@@ -96,8 +96,8 @@ def test_statistics_that_the_source_fills_in_part_all_train(tiny, weights_of):
     lacking = {name: tensor for name, tensor in weights.tensors.items() if name != "backbone.stem.bn.running_var"}
     plan = plan_for(detector, SourceWeights("imagenet", lacking, tuple(lacking)), freeze_through="stage1")
     assert "backbone.stem.bn.running_mean" not in plan.frozen
-    assert "backbone.stem.bn" not in plan.eval_modules
-    assert "backbone.stage1.bn" in plan.eval_modules
+    assert "backbone.stem.bn" not in plan.phases[0].eval_modules
+    assert "backbone.stage1.bn" in plan.phases[0].eval_modules
 
 
 def test_frozen_policy_freezes_affine_of_groupnorm_and_batchnorm_outside_frozen_stages(tiny, weights_of):

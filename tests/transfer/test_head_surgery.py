@@ -7,7 +7,7 @@ from hypothesis import given
 
 from headstart.detectors.interface import ClassAxis, Preprocessing
 from headstart.errors import UserError
-from headstart.transfer.class_rows import keep_rows, match_classes, normalised
+from headstart.transfer.class_rows import keep_rows, match_classes
 from headstart.transfer.head_surgery import apply_source
 
 SOURCE, TARGET = ("a", "b", "c"), ("c", "new", "a")
@@ -48,32 +48,84 @@ def test_each_row_of_any_layout_comes_from_the_class_of_its_name(anchors, backgr
     written = dict(zip(old_cells, old.tolist(), strict=True)) | dict(zip(new_cells, new.tolist(), strict=True))
     expected = [written.get((k, "old " + name[4:], b), written[k, name, b]) for k, name, b in new_cells]
     assert value.tolist() == expected
-    assert kept == 3 + background
-
-
-@pytest.mark.parametrize("name", ["Traffic_Light", " traffic  light ", "TRAFFIC-LIGHT", "traffic light"])
-def test_names_match_whatever_their_case_and_separators(name):
-    assert normalised(name) == "traffic light"
-
-
-def test_background_and_empty_slots_are_no_classes():
-    match = match_classes(["N/A", "background", "__background__", "person"], ["__background__", "person", "N/A", "N/A"])
-    assert match.row_of_class == {3: 1}
-    assert match.background_row == 0
-
-
-def test_an_ambiguous_name_stays_new():
-    match = match_classes(["mouse", "cat"], ["mouse", "Mouse", "cat"])
-    assert match.row_of_class == {1: 2}
+    assert kept == tuple(i for i, number in enumerate(value.tolist()) if number < 1000)
+    assert len(kept) == anchors * (3 + background) * block
 
 
 def test_same_classes_load_whole_and_may_be_frozen(tiny, weights_of):
     source, target = tiny(SOURCE, seed=1), tiny(SOURCE)
     report = apply_source(target, weights_of(source))
     assert set(report.loaded) == set(target.state_dict())
-    assert (report.partial, report.new, report.new_classes) == ((), (), ())
+    assert (report.partial, report.new, report.new_classes, report.kept_rows) == ((), (), (), {})
     for name, tensor in source.state_dict().items():
         assert torch.equal(tensor, target.state_dict()[name])
+
+
+def test_kept_rows_are_the_positions_that_the_source_filled(tiny, weights_of):
+    source, target = tiny(SOURCE, seed=1, background=1), tiny(TARGET, seed=2, background=1)
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    report = apply_source(target, weights_of(source))
+    assert set(report.kept_rows) == set(report.partial)
+    for name, positions in report.kept_rows.items():
+        moved = (target.state_dict()[name] != before[name]).reshape(len(before[name]), -1).any(1)
+        assert positions == tuple(moved.nonzero().flatten().tolist()) == (0, 1, 3, 4, 5, 7)  # all but "new"
+
+
+def test_rows_of_an_alias_come_from_the_class_that_the_user_named(tiny, weights_of, batch):
+    source, target = tiny(("person", "sofa", "x")), tiny(("x", "pedestrian", "couch"), seed=2)
+    report = apply_source(target, weights_of(source), {"pedestrian": "person"})
+    old, new = source.eval().logits(batch[0]), target.eval().logits(batch[0])
+    assert torch.equal(new, old[:, :, [2, 0, 1]])
+    assert report.kept_classes == {"x": "x", "pedestrian": "person", "couch": "sofa"}
+    assert report.new_classes == report.ambiguous == ()
+
+
+@pytest.mark.parametrize("source", [("Mouse", "mouse", "x"), ("Mouse", "mouse", "a")])  # with and without a kept row
+def test_ambiguous_classes_are_new_and_reported(tiny, weights_of, source):
+    report = apply_source(tiny(("a", "mouse")), weights_of(tiny(source, seed=1)))
+    assert report.ambiguous == ("mouse",)
+    assert report.new_classes == (("mouse",) if "a" in source else ("a", "mouse"))
+
+
+def test_the_report_says_where_the_rows_of_each_class_came_from(tiny, weights_of):
+    names, source = ("a", "Walker", "sofa", "new", "mouse"), tiny(("person", "mouse", "a", "couch", "MOUSE"), seed=1)
+    shown = dict(apply_source(tiny(names), weights_of(source), {"walker": "person"}).as_rows())
+    assert shown["classes kept"] == "a, Walker<-person, sofa<-couch"
+    assert shown["classes new"] == "new, mouse"
+    assert shown["ambiguous"].startswith("mouse: new")
+    assert "source.aliases" in shown["ambiguous"]
+    assert "ambiguous" not in dict(apply_source(tiny(), weights_of(tiny())).as_rows())
+
+
+def with_other_anchors(weights):
+    """Three per cell, where the tiny detector has two."""
+    for part, shape in (("weight", (3 * 3, 8, 1, 1)), ("bias", (3 * 3,))):
+        weights.tensors[f"head.cls.{part}"] = torch.zeros(shape)
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "text"),
+    [
+        ("imagenet", lambda weights: weights, "source=imagenet has no head with classes"),
+        ("checkpoint", with_other_anchors, "source=checkpoint has a head with other anchors"),
+    ],
+)
+def test_aliases_without_effect_are_refused_and_nothing_is_copied(tiny, weights_of, kind, change, text):
+    target, weights = tiny(seed=2), change(weights_of(tiny(seed=1), kind))
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(UserError, match=rf"^source\.aliases has no effect: {text}.*Remove the setting"):
+        apply_source(target, weights, {"a": "b"})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+    assert apply_source(target, weights, {}).new_classes == ("a", "b", "c")  # none given, none refused
+
+
+def test_a_misspelt_alias_is_refused_and_nothing_is_copied(tiny, weights_of):
+    target = tiny(seed=2)
+    before = target.head.cls.weight.detach().clone()
+    with pytest.raises(UserError, match=r"source\.aliases\.a=d: the source has no class 'd'"):
+        apply_source(target, weights_of(tiny(seed=1)), {"a": "d"})
+    assert torch.equal(target.head.cls.weight, before)
 
 
 def test_a_head_without_a_known_class_is_all_new(tiny, weights_of):

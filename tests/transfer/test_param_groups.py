@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from headstart.config.schema import AdamWConfig, StrategyConfig
-from headstart.transfer.freezing import apply_plan
+from headstart.transfer.freezing import apply_phase
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.strategy import make_plan
@@ -19,7 +19,7 @@ def planned(tiny, weights_of):
         report = apply_source(detector, weights_of(tiny(seed=1)))
         config = StrategyConfig(name="test", freeze_through=freeze_through, lr={"adamw": 1e-2}, **strategy)
         plan = make_plan(config, AdamWConfig(name="adamw", weight_decay=0.1), detector, report)
-        apply_plan(detector, plan)
+        apply_phase(detector, plan.phases[0])
         return detector, plan
 
     return build

@@ -8,7 +8,7 @@ from headstart.config.schema import AdamWConfig, StrategyConfig
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.show import plan_table, report_table
 from headstart.transfer.strategy import make_plan
-from headstart.transfer.types import StagePlan, TransferPlan
+from headstart.transfer.types import PhasePlan, StagePlan, TransferPlan
 
 
 def printed(table) -> str:
@@ -32,7 +32,8 @@ def test_the_plan_shows_every_stage_its_rate_and_the_notes(tiny, weights_of):
 
 def test_a_large_model_fits_in_80_columns():
     row = StagePlan("stage4", 137_000_000, 137_000_000, 1.2345e-5, "frozen+affine_only+train")
-    text = printed(plan_table(TransferPlan("partial_freeze", (row,), (), frozenset(), frozenset())))
+    phase = PhasePlan("start", 0, frozenset(), frozenset())
+    text = printed(plan_table(TransferPlan("partial_freeze", (row,), (), (phase,))))
     assert "137,000,000" in text
     assert "1.2345e-05" in text
     assert "frozen+affine_only+train" in text

@@ -8,7 +8,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 from headstart.config.schema import AdamWConfig, StrategyConfig
 from headstart.data.types import Prediction, Target
 from headstart.detectors.interface import ClassAxis, Detector, Preprocessing, Stage
-from headstart.transfer.freezing import apply_plan, set_train_mode
+from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.proof import moved, tensor_digests
 from headstart.transfer.strategy import make_plan
@@ -62,8 +62,8 @@ def test_a_forward_pass_moves_a_frozen_torchvision_backbone_but_not_a_planned_on
     wrapped.net.backbone(images)
     assert len(moved(before, tensor_digests(wrapped, buffers))) > 90  # the trap
 
-    apply_plan(wrapped, plan)
-    set_train_mode(wrapped, plan)
+    apply_phase(wrapped, plan.phases[0])
+    set_train_mode(wrapped, plan.phases[0])
     before = tensor_digests(wrapped, plan.frozen)
     training = wrapped.net.backbone(images)
     assert moved(before, tensor_digests(wrapped, plan.frozen)) == []

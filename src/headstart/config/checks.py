@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_transfer import check_retention
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     DatasetConfig,
     EvaluateConfig,
     FileDatasetConfig,
+    NormPolicy,
     RunConfig,
     SourceKind,
 )
@@ -41,6 +43,7 @@ def check_files(config: RunConfig) -> None:
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
+    check_retention(config)
 
 
 def check_run_folder(config: EvaluateConfig) -> None:
@@ -82,11 +85,42 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
 
 
 def _transfer(config: RunConfig) -> Iterator[str]:
-    frozen = config.strategy.freeze_through
-    if config.source.kind is SourceKind.scratch and frozen is not None:
+    strategy, source = config.strategy, config.source
+    if source.kind is SourceKind.scratch:
+        if strategy.freeze_through is not None or any(phase.freeze_through for phase in strategy.phases.values()):
+            yield (
+                f"source={source.name} with strategy={strategy.name} would freeze random weights "
+                f"(strategy.freeze_through={strategy.freeze_through}). Choose another source, or strategy=full."
+            )
+        for part, value in (
+            ("pull", strategy.pull),
+            ("distill", strategy.distill),
+            (f"interpolate={strategy.interpolate}", strategy.interpolate),
+            ("norm=recalibrate", strategy.norm is NormPolicy.recalibrate),
+        ):
+            if value:
+                yield (
+                    f"source={source.name} with strategy={strategy.name}: strategy.{part} needs weights of a source. "
+                    "Choose another source, or strategy=full."
+                )
+    yield from _few_shot(config)
+    if strategy.cosine_scale is not None and strategy.cosine_scale <= 0:
+        yield f"strategy.cosine_scale={strategy.cosine_scale} must be above 0, or null for a plain head."
+
+
+def _few_shot(config: RunConfig) -> Iterator[str]:
+    if not config.strategy.few_shot:
+        return
+    name = config.strategy.name
+    if config.source.kind in (SourceKind.scratch, SourceKind.imagenet):
         yield (
-            f"source={config.source.name} with strategy={config.strategy.name} would freeze random weights "
-            f"(strategy.freeze_through={frozen}). Choose another source, or strategy=full."
+            f"source={config.source.name} with strategy={name}: it has no base classes, which strategy.few_shot=true "
+            "needs. Use source=checkpoint or coco, or strategy=head_only."
+        )
+    if config.dataset.shots is None:
+        yield (
+            f"strategy={name} with dataset.shots=null: strategy.few_shot=true is for K images of each class. Set "
+            "dataset.shots=10, or use strategy=head_only."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +127,15 @@ class DetectionDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         """UserError where the data set has no such split."""
         return self._loader("test")
+
+    def plain_batches(self, split: str, max_images: int) -> Iterator[Batch]:
+        """Images spread over the split, as they are: the same in every process. All batches have one size."""
+        dataset = self._dataset(split, None)
+        count = min(max_images, len(dataset))
+        size = min(self.config.batch_size, count)
+        chosen = [number * len(dataset) // count for number in range(count)]
+        for start in range(0, count - size + 1, size):
+            yield collate([dataset[index] for index in chosen[start : start + size]])
 
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)

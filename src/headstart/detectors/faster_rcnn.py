@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, FasterRCNNConfig, Variant
 from headstart.detectors.backbones import Body, build_body
-from headstart.detectors.interface import ClassAxis
+from headstart.detectors.interface import ClassAxis, ClassLogits, Features
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
@@ -28,6 +29,7 @@ RATIOS = (0.5, 1.0, 2.0)
 class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     """torchvision's Faster R-CNN; row 0 of its head is the background."""
 
+    roi_heads: RoIHeads
     background = 1
     head_prefixes = ("rpn", "roi_heads")
 
@@ -73,6 +75,16 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
         """In float32: anchors and pooled regions take the features' type."""
         return OrderedDict((name, at_least_float32(level)) for name, level in super()._features(batch).items())
 
+    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+        maps = OrderedDict(features.maps)
+        if places is None:
+            with self._mode(training=False):
+                places, _ = self.rpn(ImageList(features.batch, features.sizes), maps)
+        places = [of_image.to(next(iter(maps.values()))) for of_image in places or []]
+        regions = self.roi_heads.box_head(self.roi_heads.box_roi_pool(maps, places, features.sizes))
+        logits, _ = self.roi_heads.box_predictor(regions)
+        return ClassLogits(list(logits.split([len(of_image) for of_image in places])), places)
+
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
         """What torchvision's two parts are asked for; their layers keep their own mode."""
@@ -93,6 +105,9 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
             for layer, block in (("cls_score", 1), ("bbox_pred", 4))
             for part in ("weight", "bias")
         ]
+
+    def predictors(self) -> tuple[str, ...]:
+        return ("roi_heads.box_predictor",)
 
 
 def _body_anchors_and_threshold(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...], float]:

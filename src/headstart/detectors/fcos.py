@@ -47,3 +47,7 @@ class FCOSDetector(OneStageDetector, FCOS):
 
     def class_axes(self) -> list[ClassAxis]:
         return [ClassAxis(f"head.classification_head.cls_logits.{part}") for part in ("weight", "bias")]
+
+    def predictors(self) -> tuple[str, ...]:
+        boxes = "head.regression_head"
+        return ("head.classification_head.cls_logits", f"{boxes}.bbox_reg", f"{boxes}.bbox_ctrness")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from headstart.data.types import Prediction, Target
@@ -42,8 +43,42 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a network makes of N images in front of its head."""
+
+    batch: Tensor
+    """(N, 3, H, W): normalised, padded to the right and below."""
+    sizes: list[tuple[int, int]]
+    """(height, width) of each image in pixels, without the padding."""
+    maps: dict[str, Tensor]
+    """(N, C, h, w) each, as the head sees them, in its order."""
+    body_maps: tuple[Tensor, ...]
+    """(N, C, h, w) each, as they leave the body, before the neck."""
+
+    def inside(self, level: Tensor) -> Tensor:
+        """(N, h, w) bool: the cells of one of the maps that begin in the image rather than in the padding."""
+        sizes = torch.tensor(self.sizes, device=level.device)
+
+        def along(axis: int) -> Tensor:
+            cells, pixels = level.shape[axis], self.batch.shape[axis]
+            return torch.arange(cells, device=level.device) * pixels < sizes[:, axis, None] * cells
+
+        return along(-2)[:, :, None] & along(-1)[:, None, :]
+
+
+@dataclass(frozen=True)
+class ClassLogits:
+    """What a head says about the classes, before sigmoid or softmax."""
+
+    logits: list[Tensor]
+    """(M, background + classes) for each image, float32 or finer; M may differ between images."""
+    places: list[Tensor]
+    """What each image's M rows are about: (M,) indices of anchors or cells, or (M, 4) proposals xyxy in pixels."""
+
+
 class Detector(nn.Module, ABC):
-    """An object detector. Two methods, no switch on `self.training`.
+    """An object detector. `losses` and `predict`, no switch on `self.training`.
 
     Images are a list of (3, H, W) tensors, uint8 in 0..255 or float in 0..1, of any sizes; the detector
     normalises them with `preprocessing`, pads them to a batch, and computes in the autocast precision it is
@@ -54,8 +89,13 @@ class Detector(nn.Module, ABC):
     preprocessing: Preprocessing
 
     @abstractmethod
-    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-        """Named scalar losses, to be summed. Ignored boxes are left out; a target may be empty."""
+    def losses(
+        self, images: list[Tensor], targets: list[Target], features: Features | None = None
+    ) -> dict[str, Tensor]:
+        """Named scalar losses, to be summed. Ignored boxes are left out; a target may be empty.
+
+        `features`: those of the same images, where they are known already.
+        """
 
     @abstractmethod
     def predict(self, images: list[Tensor]) -> list[Prediction]:
@@ -75,6 +115,25 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def class_axes(self) -> list[ClassAxis]:
         """Every tensor whose first axis depends on the number of classes."""
+
+    def predictors(self) -> tuple[str, ...]:
+        """Names of the head's last classification and regression layers, or of what holds nothing else.
+
+        The "last layers" of TFA (Wang et al., ICML 2020); every tensor of `class_axes` lies in one of them.
+        """
+        raise NotImplementedError
+
+    def features(self, images: list[Tensor]) -> Features:
+        """The feature maps of the images, as `losses` and `predict` compute them."""
+        raise NotImplementedError
+
+    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+        """The head's logits at `places`, as another network of this architecture gave them for the same images.
+
+        None: at all of the head's own, outside the padding. Layers in training mode take this for another batch:
+        batch normalisation in a head moves its statistics.
+        """
+        raise NotImplementedError
 
 
 def stage_of_tensor(detector: Detector) -> dict[str, str]:

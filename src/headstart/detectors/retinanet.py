@@ -63,6 +63,9 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         logits = "head.classification_head.cls_logits"
         return [ClassAxis(f"{logits}.{part}", anchors=ANCHORS_PER_CELL) for part in ("weight", "bias")]
 
+    def predictors(self) -> tuple[str, ...]:
+        return ("head.classification_head.cls_logits", "head.regression_head.bbox_reg")
+
 
 def _anchors(scale: float) -> AnchorGenerator:
     """torchvision's sizes, 32 to 512 pixels in thirds of an octave, times `scale`; whole pixels where scale is 1."""

@@ -111,6 +111,7 @@ class SSDDetector(MultiBoxDetector):
         self._set_up_ssd(config, network, head, boxes, len(class_names))
         if vgg:
             self.body_prefix = "backbone"
+            self.body_outputs = ("backbone.features", f"backbone.extra.0.{_FC - 1}")
             further_maps = (f"backbone.extra.{i}" for i in range(1, 5))
             self.neck_prefixes = ("backbone.scale_weight", f"backbone.extra.0.{_FC}", *further_maps)
             self.min_canvas = 300  # smaller maps would shrink to nothing
@@ -118,6 +119,9 @@ class SSDDetector(MultiBoxDetector):
 
     def class_axes(self) -> list[ClassAxis]:
         return self._class_axes("{}")
+
+    def predictors(self) -> tuple[str, ...]:
+        return ("head.classification_head.module_list", "head.regression_head.module_list")
 
 
 class Ssd300Boxes(DefaultBoxGenerator):

@@ -17,6 +17,8 @@ from headstart.detectors.ssd import EXTRA_CHANNELS, SCALES, ExtendedBackbone, Mu
 
 NORM = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
 """torchvision's, in all of SSDlite."""
+RATIOS = [[2, 3]] * 6
+"""Of the default boxes of each map."""
 C4 = 13
 """Layer of MobileNetV3-Large whose expansion is the first map."""
 MAP_CHANNELS = (672, 480, 512, 256, 256, 128)
@@ -31,19 +33,23 @@ class SSDLiteDetector(MultiBoxDetector):
         mobilenet = backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large"
         body = _mobilenet_body(config.reduced_tail) if mobilenet else build_body(backbone, (8, 16, 32))
         network = body.module if mobilenet else ExtendedBackbone(body, NORM)
-        ratios = [[2, 3]] * 6
         scales = None if mobilenet else SCALES
-        boxes = DefaultBoxGenerator(ratios, min_ratio=0.2, max_ratio=0.95, scales=scales)
+        boxes = DefaultBoxGenerator(RATIOS, min_ratio=0.2, max_ratio=0.95, scales=scales)
         channels = body.channels if mobilenet else (*body.channels, *EXTRA_CHANNELS)
         head = SSDLiteHead(list(channels), boxes.num_anchors_per_location(), len(class_names) + 1, NORM)
         self._set_up_ssd(config, network, head, boxes, len(class_names))
         if mobilenet:
             self.body_prefix = "backbone"
+            self.body_outputs = ("backbone.features.0", "backbone.features.1")
             self.min_canvas = 1
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
     def class_axes(self) -> list[ClassAxis]:
         return self._class_axes("{}.1")
+
+    def predictors(self) -> tuple[str, ...]:
+        maps = range(len(RATIOS))
+        return tuple(f"head.{part}_head.module_list.{i}.1" for part in ("classification", "regression") for i in maps)
 
 
 def _mobilenet_body(reduced_tail: bool) -> Body:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
@@ -21,7 +22,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 from headstart.config.schema import ModelConfig
 from headstart.data.types import Prediction, Target
 from headstart.detectors.backbones import Body
-from headstart.detectors.interface import Detector, Preprocessing, Stage
+from headstart.detectors.interface import ClassLogits, Detector, Features, Preprocessing, Stage
 from headstart.errors import UserError
 
 
@@ -98,6 +99,8 @@ class TorchvisionDetector(Detector):
         self.to(memory_format=self._memory_format)
 
     body_prefix = "backbone.body"
+    body_outputs: tuple[str, ...] = ("backbone.body",)
+    """Modules whose outputs are the body's maps."""
     neck_prefixes: tuple[str, ...] = ("backbone.fpn",)
     head_prefixes: tuple[str, ...] = ("head",)
 
@@ -108,9 +111,27 @@ class TorchvisionDetector(Detector):
     def library_names(self) -> dict[str, str]:
         return dict(self._library_names)
 
-    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+    def features(self, images: list[Tensor]) -> Features:
         batch = self._batch(images)
-        return self._losses(batch, self._features(batch), [self._torchvision_target(target) for target in targets])
+        body_maps: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            body_maps.extend(output.values() if isinstance(output, dict) else [output])
+
+        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in self.body_outputs]
+        try:
+            maps = self._features(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return Features(batch.tensors, batch.image_sizes, maps, tuple(body_maps))
+
+    def losses(
+        self, images: list[Tensor], targets: list[Target], features: Features | None = None
+    ) -> dict[str, Tensor]:
+        features = features or self.features(images)
+        batch, maps = ImageList(features.batch, features.sizes), OrderedDict(features.maps)
+        return self._losses(batch, maps, [self._torchvision_target(target) for target in targets])
 
     def predict(self, images: list[Tensor]) -> list[Prediction]:
         batch = self._batch(images)
@@ -161,7 +182,20 @@ class OneStageDetector(TorchvisionDetector):
     """A dense head on every cell: `self.head` and `self.anchor_generator` as torchvision names them."""
 
     head: nn.Module
-    anchor_generator: nn.Module
+    anchor_generator: AnchorGenerator | DefaultBoxGenerator
+
+    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+        head = self.head.get_submodule("classification_head")
+        logits = at_least_float32(head(list(features.maps.values())))
+        places = self._places(features) if places is None else places
+        return ClassLogits([of_image[here] for of_image, here in zip(logits, places, strict=True)], places)
+
+    def _places(self, features: Features) -> list[Tensor]:
+        """Indices of the anchors, in the head's order, whose cells lie in the image."""
+        counts = self.anchor_generator.num_anchors_per_location()
+        levels = zip(features.maps.values(), counts, strict=True)
+        inside = [features.inside(level).flatten(1).repeat_interleave(count, dim=1) for level, count in levels]
+        return [of_image.nonzero().squeeze(1) for of_image in torch.cat(inside, dim=1)]
 
     def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
         outputs = {name: at_least_float32(output) for name, output in self.head(list(features.values())).items()}

@@ -19,6 +19,7 @@ from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
 from headstart.data.types import DatasetInfo
 from headstart.detectors.backbones import set_norm_eps
+from headstart.detectors.cosine import use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -42,6 +43,8 @@ class ExportedModel:
     norm_eps: float | None
     """Epsilon of the backbone's normalisation layers, where it is not the backbone's own."""
     lineage: tuple[str, ...]
+    cosine_scale: float | None = None
+    """Scale of a cosine head; None: a plain one."""
 
 
 def save_exported(
@@ -52,6 +55,7 @@ def save_exported(
     info: DatasetInfo,
     norm_eps: float | None,
     lineage: Sequence[str],
+    cosine_scale: float | None = None,
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -70,6 +74,7 @@ def save_exported(
         },
         "norm_eps": norm_eps,
         "lineage": list(lineage),
+        "cosine_scale": cosine_scale,
     }
     text = json.dumps(description, indent=1) + "\n"
     _replace(folder / DESCRIPTION, lambda temporary: temporary.write_text(text))
@@ -117,6 +122,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             max_size=preprocessing["max_size"],
             norm_eps=values["norm_eps"],
             lineage=tuple(values["lineage"]),
+            cosine_scale=_scale(values.get("cosine_scale")),  # files from before there was one lack the key
         )
     except UserError:
         raise
@@ -124,6 +130,14 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
         raise UserError(
             f"{path} is no description of a model ({type(error).__name__}: {error}): export it again"
         ) from None
+
+
+def _scale(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"cosine_scale={value} is no number above 0")
+    return float(value)
 
 
 def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
@@ -150,4 +164,7 @@ def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
         model, backbone = restore("model", exported.model), restore("backbone", exported.backbone)
     except (UserError, OmegaConfBaseException, TypeError) as error:
         raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None
-    return build_detector(model, backbone, exported.class_names)
+    detector = build_detector(model, backbone, exported.class_names)
+    if exported.cosine_scale is not None:
+        use_cosine_head(detector, exported.cosine_scale)
+    return detector

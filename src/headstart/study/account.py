@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.data.types import DatasetInfo
-from headstart.detectors.interface import Detector, stage_of_tensor
+from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
 from headstart.records.record import RunRecord
 from headstart.training.callbacks import FrozenProof
@@ -21,6 +21,7 @@ def describe_start(
     """What is known before the first step."""
     record.dataset = dataclasses.asdict(info)
     record.load = dataclasses.asdict(report)
+    del record.load["kept_rows"]  # kept_classes says the same, without a thousand numbers
     record.plan = [dataclasses.asdict(stage) for stage in plan.stages]
     record.lineage = [*report.lineage, info.name]
     record.cost = {
@@ -40,9 +41,10 @@ def describe_end(
     """What the run found, what it cost, and the proof that what was frozen did not move."""
     record.metrics = {split: dataclasses.asdict(result) for split, result in results.items()} | {"history": history}
     record.cost |= cost
-    owner = stage_of_tensor(detector)
+    prefixes = {stage.name: tuple(f"{prefix}." for prefix in stage.prefixes) for stage in detector.stages()}
     for row in record.plan:
-        names = [name for name in proof.before if owner[name] == row["stage"]]
+        # By prefix: tensors that had adapters have another name by now. A prefix may be a tensor itself.
+        names = [name for name in proof.before if f"{name}.".startswith(prefixes[row["stage"]])]
         row["frozen_tensors"] = len(names)
         row["frozen_digest_before"] = combined({name: proof.before[name] for name in names}) if names else None
         row["frozen_digest_after"] = combined({name: proof.after[name] for name in names}) if names else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +17,12 @@ from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
-from headstart.training.schedule import lr_factor
-from headstart.transfer.freezing import set_train_mode
+from headstart.training.distributed import rewrap
+from headstart.training.schedule import group_factors
+from headstart.transfer.distillation import Teacher
+from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
+from headstart.transfer.pull import Pull
 from headstart.transfer.types import TransferPlan
 
 
@@ -41,9 +43,14 @@ class DetectionModule(EvaluationModule):
         make_optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         scheduler: SchedulerConfig,
         seed: int,
+        teacher: Teacher | None = None,
+        pull: Pull | None = None,
     ) -> None:
         super().__init__(detector, metric)
         self.plan = plan
+        self.phase = plan.phases[0]
+        self.teacher = teacher
+        self.pull = pull
         self.make_optimizer = make_optimizer
         self.scheduler = scheduler
         self.seed = seed
@@ -52,10 +59,13 @@ class DetectionModule(EvaluationModule):
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
         super().train(mode)
         if mode:
-            set_train_mode(self.detector, self.plan)
+            set_train_mode(self.detector, self.phase)
         return self
 
     def on_train_epoch_start(self) -> None:
+        self.phase = self.plan.phase_at(self.current_epoch)
+        if apply_phase(self.detector, self.phase):
+            rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
 
@@ -63,7 +73,7 @@ class DetectionModule(EvaluationModule):
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.detector.losses(batch.images, batch.targets)
+        losses = self._losses(batch)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
@@ -77,10 +87,19 @@ class DetectionModule(EvaluationModule):
         self.log("train/loss", total, on_epoch=True, on_step=True, batch_size=len(batch), sync_dist=True)
         return total
 
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        if self.teacher is None:
+            return self.detector.losses(batch.images, batch.targets)
+        features = self.detector.features(batch.images)
+        losses = self.detector.losses(batch.images, batch.targets, features)
+        return losses | self.teacher.losses(self.detector, batch.images, features)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(optimizer_groups(self.detector, self.plan))
+        if self.pull is not None:
+            self.pull.attach(optimizer)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, partial(lr_factor, total_steps=total_steps, config=self.scheduler))
+        schedule = LambdaLR(optimizer, group_factors(self.plan, total_steps, self.trainer.max_epochs, self.scheduler))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -17,9 +17,16 @@ from headstart.transfer.types import SourceWeights
 
 
 def load_checkpoint(
-    config: CheckpointConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+    config: CheckpointConfig,
+    model: ModelConfig,
+    backbone: BackboneConfig,
+    detector: Detector,
+    cosine_scale: float | None = None,
 ) -> SourceWeights:
-    """Raises `UserError` where the path holds no model, an unsafe one, or one of another architecture."""
+    """`cosine_scale` is that of the detector's head; None: a plain one.
+
+    Raises `UserError` where the path holds no model, an unsafe one, or one of another architecture or head.
+    """
     path = Path(config.path)
     if not path.exists():
         raise UserError(
@@ -28,7 +35,10 @@ def load_checkpoint(
         )
     folder = path.parent if path.name in ("model.safetensors", "model.json") else path
     if (folder / "model.json").is_file():
-        return _from_exported(config, folder, model, backbone, detector)
+        exported = read_exported(folder)
+        _refuse_other_network(exported, folder, model, backbone)
+        _refuse_other_head(exported, folder, cosine_scale)
+        return _from_exported(config, folder, exported, detector)
     if path.is_dir():
         raise UserError(
             f"source.path={path} has no model.safetensors with model.json: is the run finished? "
@@ -38,12 +48,10 @@ def load_checkpoint(
 
 
 def _from_exported(
-    config: CheckpointConfig, folder: Path, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+    config: CheckpointConfig, folder: Path, exported: ExportedModel, detector: Detector
 ) -> SourceWeights:
-    exported = read_exported(folder)
     if config.class_names:
         raise UserError(f"source.class_names has no effect: {folder} knows its classes. Remove the setting")
-    _refuse_other_network(exported, folder, model, backbone)
     return SourceWeights(
         kind="checkpoint",
         tensors=exported.tensors,
@@ -69,6 +77,17 @@ def _refuse_other_network(exported: ExportedModel, folder: Path, model: ModelCon
                 f"source.path={folder} was trained with {setting}={then}, but this run has {setting}={now}: "
                 f"use {setting}={then}, or another source"
             )
+
+
+def _refuse_other_head(exported: ExportedModel, folder: Path, cosine_scale: float | None) -> None:
+    """Rows that were learnt for a cosine are no rows of a plain head; a plain head's directions are TFA's start."""
+    then = exported.cosine_scale
+    if then is not None and then != cosine_scale:
+        now = "null" if cosine_scale is None else cosine_scale
+        raise UserError(
+            f"source.path={folder} has a cosine head with strategy.cosine_scale={then}, but this run has "
+            f"strategy.cosine_scale={now}: use strategy.cosine_scale={then}, or another source"
+        )
 
 
 def _variant(model: ModelConfig) -> str | None:

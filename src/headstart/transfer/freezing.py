@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from headstart.config.schema import NormPolicy, StrategyConfig
+from headstart.config.schema import NormPolicy, StrategyConfig, Thaw
 from headstart.detectors.interface import Detector, Stage, stage_of_tensor
 from headstart.errors import UserError
-from headstart.transfer.norm import held_fixed, norm_layers, statistics
-from headstart.transfer.types import LoadReport, TransferPlan
+from headstart.transfer.norm import affine, held_fixed, norm_layers, statistics
+from headstart.transfer.types import LoadReport, PhasePlan
 
 
-def frozen_stages(config: StrategyConfig, stages: list[Stage], report: LoadReport) -> list[str]:
-    """Names of the stages that the strategy freezes, from the input on.
+def frozen_stages(config: StrategyConfig, through: str | None, stages: list[Stage], report: LoadReport) -> list[str]:
+    """Names of the stages that are frozen from the input on, `through` the last.
 
-    Raises `UserError` where `freeze_through` names no stage, or the source leaves nothing worth freezing.
+    Raises `UserError` where `through` names no stage, or the source leaves nothing worth freezing.
     """
     names = [stage.name for stage in stages]
-    if config.freeze_through is None:
+    if through is None:
         return []
-    if config.freeze_through not in names:
+    if through not in names:
         raise UserError(
-            f"strategy.freeze_through={config.freeze_through} names no stage of this detector: "
+            f"strategy.freeze_through={through} names no stage of this detector: "
             f"choose one of {', '.join(names)}, or null to freeze nothing"
         )
     if report.source == "scratch":
         raise UserError(
             f"source=scratch and strategy={config.name} do not go together: strategy.freeze_through="
-            f"{config.freeze_through} would freeze random weights. Choose another source, or strategy=full"
+            f"{through} would freeze random weights. Choose another source, or strategy=full"
         )
-    return names[: names.index(config.freeze_through) + 1]
+    return names[: names.index(through) + 1]
 
 
-def frozen_tensors(detector: Detector, stages: Collection[str], norm: NormPolicy, loaded: Collection[str]) -> set[str]:
-    """Parameters and buffers that must not move: filled by the source, and in `stages` or fixed by `norm`."""
+def frozen_tensors(
+    detector: Detector,
+    stages: Collection[str],
+    norm: NormPolicy,
+    loaded: Collection[str],
+    thaw: Collection[Thaw] = (),
+) -> set[str]:
+    """Parameters and buffers that must not move: filled by the source, and in `stages` or fixed by `norm`; but for
+    those that `thaw` exempts."""
     owner = stage_of_tensor(detector)
     frozen = {name for name, stage in owner.items() if stage in stages and name in loaded}
     for name, module in norm_layers(detector).items():
@@ -42,7 +49,18 @@ def frozen_tensors(detector: Detector, stages: Collection[str], norm: NormPolicy
             frozen |= held_fixed(name, module, norm, loaded)
         elif not moments <= frozen:  # mean and variance are one estimate: they stay together or move together
             frozen -= moments
-    return frozen
+    return frozen - thawed(detector, thaw)
+
+
+def thawed(detector: Detector, kinds: Collection[Thaw]) -> set[str]:
+    """Names of the parameters of these kinds, wherever they are."""
+    names: set[str] = set()
+    if Thaw.norm in kinds:
+        names |= {name for layer, module in norm_layers(detector).items() for name in affine(layer, module)}
+    if Thaw.predictors in kinds:
+        inside = tuple(f"{prefix}." for prefix in detector.predictors())
+        names |= {name for name, _ in detector.named_parameters() if name.startswith(inside)}
+    return names
 
 
 def still_modules(detector: Detector, stages: Collection[str], frozen: Collection[str]) -> set[str]:
@@ -83,14 +101,18 @@ def _stage_of_module(name: str, stages: list[Stage]) -> str | None:
     return None
 
 
-def apply_plan(detector: Detector, plan: TransferPlan) -> None:
-    """Sets `requires_grad` of every parameter."""
+def apply_phase(detector: Detector, phase: PhasePlan) -> bool:
+    """Sets `requires_grad` of every parameter; whether any changed."""
+    changed = False
     for name, parameter in detector.named_parameters():
-        parameter.requires_grad_(name not in plan.frozen)
+        trains = name not in phase.frozen
+        changed |= trains != parameter.requires_grad
+        parameter.requires_grad_(trains)
+    return changed
 
 
-def set_train_mode(detector: Detector, plan: TransferPlan) -> None:
+def set_train_mode(detector: Detector, phase: PhasePlan) -> None:
     """Training mode with the still part in eval: to be called instead of, or after, each `detector.train()`."""
     detector.train()
-    for name in plan.eval_modules:
+    for name in phase.eval_modules:
         detector.get_submodule(name).eval()

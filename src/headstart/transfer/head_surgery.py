@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -18,15 +18,20 @@ SHOWN = 5
 """Tensors that an error lists of each kind of mismatch."""
 
 
-def apply_source(detector: Detector, weights: SourceWeights) -> LoadReport:
+def apply_source(detector: Detector, weights: SourceWeights, aliases: Mapping[str, str] | None = None) -> LoadReport:
     """Copies the source's tensors into the detector, in place, and says what became of each.
 
-    Tensors over classes are rebuilt by class name; their other rows keep their initial values. Also sets the
-    detector's preprocessing, and the epsilon of the backbone's BatchNorm, where the weights need another.
-    Raises `UserError`, with the detector untouched, where a mismatch is more than other classes.
+    Tensors over classes are rebuilt by class name; their other rows keep their initial values. `aliases`: target
+    class -> source class whose rows it takes. Also sets the detector's preprocessing, and the epsilon of the
+    backbone's BatchNorm, where the weights need another. Raises `UserError`, with the detector untouched, where a
+    mismatch is more than other classes, or an alias has no effect.
     """
-    filling = _fill(detector, weights)
+    if aliases and weights.row_names is None:
+        raise UserError(_idle_aliases(weights, "has no head with classes"))
+    filling = _fill(detector, weights, match_classes(detector.class_names, weights.row_names or (), aliases))
     _refuse_mismatch(detector, weights, filling)
+    if aliases and not filling.over_classes:
+        raise UserError(_idle_aliases(weights, "has a head with other anchors, of which no row can be kept"))
     state = detector.state_dict()
     with torch.no_grad():
         for name, value in filling.values.items():
@@ -45,17 +50,19 @@ class _Filling:
     match: ClassMatch
     values: dict[str, Tensor] = field(default_factory=dict)
     loaded: list[str] = field(default_factory=list)
-    partial: list[str] = field(default_factory=list)
+    kept_rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    over_classes: list[str] = field(default_factory=list)
+    """Tensors over classes of which rows can be kept."""
     new: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     other_shape: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
 
 
-def _fill(detector: Detector, weights: SourceWeights) -> _Filling:
+def _fill(detector: Detector, weights: SourceWeights, match: ClassMatch) -> _Filling:
     state = detector.state_dict()
     axes = {axis.tensor: axis for axis in detector.class_axes()}
-    filling = _Filling(match_classes(detector.class_names, weights.row_names or ()))
+    filling = _Filling(match)
     filling.unexpected = [name for name in weights.tensors if name not in state]
     for name, target in state.items():
         source = weights.tensors.get(name)
@@ -99,10 +106,15 @@ def _fill_classes(
             )
         return
     value, kept = keep_rows(target, source, axis, filling.match)
-    whole = kept == axis.background + len(detector.class_names)
-    if kept:
-        filling.values[name] = value
-    (filling.loaded if whole else filling.partial if kept else filling.new).append(name)
+    filling.over_classes.append(name)
+    if not kept:
+        filling.new.append(name)
+        return
+    filling.values[name] = value
+    if len(kept) == len(target):
+        filling.loaded.append(name)
+    else:
+        filling.kept_rows[name] = kept
 
 
 # --------------------------------------------------------------------------------------------- mismatches
@@ -123,6 +135,10 @@ def _refuse_mismatch(detector: Detector, weights: SourceWeights, filling: _Filli
         )
 
 
+def _idle_aliases(weights: SourceWeights, why: str) -> str:
+    return f"source.aliases has no effect: source={weights.kind} {why}. Remove the setting, or use another source"
+
+
 def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
@@ -138,17 +154,18 @@ def _likely_cause(detector: Detector, filling: _Filling) -> str:
 
 
 def _report(detector: Detector, weights: SourceWeights, filling: _Filling) -> LoadReport:
-    axes = {axis.tensor for axis in detector.class_axes()}
-    filled_head = bool(axes & {*filling.loaded, *filling.partial})
-    rows = filling.match.row_of_class if filled_head else {}
+    match, names = filling.match, detector.class_names
+    rows = match.row_of_class if filling.over_classes else {}
     return LoadReport(
         source=weights.kind,
         lineage=weights.lineage,
         where=weights.where,
         loaded=tuple(filling.loaded),
-        partial=tuple(filling.partial),
-        kept_classes={detector.class_names[index]: filling.match.row_names[row] for index, row in rows.items()},
-        new_classes=tuple(name for index, name in enumerate(detector.class_names) if index not in rows),
+        partial=tuple(filling.kept_rows),
+        kept_classes={names[index]: match.row_names[row] for index, row in rows.items()},
+        new_classes=tuple(name for index, name in enumerate(names) if index not in rows),
         new=tuple(filling.new),
+        kept_rows=filling.kept_rows,
+        ambiguous=tuple(names[index] for index in match.ambiguous) if filling.over_classes else (),
         unexpected=weights.unused,
     )

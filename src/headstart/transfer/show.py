@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich import box
 from rich.table import Table
 
@@ -34,11 +36,26 @@ def plan_table(plan: TransferPlan) -> Table:
     table.add_column("training", f"{trained:,}", justify="right")
     table.add_column("rate", justify="right")
     table.add_column("normalisation")
+    if len(plan.phases) > 1:
+        table.add_column("from epoch", justify="right")
     for stage in plan.stages:
-        table.add_row(*_cells(stage))
+        table.add_row(*_cells(stage)[: len(table.columns)])
     return table
 
 
 def _cells(stage: StagePlan) -> tuple[str, ...]:
-    rate = "frozen" if stage.lr is None else f"{stage.lr:g}"
-    return stage.stage, f"{stage.parameters:,}", f"{stage.trainable:,}", rate, stage.norm
+    rate = "frozen" if stage.lr is None else f"{stage.lr:.5g}"
+    start = "-" if stage.start_epoch is None else str(stage.start_epoch + 1)
+    return stage.stage, f"{stage.parameters:,}", f"{stage.trainable:,}", rate, stage.norm, start
+
+
+def mixture_table(rows: Sequence[Mapping[str, float]]) -> Table:
+    """mAP along the way from the source's weights to the fine-tuned ones."""
+    with_source = "source_map" in rows[0]
+    table = Table(title="Mixtures of source (0) and result (1)", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("share", "mAP", *(["mAP of the source's images"] if with_source else []), ""):
+        table.add_column(column, justify="right" if column else "left")
+    for row in rows:
+        numbers = [row["map"], *([row["source_map"]] if with_source else [])]
+        table.add_row(f"{row['alpha']:g}", *(f"{n:.3f}" for n in numbers), "kept" if row["kept"] else "")
+    return table

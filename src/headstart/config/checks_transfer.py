@@ -1,0 +1,43 @@
+"""What strategies need of their source, as far as files tell. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from headstart.config.schema import RunConfig, SourceKind
+from headstart.errors import UserError
+
+EXPORTED = ("model.safetensors", "model.json")
+
+
+def source_folder(path: str) -> Path:
+    """The folder of the run that `source.path` names, by itself or by one of its model's two files."""
+    return Path(path).parent if Path(path).name in EXPORTED else Path(path)
+
+
+def check_retention(config: RunConfig) -> None:
+    """Raises `UserError` where `evaluation.retention` is on and the source is not the folder of a finished run."""
+    if not config.evaluation.retention:
+        return
+    remedy = "use source=checkpoint source.path=<folder of a finished run>, or evaluation.retention=false"
+    if config.source.kind is not SourceKind.checkpoint:
+        raise UserError(
+            f"evaluation.retention=true does not go with source={config.source.name}, whose validation images are not "
+            f"known: {remedy}."
+        )
+    path = str(getattr(config.source, "path", None))
+    missing = [name for name in ("record.json", *EXPORTED) if not (source_folder(path) / name).is_file()]
+    if missing:
+        raise UserError(f"evaluation.retention=true: source.path={path} has no {' and no '.join(missing)}: {remedy}.")
+    status = _status(source_folder(path) / "record.json")
+    if status != "finished":
+        raise UserError(f"evaluation.retention=true: the run in source.path={path} is {status}: {remedy}.")
+
+
+def _status(path: Path) -> str:
+    """As the record says; reading the whole record, and refusing what is wrong with it, comes later."""
+    try:
+        return str(json.loads(path.read_text())["status"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unreadable (record.json)"

@@ -1,0 +1,104 @@
+"""The source's detector teaches the one that is trained (Shmelkov et al., ICCV 2017)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headstart.config.schema import DistillConfig
+from headstart.detectors.interface import Detector, Features, stage_of_tensor
+from headstart.detectors.torchvision_base import at_least_float32
+from headstart.transfer.types import LoadReport
+
+PLACES = 128
+"""Of each image, where the outputs are compared."""
+
+
+class Teacher:
+    """A detector as the source left it, frozen. No `nn.Module`: whatever holds it does not save it."""
+
+    kept: tuple[int, ...]
+    """Indices of the classes whose rows are the source's."""
+    with_neck: bool
+    """Whether the source filled the neck: the maps behind a random one teach nothing."""
+
+    def __init__(self, detector: Detector, report: LoadReport, config: DistillConfig) -> None:
+        """`detector` is copied: give it right after `report` was made, before any training."""
+        self.config = config
+        self.detector = copy.deepcopy(detector).eval().requires_grad_(False)
+        self.kept = tuple(i for i, name in enumerate(detector.class_names) if name in report.kept_classes)
+        neck = {name for name, stage in stage_of_tensor(detector).items() if stage == "neck"}
+        self.with_neck = neck <= set(report.loaded)
+
+    def to(self, device: torch.device) -> Teacher:
+        self.detector.to(device)
+        return self
+
+    def losses(self, student: Detector, images: list[Tensor], student_features: Features) -> dict[str, Tensor]:
+        """`distill_features` and `distill_outputs`, weighted, to be summed with the student's own losses.
+
+        `student_features` are those of `images`, with gradients. A loss whose weight is 0 is absent, and so is
+        `distill_outputs` where no class is kept. The teacher moves to the images' device, and computes in the autocast
+        precision of the caller.
+        """
+        losses = {}
+        with torch.no_grad():
+            features = self.to(images[0].device).detector.features(images)
+        if self.config.features:
+            losses["distill_features"] = self.config.features * feature_loss(student_features, features, self.with_neck)
+        if self.config.outputs and self.kept:
+            outputs = output_loss(student, self.detector, student_features, features, self.kept)
+            losses["distill_outputs"] = self.config.outputs * outputs
+        return losses
+
+
+# ----------------------------------------------------------------------------------------------- features
+
+
+def feature_loss(student: Features, teacher: Features, with_neck: bool) -> Tensor:
+    """Mean over the maps of the squared difference, relative to the teacher's squares; the padding is left out."""
+    ours, theirs = (list(f.maps.values()) if with_neck else list(f.body_maps) for f in (student, teacher))
+    pairs = zip(ours, theirs, strict=True)
+    return torch.stack([_map_loss(one, other, teacher.inside(other)) for one, other in pairs]).mean()
+
+
+def _map_loss(student: Tensor, teacher: Tensor, inside: Tensor) -> Tensor:
+    """Of (N, C, h, w) each, in the cells of `inside` (N, h, w)."""
+    ours, theirs = (at_least_float32(level.movedim(1, -1)[inside]) for level in (student, teacher))
+    return (ours - theirs).square().mean() / theirs.square().mean().clamp_min(torch.finfo(theirs.dtype).tiny)
+
+
+# ------------------------------------------------------------------------------------------------ outputs
+
+
+def output_loss(
+    student: Detector, teacher: Detector, student_features: Features, teacher_features: Features, kept: Sequence[int]
+) -> Tensor:
+    """Mean squared difference of the kept classes' logits where the teacher is surest of one of them."""
+    background = max(axis.background for axis in teacher.class_axes())
+    rows = [*range(background), *(background + index for index in kept)]
+    with torch.no_grad():
+        found = teacher.class_logits(teacher_features)
+        best = [surest_places(logits[:, rows], background) for logits in found.logits]
+        places = [of_image[here] for of_image, here in zip(found.places, best, strict=True)]
+    theirs = torch.cat([logits[here] for logits, here in zip(found.logits, best, strict=True)])
+    ours = torch.cat(student.class_logits(student_features, places).logits)
+    difference = comparable(ours[:, rows], background) - comparable(theirs[:, rows], background)
+    return difference.square().sum() / max(difference.numel(), 1)  # no proposal, no difference
+
+
+def surest_places(logits: Tensor, background: int) -> Tensor:
+    """Indices of up to `PLACES` rows of (M, background + kept) with the highest probability of a kept class.
+
+    The softmax goes over these columns alone: the others are new in the teacher, and random.
+    """
+    scores = logits.softmax(dim=1)[:, background:] if background else logits
+    return scores.amax(dim=1).topk(min(PLACES, len(scores))).indices
+
+
+def comparable(logits: Tensor, background: int) -> Tensor:
+    """Logits under a softmax are known up to a constant for each place, which is taken out."""
+    return logits - logits.mean(dim=1, keepdim=True) if background else logits

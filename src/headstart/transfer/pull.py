@@ -1,0 +1,76 @@
+"""L2-SP: a pull of trained tensors towards the source (Li et al., ICML 2018), decoupled from the gradient.
+
+As AdamW does with weight decay, the pull is a step of its own after the optimizer's: `w <- w - lr * alpha * (w - w0)`.
+In the gradient, as in the paper, Adam would divide it by the size of the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from headstart.detectors.interface import Detector
+from headstart.transfer.types import LoadReport
+
+
+class Pull:
+    """Keeps the source's values of trained parameters, and takes the parameters towards them after each step.
+
+    Make it while the detector holds the source's values: after `apply_source`, before training and before a
+    checkpoint is restored. `names` are parameters in `report.loaded` or `report.partial`; of the latter only the rows
+    that the source filled are pulled. `strength` is the paper's alpha, per unit of learning rate.
+    """
+
+    def __init__(self, detector: Detector, report: LoadReport, names: Collection[str], strength: float) -> None:
+        unknown = set(names) - {*report.loaded, *report.partial}
+        assert not unknown, f"the source has no values for {sorted(unknown)}"
+        parameters = dict(detector.named_parameters())
+        self.strength = strength
+        self._references = {
+            parameters[name]: _Reference(parameters[name], report.kept_rows[name] if name in report.partial else None)
+            for name in names
+        }
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """After each step of `optimizer`, pulls what it trains, with the rate that the step had."""
+        optimizer.register_step_post_hook(self._after_step)
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if _skipped(optimizer):
+            return
+        for group in optimizer.param_groups:
+            share = float(group["lr"]) * self.strength
+            for parameter in group["params"]:
+                if parameter.requires_grad and parameter in self._references:
+                    self._references[parameter].pull(parameter, share)
+
+
+class _Reference:
+    """The source's values of one parameter, or of some of its rows."""
+
+    def __init__(self, parameter: nn.Parameter, rows: tuple[int, ...] | None) -> None:
+        self.rows = None if rows is None else torch.tensor(rows, dtype=torch.int64, device=parameter.device)
+        self.values = self._of(parameter).detach().clone()
+
+    def _of(self, parameter: Tensor) -> Tensor:
+        return parameter if self.rows is None else parameter.index_select(0, self.rows)
+
+    def pull(self, parameter: Tensor, share: float) -> None:
+        """Takes `share` of the way to the source, in place. The values follow the parameter to its device."""
+        self.values = self.values.to(parameter)
+        if self.rows is None:
+            parameter.lerp_(self.values, share)
+        else:
+            self.rows = self.rows.to(parameter.device)
+            parameter.index_copy_(0, self.rows, self._of(parameter).lerp(self.values, share))
+
+
+def _skipped(optimizer: Optimizer) -> bool:
+    """Whether a GradScaler found infinite gradients: fused optimizers are then called all the same, and do nothing."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return found_inf is not None and bool(found_inf)
