@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -68,7 +69,7 @@ def _written_out(words: list[str]) -> list[str]:
     written = []
     for word in words:
         name, _, value = word.partition("=")
-        if "=" not in word and not word.startswith("-"):
+        if not word.startswith("-") and not re.match(r"[+~]{0,2}[\w.]+=", word):
             written.append(quoted("folder", word))
         elif name in ("baseline", "group") and value and value[0] not in "'\"":
             written.append(word if value == "null" else quoted(name, value))

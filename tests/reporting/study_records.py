@@ -40,7 +40,7 @@ def make_record(
 ) -> tuple[str, RunRecord]:
     """(folder name, finished record). `ap` overrules the formula: level of the target and of the seed, gain of source
     and strategy, and the fraction's; `changes` overwrite `group__key` of the configuration."""
-    config = copy.deepcopy(CONFIG) | {"seed": seed}
+    config: dict[str, Any] = copy.deepcopy(CONFIG) | {"seed": seed}
     config["dataset"] |= {"name": target, "fraction": fraction}
     config["source"] = {"name": source, "kind": "scratch" if source == "scratch" else "checkpoint"}
     config["strategy"] = {"name": strategy, "freeze_through": FREEZES[strategy]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from headstart.reporting.arms import Arm
+from headstart.reporting.arms import name_of
 from headstart.reporting.baseline import is_scratch
 from headstart.reporting.comparison import Row, Target
 from headstart.reporting.costs import COSTS
@@ -43,7 +43,7 @@ def describe(row: Row) -> str:
     if not source or not strategy:
         return row.arm.name
     others = {key: value for key, value in row.arm.labels.items() if key not in ("source", "strategy", *BUDGETS)}
-    rest = f" with {Arm(others, row.arm.runs).name}" if others else ""
+    rest = f" with {name_of(others)}" if others else ""
     return f"{strategy} from {source}{rest}"
 
 

@@ -41,11 +41,8 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Without the keys, and of paths the last part: `imagenet head_only`."""
-        words = [
-            short(value) if key in GROUPS else f"{_last(key)}={short(value)}" for key, value in self.labels.items()
-        ]
-        return " ".join(words) or "all runs"
+        """`imagenet head_only max_epochs=20`."""
+        return name_of(self.labels)
 
     @property
     def seeds(self) -> list[int]:
@@ -100,6 +97,12 @@ def metric_of(record: RunRecord, name: str, split: str) -> float | None:
     if key and isinstance(value, dict):
         value = value.get(key)
     return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def name_of(labels: dict[str, str]) -> str:
+    """The choices without their keys, and of paths the last part."""
+    words = [short(value) if key in GROUPS else f"{_last(key)}={short(value)}" for key, value in labels.items()]
+    return " ".join(words) or "all runs"
 
 
 def short(value: str) -> str:

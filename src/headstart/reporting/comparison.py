@@ -16,6 +16,7 @@ from headstart.reporting.comparability import Run
 from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach
 from headstart.reporting.labels import Curve, Saving, curves, images_of, savings
 from headstart.reporting.statistics import Difference, interval_95, mean, paired
+from headstart.study.identity import config_hash
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,10 @@ def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
 
 
 def _without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """A run's name has a hash of its settings: two folders of one name hold one run, which counts once."""
+    """Two folders may hold one run, brought together from two machines: it counts once."""
     seen: dict[str, Run] = {}
     for path, record in runs:
-        seen.setdefault(path.name, (path, record))
+        seen.setdefault(config_hash(record.config), (path, record))
     kept = {id(record) for _, record in seen.values()}
     return list(seen.values()), [(path, record) for path, record in runs if id(record) not in kept]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headstart.reporting.arms import Arm, short
+from headstart.reporting.arms import Arm, name_of
 from headstart.reporting.baseline import is_scratch
 from headstart.reporting.statistics import interval_95, mean
 
@@ -35,7 +35,7 @@ class Curve:
 
     @property
     def name(self) -> str:
-        return " ".join(short(value) for value in self.labels.values()) or "all runs"
+        return name_of(self.labels)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -20,6 +20,9 @@ from headstart.reporting.notes import heading, notes
 from headstart.reporting.retention import retention
 from headstart.reporting.statistics import Difference
 
+MOST_ROWS = 25
+"""Of a target, in the terminal."""
+
 STYLES = {"better": "green", "worse": "red", "not distinguishable": "dim"}
 
 
@@ -35,14 +38,17 @@ def terminal(comparison: Comparison) -> RenderableType:
 def _target(target: Target) -> Iterator[RenderableType]:
     yield Text(f"\n{target.name}", style="bold")
     yield Padding(Text(advice(target)), (0, 0, 1, 0))
-    yield results(target)
-    yield from ("", costs(target))
-    if (gains := class_gains(target)) is not None:
+    rows = target.rows[:MOST_ROWS]
+    yield results(target, rows)
+    yield from ("", costs(rows))
+    if (gains := class_gains(rows)) is not None:
         yield from ("", gains)
-    if (kept := retention_table(target)) is not None:
+    if (kept := retention_table(rows)) is not None:
         yield from ("", kept)
     if target.curves:
         yield from ("", label_table(target))
+    if (more := len(target.rows) - len(rows)) > 0:
+        yield Text(f"\n{more} more rows are in comparison.csv and report.html.")
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -53,10 +59,10 @@ def _table(*columns: str, left: int = 1) -> Table:
     return table
 
 
-def results(target: Target) -> Table:
+def results(target: Target, rows: Sequence[Row]) -> Table:
     table = _table(" ".join(_label_names(target)), heading(target.question.metric), "n", "difference", "verdict")
     table.columns[-1].justify = "left"
-    for row in target.rows:
+    for row in rows:
         table.add_row(
             escape(row.arm.name),
             value(row.mean, row.half),
@@ -106,9 +112,9 @@ def verdict_words(found: Difference | None) -> str:
     return f"not distinguishable ({'over 200' if more is None else f'~{more}'} more seeds)"
 
 
-def costs(target: Target) -> Table:
+def costs(rows: Sequence[Row]) -> Table:
     table = _table("cost", "CPU s", "wall s", "img/s", "MiB", "trained", "to 90 %", "front")
-    for row in target.rows:
+    for row in rows:
         arm = row.arm
         table.add_row(
             escape(arm.name),
@@ -134,9 +140,9 @@ def reached(found: Reach) -> str:
     return f"{found.seconds:.0f} s{some}"
 
 
-def class_gains(target: Target) -> Table | None:
+def class_gains(shown: Sequence[Row]) -> Table | None:
     """The classes that each arm helps most and harms; None where there is no scratch to tell it."""
-    rows = [row for row in target.rows if row.gain is not None]
+    rows = [row for row in shown if row.gain is not None]
     if not rows:
         return None
     table = _table("transfer gain", "over scratch", "most", "least", "harmed", left=1)
@@ -155,9 +161,9 @@ def harmed(row: Row) -> str:
     return ", ".join(name for name, c in row.classes.items() if c.gain is not None and c.gain.verdict == "worse")
 
 
-def retention_table(target: Target) -> Table | None:
+def retention_table(rows: Sequence[Row]) -> Table | None:
     """None where no run measured it."""
-    found = [(row, kept) for row in target.rows if (kept := retention(row.arm))]
+    found = [(row, kept) for row in rows if (kept := retention(row.arm))]
     if not found:
         return None
     table = _table("still known of the source", "on", "before", "after", "retained")
@@ -172,7 +178,7 @@ def retention_table(target: Target) -> Table | None:
 def label_table(target: Target) -> Table:
     images = sorted({round(point.images) for curve in target.curves for point in curve.points})
     table = _table("labelled images", *map(str, images))
-    for curve in target.curves:
+    for curve in target.curves[:MOST_ROWS]:
         found = {round(point.images): value(point.mean, point.half) for point in curve.points}
         table.add_row(escape(curve.name), *(found.get(count, "-") for count in images))
     return table
