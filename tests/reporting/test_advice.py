@@ -40,6 +40,7 @@ def test_a_clear_winner_is_called_one_and_the_cheaper_way_is_named() -> None:
     assert "Cheaper: head_only from imagenet, 0.300 ± 0.025 at 0.35 times the CPU time." in text
     assert "full from imagenet is better than every other" in text
     assert "Not distinguishable" not in text
+    assert "Negative transfer" not in text
 
 
 def test_negative_transfer_is_said() -> None:

@@ -18,7 +18,7 @@ from headstart.records.record import read_all
 from headstart.reporting.statistics import interval_95, mean
 from headstart.reporting.tables import value
 
-from .study_records import write_study
+from .study_records import make_record, write, write_study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -122,6 +122,17 @@ def test_names_from_data_are_text_and_never_markup(page: str) -> None:
     assert "b" not in Reader(page.replace("<b>negative", "").replace("<b>0.", "").replace('<b class="worse">', "")).tags
     assert "&lt;b&gt;banana&lt;/b&gt;" in page
     assert "out of &lt;memory&gt;" in page
+
+
+def test_names_of_any_kind_leave_data_and_links_whole(tmp_path: Path) -> None:
+    name = "<!--<script><i>x"
+    for folder, source in (("run #1, 50%?", name), ("b", "scratch")):
+        write(tmp_path, folder, make_record(source=source)[1])
+    compare(CompareConfig(folder=str(tmp_path)))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert {row["labels"]["source"] for row in data_of(page)["targets"][0]["rows"]} == {name, "scratch"}
+    assert "<i>x" not in page
+    assert "run%20%231%2C%2050%25%3F/" in Reader(page).links
 
 
 def test_what_did_not_finish_is_listed_with_its_reason(page: str) -> None:

@@ -118,10 +118,6 @@ class Comparison:
     copies: tuple[Run, ...]
     """Runs that were counted already, in another folder."""
 
-    @property
-    def rows(self) -> list[Row]:
-        return [row for target in self.targets for row in target.rows]
-
 
 def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
     """Raises `UserError` where nothing is finished, what is compared is unlike, or the question names what is not
