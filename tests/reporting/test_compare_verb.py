@@ -2,7 +2,6 @@
 
 import csv
 import io
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -175,9 +174,24 @@ def test_compare_runs_without_torch(study: Path, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+MEASURED = """
+import re, resource, sys
+from pathlib import Path
+sys.argv = ["headstart", "compare", sys.argv[1]]
+from headstart.cli import main
+main(sys.argv[1:])
+used, status = resource.getrusage(resource.RUSAGE_SELF), Path("/proc/self/status")
+# ru_maxrss of a new process counts what its parent had; where there is a /proc, that knows better
+known = re.search(r"VmHWM:\\s+(\\d+)", status.read_text()) if status.exists() else None
+peak = int(known[1]) / 1024 if known else used.ru_maxrss / 1024**2
+print(used.ru_utime + used.ru_stime, peak)
+"""
+"""CPU seconds and peak memory (MiB) of the command."""
+
+
 @pytest.mark.slow
 def test_a_thousand_records_take_less_than_5_seconds_and_500_mib(tmp_path: Path) -> None:
-    """As large as real ones. Measured on one core of a 2-core machine: 1.7 s of CPU time, 60 MiB.
+    """As large as real ones. Measured on one core of a 2-core machine: 1.2 to 2 s of CPU time, 60 MiB.
 
     CPU time, for it is the same beside other programs."""
     names = [f"backbone.body.blocks.{i}.conv.weight" for i in range(420)]
@@ -193,10 +207,8 @@ def test_a_thousand_records_take_less_than_5_seconds_and_500_mib(tmp_path: Path)
         record.metrics["history"] = [row | {f"lr/{i}": 1e-4 for i in range(14)} for row in record.metrics["history"]]
         write(tmp_path, f"{name}-{number}", record)
     assert all(path.stat().st_size > 25_000 for path in tmp_path.glob("*/record.json"))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = headstart("compare", str(tmp_path))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert result.returncode == 0, result.stderr
+    result = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], capture_output=True, text=True, check=True)
+    seconds, mib = map(float, result.stdout.splitlines()[-1].split())
     assert len(table(tmp_path / "comparison.csv")) == 200
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
-    assert after.ru_maxrss < 500 * (1024 if sys.platform == "linux" else 1024**2)  # of the largest child so far
+    assert seconds < 5
+    assert 20 < mib < 500
