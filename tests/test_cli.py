@@ -87,6 +87,15 @@ def test_evaluate_has_a_help_of_its_own(capsys):
     assert "headstart evaluate run=outputs/<run>" in out
 
 
+def test_compare_has_a_help_of_its_own(capsys):
+    code, out, _ = answer(capsys, "compare", "--help")
+    assert code == 0
+    flat = " ".join(out.split())
+    assert "baseline=null What each row is compared with" in flat
+    assert "wall_seconds: on a GPU" in flat
+    assert "headstart compare outputs/" in flat
+
+
 MISTAKES = {
     "strategy=head_onyl": "Did you mean 'head_only'?",
     "strategy.freeze_throug=stem": "Did you mean 'freeze_through'?",
@@ -144,6 +153,7 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["train", "strategy=x"],
         ["train", "source=scratch", "strategy=head_only"],
         ["evaluate", "run=x"],
+        ["compare", "nowhere"],
     ],
     ids=" ".join,
 )
@@ -156,10 +166,12 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate"),
+        ("headstart ", "train evaluate compare"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=", "source=checkpoint source=coco source=imagenet source=scratch"),
         ("headstart evaluate spl", "split="),
+        ("headstart compare met", "metric="),
+        ("headstart compare out", ""),
         ("headstart nonsense x", ""),
     ],
 )

@@ -14,13 +14,18 @@ import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from headstart.cli import _written_out
+from headstart.compare import question
 from headstart.conf_path import conf_dir
 from headstart.config.resolve import register, resolve, typed
-from headstart.config.schema import EvaluateConfig
+from headstart.config.schema import CompareConfig, EvaluateConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()
 RUN = "outputs/<run>"
+
+
+VERB_KINDS = ("headstart evaluate", "headstart compare")
 
 
 def blocks(language: str) -> list[str]:
@@ -59,7 +64,7 @@ def config_dir(tmp_path: Path) -> Path:
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
     assert len(COMMANDS) >= 20
-    assert {kind(command) for command in COMMANDS} == {"make", "train", "help", "headstart evaluate", ".", "wandb"}
+    assert {kind(command) for command in COMMANDS} == {"make", "train", "help", ".", "wandb", *VERB_KINDS}
 
 
 def test_every_yaml_block_names_its_file_and_is_used() -> None:
@@ -116,6 +121,15 @@ def test_an_evaluate_command_composes(command: str) -> None:
     register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         assert typed(hydra.compose("evaluate", words(command)[2:]), EvaluateConfig).run == "outputs/some_run"
+
+
+@pytest.mark.parametrize("command", of_kind("headstart compare"))
+def test_a_compare_command_composes(command: str) -> None:
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        config = typed(hydra.compose("compare", _written_out(words(command)[2:])), CompareConfig)
+    assert config.folder == "outputs/"
+    assert question(config).group in ((), ("strategy",))
 
 
 @pytest.mark.parametrize("command", of_kind("help"))

@@ -35,6 +35,7 @@ def test_the_wheel_holds_the_package_the_configuration_and_the_plugin_and_nothin
     shipped = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "conf").rglob("*.yaml")}
     assert {f"headstart/{path}" for path in shipped} <= set(names)
     assert "hydra_plugins/headstart_launcher/launcher.py" in names
+    assert "headstart/reporting/page_files/report.html.j2" in names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if ".dist-info" not in top} == {"headstart", "hydra_plugins"}
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -19,12 +20,17 @@ headstart: transfer learning for object detection
 
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
+  headstart compare <folder>              what the runs of a study found: tables, advice, report.html
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
 """
 
-VERBS = {"train": ("headstart.run", "run"), "evaluate": ("headstart.evaluate", "evaluate")}
+VERBS = {
+    "train": ("headstart.run", "run"),
+    "evaluate": ("headstart.evaluate", "evaluate"),
+    "compare": ("headstart.compare", "compare"),
+}
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
 
@@ -50,7 +56,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         return complete(overrides, verb, VERBS, _run_verb)
     if help_asked := next((argument for argument in overrides if argument in ("-h", "--help")), None):
         return _guarded(lambda: _print_help(verb, overrides, overrides.index(help_asked)))
-    _guarded(lambda: _run_verb(verb, overrides))
+    _guarded(lambda: _run_verb(verb, _written_out(overrides) if verb == "compare" else overrides))
+
+
+def _written_out(words: list[str]) -> list[str]:
+    """`outputs/` is `folder=outputs/`, and what Hydra would take for a sweep or a second `=` is quoted."""
+
+    def quoted(name: str, value: str) -> str:
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{name}='{escaped}'"
+
+    written = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if not word.startswith("-") and not re.match(r"[+~]{0,2}[\w.]+=", word):
+            written.append(quoted("folder", word))
+        elif name in ("baseline", "group") and value and value[0] not in "'\"":
+            written.append(word if value == "null" else quoted(name, value))
+        else:
+            written.append(word)
+    return written
 
 
 def _print_help(verb: str, arguments: list[str], position: int) -> None:
@@ -69,17 +94,19 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_files, check_run_folder
+    from headstart.config.checks import check_files, check_run_folder, check_study_folder
     from headstart.config.resolve import register, resolve, typed
-    from headstart.config.schema import EvaluateConfig
+    from headstart.config.schema import CompareConfig, EvaluateConfig
 
     register()
 
     def task(cfg: Any) -> None:
         if verb == "train":
             check_files(config := resolve(cfg))
-        else:
+        elif verb == "evaluate":
             check_run_folder(config := typed(cfg, EvaluateConfig))
+        else:
+            check_study_folder(config := typed(cfg, CompareConfig))
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]

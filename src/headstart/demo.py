@@ -20,7 +20,7 @@ from headstart.config.resolve import register, resolve, resolved_dict
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.reporting.arms import Run
+from headstart.reporting.comparability import Run
 from headstart.reporting.plots import plot_summary
 from headstart.reporting.summary import summarise
 from headstart.study.identity import run_folder

@@ -24,7 +24,7 @@ LAYERS = (
     {"build"},
     {"study"},
     {"reporting"},
-    {"run", "evaluate", "demo"},
+    {"run", "evaluate", "compare", "demo"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -38,7 +38,13 @@ MAY_NOT_IMPORT = {
 """What the order of the layers alone would allow."""
 
 LIGHT = ("headstart.cli", "headstart.config.help", "headstart.config.resolve", "headstart.study.launcher")
-NO_TORCH = (*LIGHT, "headstart.reporting.summary", "headstart.reporting.plots", "headstart.records.record")
+NO_TORCH = (
+    *LIGHT,
+    "headstart.compare",
+    "headstart.reporting.summary",
+    "headstart.reporting.plots",
+    "headstart.records.record",
+)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.conf_path import conf_dir
 from headstart.config.plain import plain
 from headstart.config.resolve import resolve, typed
-from headstart.config.schema import SCHEMAS, EvaluateConfig, RunConfig, TrainerConfig
+from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig, TrainerConfig
 
 CONF = conf_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-ROOTS = ("train.yaml", "evaluate.yaml")
+ROOTS = ("train.yaml", "evaluate.yaml", "compare.yaml")
 CHOICES = [(path.parent.as_posix(), path.stem) for path in FILES if str(path) not in ROOTS]
 NEEDED = {
     "dataset=voc_folder": ["dataset.root=x"],
@@ -64,6 +64,10 @@ def test_every_choice_composes(row: list[str], compose: Compose) -> None:
 
 def test_evaluate_composes(compose: Compose) -> None:
     assert typed(compose("run=x", name="evaluate"), EvaluateConfig).run == "x"
+
+
+def test_compare_composes(compose: Compose) -> None:
+    assert typed(compose("folder=x", "cost=wall_seconds", name="compare"), CompareConfig).cost.value == "wall_seconds"
 
 
 @pytest.mark.parametrize("choice", NEEDED)

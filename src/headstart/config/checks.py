@@ -10,6 +10,7 @@ from headstart.config.checks_transfer import check_retention
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
+    CompareConfig,
     DatasetConfig,
     EvaluateConfig,
     FileDatasetConfig,
@@ -50,6 +51,12 @@ def check_run_folder(config: EvaluateConfig) -> None:
     """Raises `UserError` where `run` is no run's folder."""
     if not (Path(config.run) / "record.json").is_file():
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+
+
+def check_study_folder(config: CompareConfig) -> None:
+    """Raises `UserError` where `folder` is no folder."""
+    if not Path(config.folder).expanduser().is_dir():
+        raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
 
 
 def dataset_folder(config: FileDatasetConfig) -> Path:

@@ -37,8 +37,9 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
 }
-ROOTS = {"train": schema.RunConfig, "evaluate": schema.EvaluateConfig}
+ROOTS = {"train": schema.RunConfig, "evaluate": schema.EvaluateConfig, "compare": schema.CompareConfig}
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -52,6 +53,11 @@ EXAMPLES = {
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
     "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "compare": """\
+  headstart compare outputs/
+  headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
+  headstart compare outputs/ group=strategy split=test
+""",
 }
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from headstart.config.checks import check
 from headstart.config.plain import plain
-from headstart.config.schema import SCHEMAS, EvaluateConfig, RunConfig
+from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig
 from headstart.errors import UserError
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=RunConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="compare_schema", node=CompareConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

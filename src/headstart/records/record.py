@@ -76,9 +76,19 @@ class RunRecord:
 
 def read_all(folder: Path) -> list[tuple[Path, RunRecord]]:
     """Every run's folder below `folder` with its record, by name; folders that begin with a dot are left out."""
-    paths = sorted(folder.rglob("record.json"))
-    hidden = [any(part.startswith(".") for part in path.relative_to(folder).parts) for path in paths]
-    return [(path.parent, RunRecord.read(path)) for path, skip in zip(paths, hidden, strict=True) if not skip]
+    return [(path.parent, RunRecord.read(path)) for path in record_files(folder)]
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The record of every run below `folder`, by name; what lies in a run's folder, or begins with a dot, is not
+    searched."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        if "record.json" in files:
+            found.append(Path(path) / "record.json")
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
 
 
 def _finite(value: Any) -> Any:

@@ -6,15 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
+from headstart.reporting.comparability import Run, refuse_unlike
 from headstart.reporting.statistics import mean
 from headstart.study.identity import settings_that_matter
 
-Run = tuple[Path, RunRecord]
 NAMES = ("name", "architecture")
 """Of these settings of a group the first that exists says which choice was made in it."""
 
@@ -25,57 +26,115 @@ class Arm:
 
     labels: dict[str, str]
     """What distinguishes it from the other arms: `source` -> `imagenet`, `trainer.max_epochs` -> `10`."""
-    records: tuple[RunRecord, ...]
+    runs: tuple[Run, ...]
     """By seed."""
+    cells: int = 1
+    """Runs per seed: more than one where arms were pooled."""
+
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        return tuple(record for _, record in self.runs)
 
     @property
     def title(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.labels.items()) or "all runs"
 
     @property
+    def name(self) -> str:
+        """`imagenet head_only max_epochs=20`."""
+        return name_of(self.labels)
+
+    @property
     def seeds(self) -> list[int]:
-        return [record.choices["seed"] for record in self.records]
+        return list(dict.fromkeys(record.choices["seed"] for record in self.records))
+
+    def by_seed(self, name: str, split: str = "val") -> dict[int, float]:
+        """Seed -> metric (`map`, `per_class/dog`), the mean over the cells; a seed that lacks one is left out."""
+        if (name, split) not in self._known:
+            self._known[name, split] = self._by_seed(name, split)
+        return self._known[name, split]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], dict[int, float]]:
+        return {}
+
+    def _by_seed(self, name: str, split: str) -> dict[int, float]:
+        found: dict[int, list[float]] = defaultdict(list)
+        for record in self.records:
+            value = metric_of(record, name, split)
+            if value is not None:
+                found[record.choices["seed"]].append(value)
+        return {seed: mean(values) for seed, values in found.items() if len(values) == self.cells}
 
     def metric(self, name: str) -> list[float]:
         """On the validation set, a number a seed; where there was no ground truth, none."""
-        values = [record.metrics.get("val", {}).get(name) for record in self.records]
-        return [value for value in values if value is not None and math.isfinite(value)]
+        return list(self.by_seed(name).values())
 
     def cost(self, name: str) -> float:
-        """Mean over the seeds; NaN where it was not measured."""
+        """Mean over the runs; NaN where it was not measured."""
         values = [record.cost.get(name) for record in self.records]
         return mean([value for value in values if value is not None])
 
+    def setting(self, key: str) -> str | None:
+        """The value of a label, or of a setting that all arms share; None where pooled runs differ in it."""
+        if key in self.labels or self.cells > 1:
+            return self.labels.get(key)
+        names = [key, *(f"{key}.{name}" for name in NAMES)]
+        return next((self._settings[name] for name in names if name in self._settings), None)
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        return _settings(self.runs[0][1])
+
+
+GROUPS = ("dataset", "model", "backbone", "source", "strategy")
+
+
+def metric_of(record: RunRecord, name: str, split: str) -> float | None:
+    """`map`, or `per_class/<class>`; None where there was no ground truth."""
+    group, _, key = name.partition("/")
+    value = (record.metrics.get(split) or {}).get(group)
+    if key and isinstance(value, dict):
+        value = value.get(key)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def name_of(labels: dict[str, str]) -> str:
+    """The choices without their keys, and of paths the last part."""
+    words = [short(value) if key in GROUPS else f"{_last(key)}={short(value)}" for key, value in labels.items()]
+    return " ".join(words) or "all runs"
+
+
+def short(value: str) -> str:
+    """Of a path its last part: the folder of a run says what it is."""
+    return Path(value).name if "/" in value else value
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def finished(runs: Sequence[Run]) -> list[Run]:
+    """Raises `UserError` where there are none."""
+    found = [(path, record) for path, record in runs if record.status == "finished"]
+    if not found:
+        raise UserError("No finished run to show: `python train.py` makes one, in outputs/")
+    return found
+
 
 def make_arms(runs: Sequence[Run]) -> list[Arm]:
-    """The finished ones among `runs`, best arm first.
+    """The finished ones among `runs`, of one target, best arm first.
 
-    Raises `UserError` where there are none, or where they were not measured on the same images.
+    Raises `UserError` where there are none, or where they were not measured alike.
     """
-    finished = [(path, record) for path, record in runs if record.status == "finished"]
-    if not finished:
-        raise UserError("No finished run to show: `python train.py` makes one, in outputs/")
-    _refuse_unlike(finished)
-    groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = defaultdict(list)
-    for _, record in finished:
-        groups[tuple(_settings(record).items())].append(record)
+    done = finished(runs)
+    refuse_unlike(done)
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
+    for path, record in done:
+        groups[tuple(_settings(record).items())].append((path, record))
     shown = _distinguishing([dict(key) for key in groups])
-    arms = [_arm(dict(key), shown, records) for key, records in groups.items()]
+    arms = [_arm(dict(key), shown, members) for key, members in groups.items()]
     return sorted(arms, key=lambda arm: -mean(arm.metric("map") or [-1.0]))
-
-
-def _refuse_unlike(runs: Sequence[Run]) -> None:
-    """mAP on other images is another quantity."""
-    prints: dict[str, list[str]] = defaultdict(list)
-    for path, record in runs:
-        prints[str(record.dataset.get("evaluation_fingerprint"))].append(path.name)
-    if len(prints) > 1:
-        lines = [f"  {fingerprint[:12]}: {', '.join(names)}" for fingerprint, names in prints.items()]
-        raise UserError(
-            "These runs were evaluated on different images, so their mAP cannot be compared:\n"
-            + "\n".join(lines)
-            + "\nCompare runs of one data set and one split (dataset, dataset.split_seed, dataset.val_fraction)."
-        )
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
@@ -111,17 +170,16 @@ def _explains(choice: str, name: str, arms: Sequence[dict[str, str]]) -> bool:
 
 def _order(name: str) -> tuple[int, str]:
     """Groups in the order in which a run is described, then the rest by name."""
-    groups = ("dataset", "model", "backbone", "source", "strategy")
     group = name.partition(".")[0]
-    return (groups.index(group) if group in groups else len(groups), name)
+    return (GROUPS.index(group) if group in GROUPS else len(GROUPS), name)
 
 
-def _arm(settings: dict[str, str], shown: Sequence[str], records: Sequence[RunRecord]) -> Arm:
+def _arm(settings: dict[str, str], shown: Sequence[str], runs: Sequence[Run]) -> Arm:
     labels = {}
     for name in shown:
         group, _, key = name.partition(".")
         labels[group if key in NAMES else name] = settings.get(name, "-")
-    return Arm(labels, tuple(sorted(records, key=lambda record: record.choices["seed"])))
+    return Arm(labels, tuple(sorted(runs, key=lambda run: run[1].choices["seed"])))
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.records.record import RunRecord
-from headstart.reporting.arms import Arm, Run, make_arms
+from headstart.reporting.arms import Arm, make_arms
+from headstart.reporting.comparability import Run
 from headstart.reporting.statistics import interval_95, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

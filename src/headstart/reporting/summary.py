@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table
 
-from headstart.reporting.arms import Arm, Run, make_arms
+from headstart.reporting.arms import Arm, make_arms
+from headstart.reporting.comparability import Run
 from headstart.reporting.statistics import interval_95, mean
 
 

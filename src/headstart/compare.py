@@ -1,0 +1,86 @@
+"""What the runs of a study found. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from headstart.config.schema import CompareConfig
+from headstart.errors import UserError
+from headstart.records.record import RunRecord, record_files
+from headstart.reporting.baseline import parse_spec
+from headstart.reporting.comparability import Run
+from headstart.reporting.comparison import Comparison, Question, compare_runs
+from headstart.reporting.comparison_csv import as_csv, classes_as_csv
+from headstart.reporting.page import as_html
+from headstart.reporting.tables import terminal
+from headstart.say import say
+
+TERMINAL = 80
+"""Columns; a wider terminal is used as far as it goes."""
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Prints tables and advice, and writes comparison.csv, comparison_classes.csv and report.html.
+
+    Raises `UserError` where nothing is finished, or the runs cannot be compared.
+    """
+    folder = Path(config.folder).expanduser()
+    target = Path(config.report_dir).expanduser() if config.report_dir else folder
+    comparison = compare_runs(list(read_slim(folder)), question(config))
+    files = {
+        "comparison.csv": as_csv(comparison),
+        "comparison_classes.csv": classes_as_csv(comparison),
+        "report.html": as_html(comparison, target),
+    }
+    for name, text in files.items():
+        _write(target / name, text)
+    console = Console(highlight=False)
+    console.width = max(TERMINAL, min(console.width, 120))
+    console.print(terminal(comparison))
+    for name in files:
+        say(f"Written: {target / name}")
+    return comparison
+
+
+def question(config: CompareConfig) -> Question:
+    return Question(
+        metric=config.metric,
+        split=config.split,
+        cost=config.cost.value,
+        group=tuple(word for word in re.split(r"[,\s]+", (config.group or "").strip("[] ")) if word),
+        baseline=parse_spec(config.baseline) if config.baseline else None,
+    )
+
+
+def read_slim(folder: Path) -> Iterator[Run]:
+    """The records below `folder` without what no comparison reads: a thousand of them fit into memory.
+
+    A record that cannot be read is a failed run whose error says why.
+    """
+    for path in record_files(folder):
+        try:
+            record = RunRecord.read(path)
+        except UserError as error:
+            yield path.parent, RunRecord("failed", error={"type": "unreadable record", "message": str(error)})
+            continue
+        rows = [
+            {key: value for key, value in row.items() if _is_read(key)} for row in record.metrics.get("history", [])
+        ]
+        yield path.parent, replace(record, load={}, plan=[], metrics=record.metrics | {"history": rows})
+
+
+def _is_read(key: str) -> bool:
+    return key == "epoch" or key.startswith("val/")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): give another folder, report_dir=…") from None

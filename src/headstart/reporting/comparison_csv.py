@@ -1,0 +1,88 @@
+"""A comparison as CSV: everything that the tables show, with all digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.reporting.arms import Arm
+from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.retention import retention
+from headstart.reporting.statistics import Difference
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A line per arm, numbers with all their digits."""
+    lines = [_csv_row(target, row, comparison) for target in comparison.targets for row in target.rows]
+    return _csv(lines)
+
+
+def classes_as_csv(comparison: Comparison) -> str:
+    """A line per arm and class."""
+    return _csv(
+        [
+            _arm_columns(target, row.arm)
+            | {"class": name, "ap": found.mean, "ap_half_95": found.half}
+            | _difference_columns("gain", found.gain)
+            for target in comparison.targets
+            for row in target.rows
+            for name, found in row.classes.items()
+        ]
+    )
+
+
+def _csv_row(target: Target, row: Row, comparison: Comparison) -> dict[str, Any]:
+    names = ("cpu_seconds", "wall_seconds", "train_images_per_second", "peak_memory_mib", "trained_parameters")
+    return (
+        _arm_columns(target, row.arm)
+        | {
+            "metric": f"{comparison.question.split}/{comparison.question.metric}",
+            "seeds": " ".join(map(str, row.values)),
+            "mean": row.mean,
+            "half_95": row.half,
+            "baseline": row.arm.title if row.is_baseline else row.baseline.title if row.baseline else None,
+        }
+        | _difference_columns("difference", row.difference)
+        | _difference_columns("gain", row.gain)
+        | {name: row.arm.cost(name) for name in names}
+        | _retention_columns(row.arm)
+        | {"seconds_to_90": row.reach.seconds, "runs_to_90": row.reach.runs, "pareto": row.pareto}
+        | {"labelled_images": row.images, "folders": " ".join(path.name for path, _ in row.arm.runs)}
+    )
+
+
+def _arm_columns(target: Target, arm: Arm) -> dict[str, Any]:
+    choices = {name: arm.setting(name) for name in ("model", "backbone", "source", "strategy")}
+    return {"target": target.name} | choices | {name: word for name, word in arm.labels.items() if name not in choices}
+
+
+def _retention_columns(arm: Arm) -> dict[str, Any]:
+    kept = retention(arm)
+    return {"source_map_before": kept and kept.before, "source_map_after": kept and kept.after}
+
+
+def _difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
+    return {
+        name: found and found.mean,
+        f"{name}_half_95": found and found.half,
+        f"{name}_pairs": found and found.pairs,
+        f"{name}_verdict": found and found.verdict,
+        f"{name}_more_seeds": found and found.more_seeds,
+    }
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({name: "" if _absent(word) else word for name, word in line.items()})
+    return text.getvalue()
+
+
+def _absent(word: Any) -> bool:
+    return word is None or (isinstance(word, float) and math.isnan(word))

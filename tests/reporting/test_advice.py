@@ -1,0 +1,78 @@
+"""The advice follows from the numbers and says how sure they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.reporting.advice import advice
+from headstart.reporting.comparison import Question, compare_runs
+
+from .study_records import make_record
+
+Values = dict[tuple[str, str], list[float]]
+
+
+def told(values: Values, **question: Any) -> str:
+    """(source, strategy) -> a mAP per seed."""
+    runs = []
+    for (source, strategy), maps in values.items():
+        for seed, ap in enumerate(maps):
+            name, record = make_record(source=source, strategy=strategy, seed=seed, ap=ap)
+            runs.append((Path(name), record))
+    return advice(compare_runs(runs, Question(**question)).targets[0])
+
+
+SCRATCH = {("scratch", "full"): [0.10, 0.11, 0.12]}
+
+
+def test_the_cheapest_of_the_indistinguishable_is_advised() -> None:
+    text = told(SCRATCH | {("imagenet", "full"): [0.42, 0.40, 0.44], ("imagenet", "head_only"): [0.40, 0.41, 0.42]})
+    # head_only - full: -0.02, 0.01, -0.02, mean -0.010, deviation 0.0173: 26 pairs in all (power 0.80 by scipy)
+    assert text.startswith("Use head_only from imagenet: 0.410 ± 0.025 (3 seeds) at 0.35 times the CPU time of full")
+    assert "Not distinguishable from full from imagenet: head_only from imagenet (0.410 ± 0.025; about 23 more" in text
+    assert "full from imagenet is better than 1 of 2 others" in text
+
+
+def test_a_clear_winner_is_called_one_and_the_cheaper_way_is_named() -> None:
+    text = told(SCRATCH | {("imagenet", "full"): [0.42, 0.41, 0.43], ("imagenet", "head_only"): [0.30, 0.29, 0.31]})
+    assert text.startswith("Use full from imagenet: 0.420 ± 0.025 (3 seeds), the highest mean.")
+    assert "Cheaper: head_only from imagenet, 0.300 ± 0.025 at 0.35 times the CPU time." in text
+    assert "full from imagenet is better than every other" in text
+    assert "Not distinguishable" not in text
+    assert "Negative transfer" not in text
+
+
+def test_negative_transfer_is_said() -> None:
+    text = told({("scratch", "full"): [0.40, 0.41, 0.42], ("noise", "full"): [0.30, 0.31, 0.33]})
+    assert text.startswith("Use full from scratch")
+    assert "Negative transfer, below scratch: full from noise (-0.097)" in text
+
+
+@pytest.mark.parametrize("low", [0.39, 0.3])
+def test_one_seed_is_a_hint(low: float) -> None:
+    text = told({("scratch", "full"): [low], ("imagenet", "full"): [0.4]})
+    assert text.startswith("Use full from imagenet: 0.400 (1 seed)")
+    assert "a hint, no more" in text
+    assert "Sure" not in text
+
+
+def test_a_single_arm_is_no_comparison() -> None:
+    text = told({("imagenet", "full"): [0.4, 0.41]})
+    assert "no comparison" in text
+    assert "no run from scratch" in text
+
+
+def test_pooled_sources_are_not_said_to_lack_scratch() -> None:
+    values = {("imagenet", "full"): [0.4, 0.41], ("imagenet", "head_only"): [0.3, 0.31]}
+    assert "scratch" not in told(values, group=("strategy",))
+
+
+def test_arms_with_fewer_labels_are_not_advised() -> None:
+    runs = [
+        make_record(source="imagenet", seed=seed, fraction=fraction, ap=ap)
+        for fraction, ap in ((0.1, 0.9), (1.0, 0.5))
+        for seed in range(2)
+    ]
+    text = advice(compare_runs([(Path(name), record) for name, record in runs], Question()).targets[0])
+    assert text.startswith("Use full from imagenet: 0.500")

@@ -1,0 +1,268 @@
+"""The comparison says what is so, says when it cannot say, and mixes nothing that cannot be compared."""
+
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.errors import UserError
+from headstart.records.record import RunRecord
+from headstart.reporting.comparison import Comparison, Question, Row, compare_runs
+from headstart.reporting.matrix import make_matrix
+from headstart.reporting.statistics import interval_95
+
+from .study_records import make_record
+
+Run = tuple[Path, RunRecord]
+
+
+def run(**keywords: Any) -> Run:
+    name, record = make_record(**keywords)
+    return Path("outputs") / name, record
+
+
+def study(seeds: int = 3, **changes: Any) -> list[Run]:
+    return [
+        run(source=source, strategy=strategy, seed=seed, **changes)
+        for source, strategy in (("scratch", "full"), ("imagenet", "full"), ("imagenet", "head_only"))
+        for seed in range(seeds)
+    ]
+
+
+def rows_of(comparison: Comparison, target: int = 0) -> dict[str, Row]:
+    return {row.arm.name: row for row in comparison.targets[target].rows}
+
+
+def noisy_study(difference: float, seeds: int, draw: random.Random) -> list[Run]:
+    """Two arms that differ by `difference`; the seed moves both by 0.05, and chance each by 0.01."""
+    runs = []
+    for seed in range(seeds):
+        level = 0.4 + draw.gauss(0, 0.05)
+        runs.append(run(source="scratch", seed=seed, ap=level + draw.gauss(0, 0.01)))
+        runs.append(run(source="imagenet", seed=seed, ap=level + difference + draw.gauss(0, 0.01)))
+    return runs
+
+
+def test_a_known_difference_is_found_and_its_sign_is_right() -> None:
+    draw = random.Random(0)
+    better = rows_of(compare_runs(noisy_study(0.08, 5, draw), Question()))["imagenet"]
+    worse = rows_of(compare_runs(noisy_study(-0.08, 5, draw), Question()))["imagenet"]
+    assert better.difference is not None
+    assert worse.difference is not None
+    assert (better.difference.verdict, worse.difference.verdict) == ("better", "worse")
+    assert better.difference.mean == pytest.approx(0.08, abs=0.02)
+    assert (better.negative_transfer, worse.negative_transfer) == (False, True)
+
+
+def test_where_there_is_no_difference_nineteen_of_twenty_studies_say_so() -> None:
+    draw, verdicts = random.Random(1), []
+    for _ in range(400):
+        row = rows_of(compare_runs(noisy_study(0.0, 4, draw), Question()))["imagenet"]
+        assert row.difference is not None
+        verdicts.append(row.difference.verdict)
+    # 400 studies, 5 % of them wrong by chance: 20, and 4.4 the binomial deviation of that number
+    assert 400 - verdicts.count("not distinguishable") == pytest.approx(20, abs=3 * 4.4)
+
+
+def test_means_and_intervals_are_those_of_the_records() -> None:
+    runs = study()
+    row = rows_of(compare_runs(runs, Question(metric="map_50")))["imagenet head_only"]
+    values = [r.metrics["val"]["map_50"] for p, r in runs if "head_only" in p.name]
+    assert list(row.values.values()) == values
+    assert row.mean == pytest.approx(sum(values) / 3)
+    assert row.half == interval_95(values)
+
+
+def test_gain_is_over_scratch_in_all_and_for_each_class() -> None:
+    comparison = compare_runs(study(), Question(baseline={"strategy": "full", "source": "imagenet"}))
+    row = rows_of(comparison)["imagenet head_only"]
+    assert row.baseline is not None
+    assert row.baseline.name == "imagenet full"
+    assert row.scratch is not None
+    assert row.scratch.name == "scratch full"
+    expected = [row.values[seed] - row.scratch.by_seed("map")[seed] for seed in range(3)]
+    assert row.gain is not None
+    assert row.gain.mean == pytest.approx(sum(expected) / 3)
+    red = row.classes["red cell"]  # in the records its AP is the mAP itself
+    assert red.gain is not None
+    assert red.gain.mean == pytest.approx(row.gain.mean)
+    assert red.mean == pytest.approx(row.mean)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        (None, {"imagenet full": "scratch full", "imagenet head_only": "scratch full", "scratch full": None}),
+        (
+            {"strategy": "full"},
+            {"imagenet head_only": "imagenet full", "imagenet full": None, "scratch full": None},
+        ),
+        (
+            {"source": "imagenet"},
+            {"scratch full": "imagenet full", "imagenet full": None, "imagenet head_only": None},
+        ),
+    ],
+)
+def test_each_row_is_compared_with_the_most_alike_of_the_baseline(
+    baseline: dict[str, str] | None, expected: dict[str, str | None]
+) -> None:
+    rows = rows_of(compare_runs(study(), Question(baseline=baseline)))
+    assert {name: row.baseline.name if row.baseline else None for name, row in rows.items()} == expected
+    assert all(row.is_baseline == (expected[name] is None) for name, row in rows.items())
+
+
+def test_fewer_labels_are_compared_with_fewer_labels() -> None:
+    runs = study() + study(fraction=0.1)
+    rows = rows_of(compare_runs(runs, Question()))
+    assert rows["imagenet head_only fraction=0.1"].baseline is rows["scratch full fraction=0.1"].arm
+
+
+def test_another_training_budget_has_no_baseline_unless_it_is_named() -> None:
+    runs = [run(source="scratch", seed=0), run(seed=0, trainer__max_epochs=40), run(seed=0)]
+    row = rows_of(compare_runs(runs, Question()))["imagenet max_epochs=40"]
+    assert (row.baseline, row.difference, row.is_baseline) == (None, None, False)
+    named = Question(baseline={"trainer.max_epochs": "20", "source": "imagenet"})
+    row = rows_of(compare_runs(runs, named))["imagenet max_epochs=40"]
+    assert row.baseline is not None
+
+
+def test_of_baselines_equally_alike_the_best_counts() -> None:
+    weak, strong = run(source="scratch", ap=0.1, optimizer__lr=1e-5), run(source="scratch", ap=0.3, optimizer__lr=1e-3)
+    weak[1].metrics["val"]["map_50"] = 0.5
+    runs = [weak, strong, run(ap=0.35, optimizer__lr=1e-4)]  # map_50: 0.5, 0.45, 0.525
+    for metric, gain in (("map", 0.05), ("map_50", 0.025)):
+        row = rows_of(compare_runs(runs, Question(metric=metric)))["imagenet lr=0.0001"]
+        assert row.gain is not None
+        assert row.gain.mean == pytest.approx(gain)
+
+
+def test_targets_are_apart_and_each_has_its_own_baseline() -> None:
+    runs = [*study(), *(run(target="fruit", seed=seed, strategy=s) for seed in (0, 1) for s in ("full", "head_only"))]
+    comparison = compare_runs(runs, Question())
+    assert [(target.name, target.spec) for target in comparison.targets] == [
+        ("blood", {"source": "scratch"}),
+        ("fruit", {"strategy": "full"}),
+    ]
+
+
+UNLIKE = {
+    "different images": lambda record: record.dataset.update(evaluation_fingerprint="other"),
+    "evaluation.engine=faster_coco_eval": lambda record: record.config["evaluation"].update(engine="faster_coco_eval"),
+    "evaluation.max_detections=300": lambda record: record.config["evaluation"].update(max_detections=300),
+    "dataset.min_size=480": lambda record: record.config["dataset"].update(min_size=480),
+    "dataset.max_size=640": lambda record: record.config["dataset"].update(max_size=640),
+    "the data has changed": lambda record: record.dataset.update(fingerprint="other"),
+}
+
+
+@pytest.mark.parametrize("what", UNLIKE)
+def test_what_cannot_be_compared_is_refused_by_name(what: str) -> None:
+    runs = study()
+    UNLIKE[what](runs[-1][1])
+    with pytest.raises(UserError) as error:
+        compare_runs(runs, Question())
+    assert what in str(error.value)
+    assert runs[-1][0].name in str(error.value)
+    assert runs[0][0].name in str(error.value)
+
+
+def test_another_target_may_be_measured_otherwise() -> None:
+    other = run(target="fruit", dataset__min_size=480, evaluation__max_detections=300)
+    assert len(compare_runs([*study(), other], Question()).targets) == 2
+
+
+def test_subsets_may_hold_different_images() -> None:
+    compare_runs(study(fraction=0.3), Question())  # their fingerprints differ by seed
+
+
+def test_what_did_not_finish_is_kept_and_told() -> None:
+    runs = study()
+    for status in ("failed", "interrupted", "not_applicable"):
+        path, record = run(seed=9)
+        record.status = status
+        runs.append((path.with_name(status), record))
+    left = compare_runs(runs, Question()).left_out
+    assert [path.name for path, _ in left] == ["failed", "interrupted", "not_applicable"]
+
+
+def test_a_copy_of_a_run_counts_once() -> None:
+    path, record = run(seed=0)
+    copy = (Path("backup") / "renamed", make_record(seed=0, dataset__num_workers=2)[1])
+    comparison = compare_runs([(path, record), copy, run(seed=1)], Question())
+    assert [len(row.values) for row in comparison.targets[0].rows] == [2]
+    assert comparison.copies == (copy,)
+
+
+def pooled(runs: Sequence[Run], *group: str, **question: Any) -> dict[str, Row]:
+    return rows_of(compare_runs(runs, Question(group=group, **question)))
+
+
+def test_groups_are_averaged_over_what_all_of_them_have() -> None:
+    runs = study()
+    runs += [
+        run(source="noise", strategy=strategy, seed=seed) for strategy in ("full", "head_only") for seed in range(3)
+    ]
+    rows = pooled(runs, "strategy")
+    maps = {path.name: record.metrics["val"]["map"] for path, record in runs}
+    # scratch has no head_only, so it counts for neither
+    expected = (maps["blood-imagenet-full-seed1"] + maps["blood-noise-full-seed1"]) / 2
+    assert rows["full"].values[1] == pytest.approx(expected)
+    assert set(rows) == {"full", "head_only"}
+    assert [arm.name for arm in compare_runs(runs, Question(group=("strategy",))).targets[0].left] == ["scratch full"]
+
+
+def test_a_seed_that_a_pooled_arm_lacks_does_not_count() -> None:
+    runs = [run(source=source, strategy="full", seed=seed) for source in ("imagenet", "noise") for seed in range(2)]
+    runs += [run(source="imagenet", strategy="head_only"), run(source="noise", strategy="head_only"), *study()[3:6]]
+    assert list(pooled(runs[:-3], "strategy")["head_only"].values) == [0]
+    runs = [one for one in runs[:-3] if one[0].name != "blood-noise-full-seed1"]
+    assert list(pooled(runs, "strategy")["full"].values) == [0]
+
+
+def test_questions_about_what_is_not_there_are_refused() -> None:
+    for question, words in (
+        (Question(group=("sauce",)), r"group=sauce: these runs differ in source, strategy"),
+        (Question(metric="mapp"), r"metric=mapp: the records have map, map_50, per_class/<class>"),
+        (Question(metric="per_class/dog"), r"per_class/platelet, per_class/red cell"),
+        (Question(split="test"), r"split=test: no record has it"),
+        (Question(baseline={"source": "coco"}), r"baseline=source=coco: .* imagenet, scratch"),
+        (Question(group=("strategy",), baseline={"source": "scratch"}), r"source is pooled by group=strategy"),
+    ):
+        with pytest.raises(UserError, match=words):
+            compare_runs(study(), question)
+
+
+def test_groups_without_anything_in_common_are_refused() -> None:
+    runs = [run(source="scratch", trainer__max_epochs=10), run(source="imagenet", trainer__max_epochs=20)]
+    with pytest.raises(UserError, match="no other setting in common"):
+        pooled(runs, "source")
+
+
+def test_a_metric_of_one_class_can_be_asked_for() -> None:
+    row = rows_of(compare_runs(study(), Question(metric="per_class/platelet")))["scratch full"]
+    assert row.values[0] == make_record(source="scratch")[1].metrics["val"]["per_class"]["platelet"]
+
+
+def test_no_ground_truth_is_no_number() -> None:
+    runs = study()
+    for _, record in runs[:3]:
+        record.metrics["val"]["map"] = None
+    row = rows_of(compare_runs(runs, Question()))["scratch full"]
+    assert row.values == {}
+    assert math.isnan(row.mean)
+
+
+def test_the_matrix_holds_the_best_strategy_with_all_labels() -> None:
+    runs = [*study(), *study(fraction=0.1), *(run(target="fruit", source="scratch", seed=s) for s in range(2))]
+    path, record = run(fraction=0.1, strategy="partial_freeze", ap=0.99)
+    matrix = make_matrix(compare_runs([*runs, (path, record)], Question()))
+    assert matrix is not None
+    assert (matrix.sources, matrix.targets) == (("scratch", "imagenet"), ("blood", "fruit"))
+    assert ("imagenet", "fruit") not in matrix.cells
+    best = matrix.cells["imagenet", "blood"]
+    assert best.strategy == "full"
+    assert best.row.arm.labels["dataset.fraction"] == "1"
+    assert (best.relative, matrix.cells["scratch", "blood"].relative) == (1, 0)
