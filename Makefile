@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench clean
+.PHONY: help install demo test test-all lint type bench bench-strategies clean
 
 help: ## list these rules
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with everything in it (other rules do it when needed)
 
@@ -35,8 +35,10 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: $(STAMP) ## run the timed comparisons, one after another
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: bench-strategies ## run the timed comparisons, one after another
+
+bench-strategies: $(STAMP) ## the README's table of strategies on real data (an hour; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/strategies.py
 
 clean: ## remove caches and builds; keep .venv, data and outputs
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

@@ -141,8 +141,8 @@ def _interpolate(config: StrategyConfig, detector: Detector, report: LoadReport,
         yield f"strategy.interpolate={wrong[0]:g} is a share of the fine-tuned weights: 0 to 1"
     if config.interpolate and config.norm is NormPolicy.recalibrate:
         yield (
-            "strategy.norm=recalibrate and strategy.interpolate do not go together: the source's weights do not fit the "
-            "target's statistics. Use strategy.norm=affine_only, or remove interpolate"
+            "strategy.norm=recalibrate and strategy.interpolate do not go together: the source's weights do not fit "
+            "the target's statistics. Use strategy.norm=affine_only, or remove interpolate"
         )
     known = {*report.loaded, *report.partial}
     if config.interpolate and not any(name in known for group in plan.groups for name in group.parameters):

@@ -1,0 +1,147 @@
+"""`make bench-strategies`: every strategy from two sources to two real targets, three seeds; the README's table.
+
+Needs the data sets kangaroo, bccd and voc2007_1000 in HEADSTART_DATA. About an hour on two cores; started again, it
+goes on where it stopped. The weights measured are those of the last epoch: nothing is chosen by validation.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: two processes share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.config.resolve import resolved_dict
+from headstart.demo import compose
+from headstart.records.record import RunRecord, read_all
+from headstart.reporting.statistics import interval_95, mean
+from headstart.study.identity import run_folder
+
+EPOCHS, SOURCE_EPOCHS = 5, 12
+SEEDS = (0, 1, 2)
+TARGETS = ("kangaroo", "bccd")
+STRATEGIES = (
+    "full",
+    "head_only",
+    "partial_freeze",
+    "gradual_unfreeze",
+    "discriminative_lr",
+    "layer_decay",
+    "l2_sp",
+    "lp_ft",
+    "norm_only",
+    "lora",
+    "distill",
+    "wise_ft",
+)
+"""Without tfa: neither source knows a class of these targets, so it is refused."""
+COMMON = (
+    "model=retinanet",
+    "model.anchor_scale=0.5",
+    "dataset.min_size=120",
+    "dataset.max_size=160",
+    "logger=csv",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "training.evaluate_untrained=false",
+)
+
+
+def source_run(output: Path) -> list[str]:
+    """ImageNet -> VOC: the detector that the second source is."""
+    epochs = [f"trainer.max_epochs={SOURCE_EPOCHS}", f"trainer.check_val_every_n_epoch={SOURCE_EPOCHS}"]
+    return ["dataset=voc2007_1000", "source=imagenet", "strategy=full", *epochs, *COMMON, f"output_dir={output}"]
+
+
+def cells(output: Path, source: Path) -> Iterator[list[str]]:
+    """Seed by seed, so that an unfinished benchmark has something of everything."""
+    epochs = [f"trainer.max_epochs={EPOCHS}", f"trainer.check_val_every_n_epoch={EPOCHS}"]
+    voc = ["source=checkpoint", "source.name=voc", f"source.path={source}", "evaluation.retention=true"]
+    for seed in SEEDS:
+        for target in TARGETS:
+            common = [f"dataset={target}", f"seed={seed}", *epochs, *COMMON, f"output_dir={output}"]
+            yield ["source=scratch", "strategy=full", *common]
+            for strategy in STRATEGIES:
+                yield ["source=imagenet", f"strategy={strategy}", *common]
+                yield [*voc, f"strategy={strategy}", *common]
+
+
+def train(overrides: list[str]) -> None:
+    from headstart.run import run
+
+    run(compose(overrides))
+
+
+def folder_of(overrides: list[str]) -> Path:
+    config = compose(overrides)
+    return run_folder(config, resolved_dict(config))
+
+
+def table(output: Path) -> str:
+    """mAP ± half of the 95 % interval over seeds, CPU time relative to full fine-tuning from ImageNet."""
+    arms: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for _, record in read_all(output):
+        choices = record.choices
+        if record.status == "finished" and choices["dataset"] in TARGETS:
+            arms.setdefault((choices["dataset"], choices["source"], choices["strategy"]), []).append(record)
+    lines = []
+    for target in TARGETS:
+        of_target = {key[1:]: records for key, records in arms.items() if key[0] == target}
+        full = mean([record.cost["cpu_seconds"] for record in of_target[("imagenet", "full")]])
+        lines += [
+            f"\n**{target}**\n",
+            "| source | strategy | mAP | trained | CPU time | VOC kept |",
+            "|---|---|---|---:|---:|---:|",
+        ]
+        for (source, strategy), records in sorted(of_target.items(), key=lambda item: -_map(item[1])):
+            lines.append(f"| {source} | {strategy} | {_row(records, full)} |")
+    return "\n".join(lines)
+
+
+def _map(records: list[RunRecord]) -> float:
+    return mean([record.metrics["val"]["map"] or 0.0 for record in records])
+
+
+def _row(records: list[RunRecord], full: float) -> str:
+    half = interval_95([record.metrics["val"]["map"] or 0.0 for record in records])
+    kept = [record.metrics["retention"]["retained"] for record in records if "retention" in record.metrics]
+    return " | ".join(
+        (
+            f"{_map(records):.3f} ± {half:.3f}" if half is not None else f"{_map(records):.3f}",
+            f"{mean([record.cost['trained_parameters'] for record in records]) / 1e6:.2f} M",
+            f"{mean([record.cost['cpu_seconds'] for record in records]) / full:.0%}",
+            f"{mean([value for value in kept if value is not None]):.0%}" if kept else "-",
+        )
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench-strategies"))
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
+    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)  # of a process: every jobs-th cell from here
+    arguments = parser.parse_args()
+    source = source_run(arguments.output)
+    if arguments.share is not None:
+        for cell in list(cells(arguments.output, folder_of(source)))[arguments.share :: arguments.jobs]:
+            train(cell)
+        return
+    train(source)
+    program = [sys.executable, __file__, "--output", str(arguments.output), "--jobs", str(arguments.jobs)]
+    processes = [subprocess.Popen([*program, "--share", str(share)]) for share in range(arguments.jobs)]
+    failed = sum(process.wait() != 0 for process in processes)
+    text = table(arguments.output)
+    (arguments.output / "table.md").write_text(text + "\n")
+    print(text)
+    if failed:
+        sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
+
+
+if __name__ == "__main__":
+    main()
