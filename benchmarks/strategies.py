@@ -23,7 +23,7 @@ from headstart.records.record import RunRecord, read_all
 from headstart.reporting.statistics import interval_95, mean
 from headstart.study.identity import run_folder
 
-EPOCHS, SOURCE_EPOCHS = 5, 12
+EPOCHS, SOURCE_EPOCHS = 4, 8
 SEEDS = (0, 1, 2)
 TARGETS = ("kangaroo", "bccd")
 STRATEGIES = (
