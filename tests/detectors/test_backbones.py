@@ -8,8 +8,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from headstart.config.schema import BackboneConfig, BackboneLibrary
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, SSDConfig
 from headstart.detectors.backbones import Body, build_body, set_norm_eps
+from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
@@ -169,3 +170,17 @@ def test_epsilon_is_set_in_the_backbone_alone():
 def test_what_cannot_be_had_is_refused_by_name(library, name, message, without_initialising):
     with without_initialising(), pytest.raises(UserError, match=rf"backbone\.architecture={message}"):
         body_of(library, name)
+
+
+def test_the_head_of_ssd_sees_body_maps_of_unit_size_whatever_the_backbone():
+    """Raw maps of EfficientNet-Lite0 made its loss begin at 100."""
+    torch.manual_seed(0)
+    backbone = BackboneConfig("lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
+    detector = build_detector(SSDConfig(Architecture.ssd), backbone, ("a", "b")).eval()
+    with torch.no_grad():
+        for parameter in detector.backbone.body.parameters():
+            parameter.mul_(3)
+        maps = list(detector.features([torch.rand(3, 300, 300)]).maps.values())[:3]
+    assert [level.shape[1] for level in maps] == [40, 112, 320]
+    for level in maps:
+        assert level.square().mean(dim=1).sqrt().mean() == pytest.approx(1.0, abs=1e-3)

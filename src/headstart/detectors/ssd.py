@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG, SSDHead
@@ -42,6 +43,25 @@ class ExtendedBackbone(nn.Module):
         for block in self.extra:
             maps.append(block(maps[-1]))
         return OrderedDict((str(i), level) for i, level in enumerate(maps))
+
+
+class ScaledBackbone(ExtendedBackbone):
+    """The body's maps with vectors of one length, times a learnt scale for each channel, as SSD does with conv4_3.
+
+    SSD's head has no normalisation of its own, and the maps of other networks are up to a hundred times as large as
+    VGG's: losses then begin at 100, and little is learnt in a short training (Liu et al., "ParseNet", ICLR 2016).
+    """
+
+    def __init__(self, body: Body, norm: Callable[..., nn.Module]) -> None:
+        super().__init__(body, norm)
+        # The length of a vector of so many ones.
+        self.scales = nn.ParameterList(nn.Parameter(torch.full((width,), width**0.5)) for width in body.channels)
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        maps = super().forward(images)
+        for name, scale in zip(maps, self.scales, strict=False):  # the further maps are normalised
+            maps[name] = scale[:, None, None] * functional.normalize(maps[name])
+        return maps
 
 
 class MultiBoxDetector(OneStageDetector, SSD):
@@ -104,11 +124,12 @@ class SSDDetector(MultiBoxDetector):
     def __init__(self, config: SSDConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         vgg = backbone.library is BackboneLibrary.torchvision and backbone.architecture == "vgg16"
         body = _vgg_body() if vgg else build_body(backbone, (8, 16, 32))
-        network = body.module if vgg else ExtendedBackbone(body, nn.BatchNorm2d)
+        network = body.module if vgg else ScaledBackbone(body, nn.BatchNorm2d)
         boxes = Ssd300Boxes() if vgg else DefaultBoxGenerator(RATIOS, scales=SCALES)
         channels = body.channels if vgg else (*body.channels, *EXTRA_CHANNELS)
         head = SSDHead(list(channels), boxes.num_anchors_per_location(), len(class_names) + 1)
         self._set_up_ssd(config, network, head, boxes, len(class_names))
+        self.neck_prefixes = ("backbone.extra", "backbone.scales")
         if vgg:
             self.body_prefix = "backbone"
             self.body_outputs = ("backbone.features", f"backbone.extra.0.{_FC - 1}")
