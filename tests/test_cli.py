@@ -100,7 +100,7 @@ MISTAKES = {
     "strategy=head_onyl": "Did you mean 'head_only'?",
     "strategy.freeze_throug=stem": "Did you mean 'freeze_through'?",
     "dataset.min_size=small": "dataset.min_size=small",
-    "strategy.norm=freezed": "[frozen, affine_only, train]",
+    "strategy.norm=freezed": "[frozen, affine_only, train, recalibrate]",
     "source=checkpoint": "source.path=…",
     "dataset.fraction=2": "at most 1",
     "+dataset.fractoin=0.5": "Did you mean 'fraction'?",

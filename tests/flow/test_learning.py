@@ -4,12 +4,12 @@ from headstart.records.record import RunRecord
 
 
 def test_full_fine_tuning_learns_the_drawn_shapes(train):
-    """From nothing to a detector that finds half of what there is, in 256 steps."""
+    """From nothing to a detector that finds half of what there is, in 192 steps."""
     folder = train(
         "dataset=shapes_source",
         "dataset.num_train=128",
         "dataset.num_val=24",
-        "trainer.max_epochs=8",
+        "trainer.max_epochs=6",
         "model.anchor_scale=0.5",
         "optimizer.lr=1e-3",
     )

@@ -45,8 +45,19 @@ class ExtendedBackbone(nn.Module):
         return OrderedDict((str(i), level) for i, level in enumerate(maps))
 
 
+class UnitScale(nn.Module):
+    """Vectors of one length, times a learnt scale for each channel, as SSD does with VGG's conv4_3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), channels**0.5))  # the length of a vector of so many ones
+
+    def forward(self, level: Tensor) -> Tensor:
+        return self.weight[:, None, None] * functional.normalize(level)
+
+
 class ScaledBackbone(ExtendedBackbone):
-    """The body's maps with vectors of one length, times a learnt scale for each channel, as SSD does with conv4_3.
+    """The body's maps in unit scale.
 
     SSD's head has no normalisation of its own, and the maps of other networks are up to a hundred times as large as
     VGG's: losses then begin at 100, and little is learnt in a short training (Liu et al., "ParseNet", ICLR 2016).
@@ -54,13 +65,12 @@ class ScaledBackbone(ExtendedBackbone):
 
     def __init__(self, body: Body, norm: Callable[..., nn.Module]) -> None:
         super().__init__(body, norm)
-        # The length of a vector of so many ones.
-        self.scales = nn.ParameterList(nn.Parameter(torch.full((width,), width**0.5)) for width in body.channels)
+        self.scales = nn.ModuleList(UnitScale(width) for width in body.channels)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         maps = super().forward(images)
         for name, scale in zip(maps, self.scales, strict=False):  # the further maps are normalised
-            maps[name] = scale[:, None, None] * functional.normalize(maps[name])
+            maps[name] = scale(maps[name])
         return maps
 
 

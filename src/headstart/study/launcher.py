@@ -6,14 +6,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
-from headstart.config.resolve import resolve
+from headstart.config.checks import check
+from headstart.config.resolve import resolved_dict, typed
+from headstart.config.schema import RunConfig
 from headstart.errors import UserError
+from headstart.records.record import RunRecord
+from headstart.study.attempt import choices
+from headstart.study.identity import run_folder
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -36,35 +43,54 @@ def launch(
     A misspelt choice in any cell ends the study before the first one starts. Raises `UserError` at the end when a
     cell failed, so that the exit code says so.
     """
-    refused = [_refusal(context, config, overrides) for overrides in job_overrides]
+    composed = [_compose(context, config, overrides) for overrides in job_overrides]
     cells = []
-    for number, (overrides, reason) in enumerate(zip(job_overrides, refused, strict=True), start=first + 1):
+    for number, (overrides, cell) in enumerate(zip(job_overrides, composed, strict=True), start=first + 1):
         console.rule(f"{number}/{first + len(job_overrides)}  {' '.join(overrides)}", align="left")
-        cells.append(_run_cell(config, tuple(overrides), reason))
+        cells.append(_run_cell(config, tuple(overrides), cell))
     _summarise(cells)
     return [_job_return(cell) for cell in cells]
 
 
-def _refusal(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> str | None:
-    """Why the combination makes no sense, or None where it does."""
+def _compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> RunConfig:
+    """The cell's configuration, whether or not its settings go together; what is misspelt is an error."""
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        del composed["hydra"]
+    return typed(composed, RunConfig)
+
+
+def _run_cell(config: DictConfig, overrides: tuple[str, ...], cell: RunConfig) -> Cell:
+    resolved = resolved_dict(cell)
+    path = run_folder(cell, resolved) / "record.json"
     try:
-        composed = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(composed):
-            del composed["hydra"]
-        resolve(composed)
+        check(cell)
     except UserError as error:
-        return str(error)
-    return None
-
-
-def _run_cell(config: DictConfig, overrides: tuple[str, ...], refused: str | None) -> Cell:
-    if refused is not None:
-        console.print(f"not applicable: {refused}")
-        return Cell(overrides, "not applicable", refused)
+        console.print(f"not applicable: {error}")
+        _record_refusal(cell, resolved, path, error)
+        return Cell(overrides, "not applicable", str(error))
     finished = subprocess.run(_command(config, overrides), check=False)
     if finished.returncode:
-        return Cell(overrides, "failed", f"exit code {finished.returncode}")
+        return Cell(overrides, "failed", _reason(path) or f"exit code {finished.returncode}")
     return Cell(overrides, "finished")
+
+
+def _record_refusal(cell: RunConfig, resolved: dict[str, Any], path: Path, error: UserError) -> None:
+    """So that a comparison can say why the cell is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    what = {"type": type(error).__name__, "message": str(error)}
+    RunRecord(status="not_applicable", choices=choices(cell), config=resolved, error=what).write(path)
+
+
+def _reason(path: Path) -> str | None:
+    """The first line of what the cell's record says went wrong; None where it got to no record of it."""
+    try:
+        record = RunRecord.read(path)
+    except UserError:
+        return None
+    if record.status != "failed" or record.error is None:
+        return None
+    return f"{record.error['type']}: {record.error['message'].splitlines()[0] if record.error['message'] else ''}"
 
 
 def _command(config: DictConfig, overrides: Sequence[str]) -> list[str]:
