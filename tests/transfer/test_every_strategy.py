@@ -142,7 +142,8 @@ def test_what_is_frozen_is_bit_equal_and_all_else_moved(trained):
     # SSD's loss leaves most places out: of a map without any, biases have a gradient of 0, and no weight decay.
     resting = gradients.zero if model.startswith("ssd") else set()
     assert (still & parameters) - resting == frozen & parameters, strategy
-    assert not [name for name in resting if name.startswith("backbone.body.")]
+    # An adapter's A has a gradient only after B has moved, which needs a place in the step before.
+    assert not [name for name in resting if name.startswith("backbone.body.") and not name.endswith(".0.A")]
     statistics = {name for name in before if name.endswith("running_var")}
     assert still & statistics == frozen & statistics
 
