@@ -73,6 +73,7 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
     assert [row["frozen_digest_before"] for row in found.plan] == [row["frozen_digest_before"] for row in expected.plan]
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_second_phase_ends_with_the_weights_of_an_undisturbed_one(tmp_path, command, execute):
     words = command(*SETTINGS, "strategy=lp_ft")
     for name in ("undisturbed", "killed"):
