@@ -332,14 +332,18 @@ class StrategyConfig:
     lr_factors: dict[str, float] = field(default_factory=dict)
     """Stage -> factor on the base learning rate, in place of `lr_decay`; stages not named: 1."""
     gradual: Optional[GradualConfig] = None
+    """`{first, last}`: the frozen stages open one after the other, the first at `first`, the stem at `last`; below 1 a
+    share of the training, from 1 a number of epochs."""
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
-    """Name -> a later part of the training, in which something else is frozen."""
+    """Name -> `{start, freeze_through, lr_factor}`: a later part of the training, in which something else is frozen."""
     pull: Optional[PullConfig] = None
+    """`{strength}`: after a step with rate lr, trained tensors go back lr * strength of the way to the source."""
     adapters: Optional[AdaptersConfig] = None
-    """On the convolutions and linear layers of the frozen stages."""
+    """`{rank, alpha}`: low-rank changes of the convolutions and linear layers of the frozen stages."""
     cosine_scale: Optional[float] = None
     """The last classification layers compare directions only, times this scale (TFA: 20); null: as they are."""
     distill: Optional[DistillConfig] = None
+    """`{features, outputs}`: weights of what the frozen source teaches: feature maps, logits of shared classes."""
     interpolate: list[float] = field(default_factory=list)
     """Shares of the fine-tuned weights, 0 to 1: after training, mixtures of source and result are measured and the
     best is kept (WiSE-FT, Wortsman et al., CVPR 2022)."""
