@@ -99,14 +99,16 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from headstart.config.schema import CompareConfig, EvaluateConfig
 
     register()
+    steps: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
+        "train": (resolve, check_files),
+        "evaluate": (lambda cfg: typed(cfg, EvaluateConfig), check_run_folder),
+        "compare": (lambda cfg: typed(cfg, CompareConfig), check_study_folder),
+    }
+    read, check = steps[verb]
 
     def task(cfg: Any) -> None:
-        if verb == "train":
-            check_files(config := resolve(cfg))
-        elif verb == "evaluate":
-            check_run_folder(config := typed(cfg, EvaluateConfig))
-        else:
-            check_study_folder(config := typed(cfg, CompareConfig))
+        config = read(cfg)
+        check(config)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]

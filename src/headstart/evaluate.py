@@ -11,7 +11,7 @@ from headstart.config.restore import restore
 from headstart.config.schema import EvaluateConfig, TrainerConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
-from headstart.data.info import describe
+from headstart.data.info import describe, is_still
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.module import EvaluationModule
@@ -35,8 +35,7 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     info = describe(data, dataset)
     if config.split not in data.splits:
         raise UserError(f"split={config.split}: {info.name} has {', '.join(data.splits)}")
-    then = (record.dataset["evaluation_fingerprint"], record.dataset["class_names"])
-    if (info.evaluation_fingerprint, [*info.class_names]) != then:  # the order of classes is that of the head's rows
+    if not is_still(info, record.dataset):
         raise UserError(
             f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
             "data is different. Restore the data (record.json, dataset), or train again."

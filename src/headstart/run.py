@@ -197,7 +197,7 @@ def recalibrate_norms(experiment: Experiment, device: torch.device) -> None:
     layers = [
         name
         for name, layer in norm_layers(detector).items()
-        if statistics(name, layer) and statistics(name, layer) <= frozen
+        if (moments := statistics(name, layer)) and moments <= frozen
     ]
     images = recalibrate(detector, experiment.data.plain_batches("train", RECALIBRATION_IMAGES), layers)
     say(f"Statistics of {len(layers)} BatchNorm layers estimated on {images} training images")

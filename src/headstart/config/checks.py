@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headstart.config.checks_transfer import check_retention
+from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
@@ -14,7 +14,6 @@ from headstart.config.schema import (
     DatasetConfig,
     EvaluateConfig,
     FileDatasetConfig,
-    NormPolicy,
     RunConfig,
     SourceKind,
 )
@@ -99,17 +98,11 @@ def _transfer(config: RunConfig) -> Iterator[str]:
                 f"source={source.name} with strategy={strategy.name} would freeze random weights "
                 f"(strategy.freeze_through={strategy.freeze_through}). Choose another source, or strategy=full."
             )
-        for part, value in (
-            ("pull", strategy.pull),
-            ("distill", strategy.distill),
-            (f"interpolate={strategy.interpolate}", strategy.interpolate),
-            ("norm=recalibrate", strategy.norm is NormPolicy.recalibrate),
-        ):
-            if value:
-                yield (
-                    f"source={source.name} with strategy={strategy.name}: strategy.{part} needs weights of a source. "
-                    "Choose another source, or strategy=full."
-                )
+        for part in parts_that_need_a_source(strategy):
+            yield (
+                f"source={source.name} with strategy={strategy.name}: strategy.{part} needs weights of a source. "
+                "Choose another source, or strategy=full."
+            )
     yield from _few_shot(config)
     if strategy.cosine_scale is not None and strategy.cosine_scale <= 0:
         yield f"strategy.cosine_scale={strategy.cosine_scale} must be above 0, or null for a plain head."

@@ -1,14 +1,26 @@
-"""What strategies need of their source, as far as files tell. Imports no torch."""
+"""What strategies need of their source, as far as settings and files tell. Imports no torch."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from headstart.config.schema import RunConfig, SourceKind
+from headstart.config.schema import NormPolicy, RunConfig, SourceKind, StrategyConfig
 from headstart.errors import UserError
 
 EXPORTED = ("model.safetensors", "model.json")
+
+
+def parts_that_need_a_source(strategy: StrategyConfig) -> list[str]:
+    """Settings, freezing apart, that mean nothing where learning starts from random weights."""
+    parts = {
+        "pull": strategy.pull,
+        "distill": strategy.distill,
+        f"interpolate={strategy.interpolate}": strategy.interpolate,
+        "adapters": strategy.adapters,
+        "norm=recalibrate": strategy.norm is NormPolicy.recalibrate,
+    }
+    return [part for part, value in parts.items() if value]
 
 
 def source_folder(path: str) -> Path:

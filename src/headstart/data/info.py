@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,3 +52,12 @@ def _image_digest(image: AnnotatedImage, class_names: Sequence[str]) -> str:
         for box, label, ignore in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True)
     )
     return hashlib.blake2b(repr((image.digest, image.size_wh, objects)).encode(), digest_size=16).hexdigest()
+
+
+def is_still(info: DatasetInfo, recorded: Mapping[str, Any]) -> bool:
+    """Whether the data is what a record's `dataset` says, as far as an evaluation goes.
+
+    The order of the classes is that of a head's rows, and not in the fingerprint.
+    """
+    now = (info.evaluation_fingerprint, [*info.class_names])
+    return now == (recorded["evaluation_fingerprint"], recorded["class_names"])

@@ -20,7 +20,7 @@ from headstart.config.restore import restore
 from headstart.config.schema import CheckpointConfig, DatasetConfig, RunConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
-from headstart.data.info import describe
+from headstart.data.info import describe, is_still
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
@@ -93,8 +93,7 @@ def read_retention(config: RunConfig) -> Retention | None:
     dataset = _dataset(record, config.data_dir)
     data = catalog.read(dataset, record.config["seed"])
     info = describe(data, dataset)
-    then = record.dataset  # classes too: their order is the order of the head's rows, and not in the fingerprint
-    if (info.evaluation_fingerprint, [*info.class_names]) != (then["evaluation_fingerprint"], then["class_names"]):
+    if not is_still(info, record.dataset):
         raise UserError(
             f"evaluation.retention=true: {info.name} has changed since source.path={folder} was trained on it. "
             "Restore the data (record.json, dataset), or use evaluation.retention=false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from headstart.config.checks_transfer import parts_that_need_a_source
 from headstart.config.schema import NormPolicy, StrategyConfig
 from headstart.detectors.interface import Detector, stage_of_tensor
 from headstart.errors import UserError
@@ -30,19 +31,11 @@ def refuse(config: StrategyConfig, detector: Detector, report: LoadReport, plan:
 
 
 def _scratch(config: StrategyConfig, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
-    parts = {
-        "pull": config.pull,
-        "distill": config.distill,
-        "interpolate": config.interpolate,
-        "adapters": config.adapters,
-        "norm=recalibrate": config.norm is NormPolicy.recalibrate,
-    }
-    for part, value in parts.items():
-        if value and report.source == "scratch":
-            yield (
-                f"source=scratch and strategy={config.name} do not go together: strategy.{part} needs weights of a "
-                "source. Choose another source, or strategy=full"
-            )
+    for part in parts_that_need_a_source(config) if report.source == "scratch" else ():
+        yield (
+            f"source=scratch and strategy={config.name} do not go together: strategy.{part} needs weights of a "
+            "source. Choose another source, or strategy=full"
+        )
 
 
 def _nothing_trains(
