@@ -17,8 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.config.compose import compose
 from headstart.config.resolve import resolved_dict
-from headstart.demo import compose
 from headstart.records.record import RunRecord, read_all
 from headstart.reporting.statistics import interval_95, mean
 from headstart.study.identity import run_folder

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 
 from headstart import demo
+from headstart.config.compose import compose
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import Architecture
 from headstart.errors import UserError
@@ -36,7 +37,7 @@ class FakeTraining:
         if len(self.commands) == self.fails:
             return subprocess.CompletedProcess(command, 1)
         assert command[:4] == [sys.executable, "-m", "headstart", "train"]
-        config = demo.compose(command[4:])
+        config = compose(command[4:])
         resolved = resolved_dict(config)
         folder = run_folder(config, resolved)
         folder.mkdir(parents=True)
@@ -65,7 +66,7 @@ def test_the_source_is_trained_first_and_every_transfer_starts_from_it(
     training: FakeTraining, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demo.demo()
-    configs = [demo.compose(command[4:]) for command in training.commands]
+    configs = [compose(command[4:]) for command in training.commands]
     assert [(config.dataset.name, config.source.name, config.strategy.name) for config in configs] == [
         ("shapes_source", "imagenet", "full"),
         ("shapes", "scratch", "full"),

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 from rich.console import Console
 
-from headstart.conf_path import conf_dir
-from headstart.config.resolve import register, resolve, resolved_dict
+from headstart.config.compose import compose
+from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
@@ -105,13 +104,6 @@ def do(number: int, step: Step, extra: Sequence[str]) -> Run:
             f"{folder / 'record.json'}. The demo goes on from there when it is started again."
         )
     return folder, RunRecord.read(folder / "record.json")
-
-
-def compose(overrides: Sequence[str]) -> RunConfig:
-    """The configuration that `headstart train` would run with `overrides`."""
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        return resolve(hydra.compose("train", list(overrides)))
 
 
 def _is_finished(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.demo import compose
+from headstart.config.compose import compose
 from headstart.records.record import RunRecord
 from headstart.run import run
 

@@ -47,7 +47,7 @@ class Distance(Callback):
 
 def main(path: str, *overrides: str) -> None:
     from headstart import build
-    from headstart.demo import compose
+    from headstart.config.compose import compose
     from headstart.run import prepare
 
     torch.set_num_threads(1)

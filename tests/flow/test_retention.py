@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from headstart.demo import compose
+from headstart.config.compose import compose
 from headstart.evaluation.coco_map import MapResult
 from headstart.records.record import RunRecord
 from headstart.run import prepare

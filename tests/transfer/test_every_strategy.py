@@ -8,10 +8,10 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 
+from headstart.config.compose import compose
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
-from headstart.demo import compose
 from headstart.detectors.cosine import use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.run import equip
