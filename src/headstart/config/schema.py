@@ -532,6 +532,19 @@ class EvaluationConfig:
 
 
 @dataclass
+class StudyConfig:
+    """What `-m` does with the combinations; nothing here changes what a run finds."""
+
+    jobs: int = 1
+    """Runs at a time, each a process of its own; processor threads and GPUs are divided among them."""
+    sources_dir: Optional[str] = None
+    """Where the runs that source=pretrained starts from have their folders, for every study that needs them; null:
+    `sources` below `output_dir`."""
+    only_source: int = 0
+    """Do not train this run but the source it starts from (1), that one's own (2) …; studies use it."""
+
+
+@dataclass
 class RunConfig:
     """One experiment: `python train.py`."""
 
@@ -549,6 +562,7 @@ class RunConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
     seed: int = 0
     """Of everything random: new layers, the order of images, augmentation, `dataset.fraction` and `shots`."""
     data_dir: str = MISSING
@@ -627,5 +641,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
 """Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
 of the group name in their defaults list."""
 
-NODES: dict[str, type] = {"monitor": MonitorConfig, "training": TrainingConfig, "evaluation": EvaluationConfig}
+NODES: dict[str, type] = {
+    "monitor": MonitorConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "study": StudyConfig,
+}
 """Nodes of `RunConfig` that are no groups: there is one of each."""

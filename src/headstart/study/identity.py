@@ -15,6 +15,7 @@ WITHOUT_EFFECT = (
     "data_dir",
     "rerun",
     "logger",
+    "study",
     "dataset.num_workers",
     "dataset.cache",
     "dataset.download",
