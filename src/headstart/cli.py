@@ -14,6 +14,7 @@ from typing import Any
 from headstart import __version__
 from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
+from headstart.study.parent import follow_parent
 
 USAGE = """\
 headstart: transfer learning for object detection
@@ -27,7 +28,7 @@ headstart: transfer learning for object detection
 """
 
 VERBS = {
-    "train": ("headstart.run", "run"),
+    "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
     "compare": ("headstart.compare", "compare"),
 }
@@ -35,9 +36,11 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 the user's mistake or a failed run, 2 wrong usage, 130 interrupted."""
+    """Runs a verb and exits: 0 done, 1 the user's mistake or a failed run, 2 wrong usage, 75 another process has the
+    run, 130 interrupted."""
     # Waiting threads that spin take the core from those that work: two runs at once were 13 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    follow_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
@@ -94,21 +97,25 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_files, check_run_folder, check_study_folder
-    from headstart.config.resolve import register, resolve, typed
+    from headstart.config.checks import check_run_folder, check_study_folder
+    from headstart.config.resolve import register, typed
     from headstart.config.schema import CompareConfig, EvaluateConfig
+    from headstart.train import read_single
 
     register()
-    steps: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
-        "train": (resolve, check_files),
-        "evaluate": (lambda cfg: typed(cfg, EvaluateConfig), check_run_folder),
-        "compare": (lambda cfg: typed(cfg, CompareConfig), check_study_folder),
+
+    def checked(config: Any, check: Callable[[Any], None]) -> Any:
+        check(config)
+        return config
+
+    read: dict[str, Callable[[Any], Any]] = {
+        "train": lambda cfg: read_single(cfg, HydraConfig.get()),
+        "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
+        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_study_folder),
     }
-    read, check = steps[verb]
 
     def task(cfg: Any) -> None:
-        config = read(cfg)
-        check(config)
+        config = read[verb](cfg)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]
@@ -144,7 +151,7 @@ def _guarded(action: Callable[[], None]) -> None:
         if not _is_users(error):
             raise
         print(f"\nheadstart: {_message(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
 
 
 def _is_users(error: Exception) -> bool:
@@ -180,6 +187,11 @@ _OF_HYDRA = (
 
 def _hint(error: BaseException) -> str:
     """Did you mean …, for a misspelt choice, which Hydra names together with the choices there are."""
+    if "@source." in str(error):
+        return (
+            "\nOnly source=pretrained, and sources made of it, are runs with groups of their own. In a study of "
+            "several sources each needs a file: conf/source/<name>.yaml, as conf/source/voc2007_1000.yaml."
+        )
     available = getattr(error, "options", None)
     missing = getattr(error, "missing_cfg_file", None)
     if available and missing:

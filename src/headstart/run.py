@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -23,10 +25,12 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.cost import CostCallback
 from headstart.inference.export import save_exported
 from headstart.records.record import RunRecord
-from headstart.say import say
+from headstart.say import is_main_process, say
 from headstart.study.account import describe_end, describe_start, final_numbers, outcome
 from headstart.study.attempt import attempt, finished_record
 from headstart.study.identity import run_folder
+from headstart.study.lock import locked
+from headstart.study.pretrained import with_source_folder
 from headstart.study.retention import Retention, read_retention, retention_line
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
 from headstart.training.history import History
@@ -76,9 +80,14 @@ def run(config: RunConfig) -> RunRecord:
     quieten()
     resolved = resolved_dict(config)
     folder = run_folder(config, resolved)
-    if record := finished_record(folder, rerun=config.rerun):
-        say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
-        return record
+    with locked(folder) if is_main_process() else nullcontext():
+        if record := finished_record(folder, rerun=config.rerun):
+            say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
+            return record
+        return _attempt(config, resolved, folder)
+
+
+def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
     with attempt(folder, config, resolved) as record:
         experiment = prepare(config)
         describe_start(record, experiment.info, experiment.report, experiment.plan, experiment.detector)
@@ -90,6 +99,7 @@ def run(config: RunConfig) -> RunRecord:
 def prepare(config: RunConfig) -> Experiment:
     """Data, detector, source and plan: what the user got wrong fails here, before any training."""
     L.seed_everything(config.seed, workers=True, verbose=False)
+    config = with_source_folder(config)
     retention = read_retention(config)
     data = catalog.read(config.dataset, config.seed)
     info = describe(data, config.dataset)

@@ -11,7 +11,7 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "headstart"
 MODULES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in SRC.rglob("*.py")}
 
 LAYERS = (
-    {"errors", "conf_path", "say", "completion"},
+    {"errors", "conf_path", "say", "completion", "study.parent"},
     {"config"},
     {"data.types"},
     {"records"},
@@ -24,7 +24,7 @@ LAYERS = (
     {"build"},
     {"study"},
     {"reporting"},
-    {"run", "evaluate", "compare", "demo"},
+    {"run", "train", "evaluate", "compare", "demo"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -37,7 +37,13 @@ MAY_NOT_IMPORT = {
 }
 """What the order of the layers alone would allow."""
 
-LIGHT = ("headstart.cli", "headstart.config.help", "headstart.config.resolve", "headstart.study.launcher")
+LIGHT = (
+    "headstart.cli",
+    "headstart.config.help",
+    "headstart.config.resolve",
+    "headstart.study.launcher",
+    "headstart.train",
+)
 NO_TORCH = (
     *LIGHT,
     "headstart.compare",

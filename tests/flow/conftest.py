@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from headstart.config.compose import compose
@@ -75,3 +76,21 @@ def execute() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def draw_squares() -> Callable[..., None]:
+    """Draws white squares on grey into a folder, as PNG and VOC xml."""
+
+    def draw(root: Path, count: int = 6) -> None:
+        root.mkdir()
+        for number in range(count):
+            left = 10 + 8 * number
+            picture = PIL.Image.new("RGB", (120, 90), "grey")
+            picture.paste("white", (left, 20, left + 40, 60))
+            picture.save(root / f"{number}.png")
+            box = f"<xmin>{left}</xmin><ymin>20</ymin><xmax>{left + 40}</xmax><ymax>60</ymax>"
+            text = f"<annotation><object><name>square</name><bndbox>{box}</bndbox></object></annotation>"
+            (root / f"{number}.xml").write_text(text)
+
+    return draw

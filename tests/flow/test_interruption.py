@@ -6,7 +6,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -86,21 +85,10 @@ def test_a_run_killed_in_its_second_phase_ends_with_the_weights_of_an_undisturbe
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def draw_voc_folder(root: Path, count: int = 6) -> None:
-    """White squares on grey, as PNG and VOC xml."""
-    root.mkdir()
-    for number in range(count):
-        left = 10 + 8 * number
-        picture = PIL.Image.new("RGB", (120, 90), "grey")
-        picture.paste("white", (left, 20, left + 40, 60))
-        picture.save(root / f"{number}.png")
-        box = f"<xmin>{left}</xmin><ymin>20</ymin><xmax>{left + 40}</xmax><ymax>60</ymax>"
-        text = f"<annotation><object><name>square</name><bndbox>{box}</bndbox></object></annotation>"
-        (root / f"{number}.xml").write_text(text)
-
-
-def test_a_broken_image_fails_the_run_by_name_and_mended_the_same_command_finishes(tmp_path, command, execute):
-    draw_voc_folder(tmp_path / "squares")
+def test_a_broken_image_fails_the_run_by_name_and_mended_the_same_command_finishes(
+    tmp_path, command, execute, draw_squares
+):
+    draw_squares(tmp_path / "squares")
     words = [word for word in command("dataset=voc_folder", "dataset.root=squares") if "num_" not in word]
     broken = tmp_path / "squares" / "3.png"
     whole = broken.read_bytes()

@@ -29,10 +29,13 @@ def source_folder(path: str) -> Path:
 
 
 def check_retention(config: RunConfig) -> None:
-    """Raises `UserError` where `evaluation.retention` is on and the source is not the folder of a finished run."""
-    if not config.evaluation.retention:
+    """Raises `UserError` where `evaluation.retention` is on and the source is neither the folder of a finished run nor
+    one that is trained first."""
+    if not config.evaluation.retention or config.source.kind is SourceKind.pretrained:
         return
-    remedy = "use source=checkpoint source.path=<folder of a finished run>, or evaluation.retention=false"
+    remedy = (
+        "use source=checkpoint source.path=<folder of a finished run>, source=pretrained, or evaluation.retention=false"
+    )
     if config.source.kind is not SourceKind.checkpoint:
         raise UserError(
             f"evaluation.retention=true does not go with source={config.source.name}, whose validation images are not "

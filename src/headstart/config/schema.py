@@ -206,6 +206,7 @@ class SourceKind(Enum):
     imagenet = "imagenet"
     coco = "coco"
     checkpoint = "checkpoint"
+    pretrained = "pretrained"
 
 
 @dataclass
@@ -545,6 +546,22 @@ class StudyConfig:
 
 
 @dataclass
+class PretrainedConfig(SourceConfig):
+    """A run of its own, of the same model and backbone; trained where it is not yet there."""
+
+    dataset: DatasetConfig = MISSING
+    source: SourceConfig = MISSING
+    strategy: StrategyConfig = MISSING
+    augment: AugmentConfig = MISSING
+    optimizer: Any = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+    """The same for every `seed` of the runs that start from it."""
+
+
+@dataclass
 class RunConfig:
     """One experiment: `python train.py`."""
 
@@ -631,6 +648,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "imagenet": ImageNetConfig,
         "coco": CocoSourceConfig,
         "checkpoint": CheckpointConfig,
+        "pretrained": PretrainedConfig,
     },
     "strategy": {"base": StrategyConfig},
     "augment": {"base": AugmentConfig},

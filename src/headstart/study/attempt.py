@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
         status="interrupted",
         choices=choices(config),
         config=resolved,
-        environment=environment(),
+        environment=environment() | {"attempts": [*_attempts_before(folder), _now()]},
     )
     if is_main_process():
         _begin(folder, config, record)
@@ -63,6 +65,38 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     finally:
         if is_main_process():
             record.write(folder / "record.json")
+
+
+def monitored(record: RunRecord, monitor: str) -> float | None:
+    """What `monitor.name` is for the exported weights: `val/map` is `metrics["val"]["map"]`."""
+    split, _, metric = monitor.partition("/")
+    value = record.metrics.get(split, {}).get(metric)
+    return float(value) if value is not None else None
+
+
+def why_failed(folder: Path, code: int) -> str:
+    """The first line of what the run's record says went wrong; where it got to no record of it, the exit code."""
+    ended = f"exit code {code}" if code >= 0 else f"ended by signal {-code} ({signal.Signals(-code).name})"
+    try:
+        record = RunRecord.read(folder / "record.json")
+    except UserError:
+        return ended
+    if record.status != "failed" or record.error is None:
+        return ended
+    message = record.error["message"].splitlines()
+    return f"{record.error['type']}: {message[0] if message else ''}"
+
+
+def _attempts_before(folder: Path) -> list[str]:
+    """When the run was begun, and gone on with."""
+    try:
+        return list(RunRecord.read(folder / "record.json").environment.get("attempts", []))
+    except UserError:  # there is none, or it is of no use
+        return []
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:

@@ -25,7 +25,7 @@ WITHOUT_EFFECT = (
     "trainer.log_every_n_steps",
     "trainer.profiler",
 )
-"""Settings that cannot change what a run finds."""
+"""Settings that cannot change what a run finds, or the run that it starts from."""
 
 
 def run_folder(config: RunConfig, resolved: dict[str, Any]) -> Path:
@@ -72,6 +72,8 @@ def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _without_effect(name: str) -> bool:
+    while name.startswith("source."):  # a source that is a run has settings of the same kinds
+        name = name.removeprefix("source.")
     return any(name == setting or name.startswith(f"{setting}.") for setting in WITHOUT_EFFECT)
 
 

@@ -2,119 +2,151 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
-from rich.console import Console
 
-from headstart.config.checks import check
 from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.study.attempt import choices
-from headstart.study.identity import run_folder
-
-console = Console(soft_wrap=True, highlight=False)
+from headstart.study.cells import CellResult, Watch
+from headstart.study.command import Command, command_of, labels
+from headstart.study.live import View, console
+from headstart.study.pool import Job, Pool
+from headstart.study.pretrained import check_all, check_all_files, folder_of, source_run
 
 
 @dataclass(frozen=True)
 class Cell:
-    """How one combination ended."""
+    """One combination."""
 
-    overrides: tuple[str, ...]
-    status: str
-    """`finished`, `failed` or `not applicable`."""
-    reason: str = ""
+    label: str
+    config: RunConfig
+    command: Command
 
 
-def launch(
-    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
-) -> list[JobReturn]:
-    """Runs every cell, one after another, and says at the end which failed.
+def run_cells(
+    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], watch: Watch | None = None
+) -> list[CellResult]:
+    """Runs every cell, `study.jobs` at a time, and before them the sources they start from.
 
-    A misspelt choice in any cell ends the study before the first one starts. Raises `UserError` at the end when a
-    cell failed, so that the exit code says so.
+    A misspelt choice in any cell ends the study before the first one starts; a cell that fails ends nothing.
     """
-    composed = [_compose(context, config, overrides) for overrides in job_overrides]
-    cells = []
-    for number, (overrides, cell) in enumerate(zip(job_overrides, composed, strict=True), start=first + 1):
-        console.rule(f"{number}/{first + len(job_overrides)}  {' '.join(overrides)}", align="left")
-        cells.append(_run_cell(config, tuple(overrides), cell))
-    _summarise(cells)
-    return [_job_return(cell) for cell in cells]
+    places = config.study.jobs
+    if places < 1:
+        raise UserError(f"study.jobs={places} must be 1 or more.")
+    named = zip(labels(job_overrides), job_overrides, strict=True)
+    cells = [_compose(context, config, label, overrides) for label, overrides in named]
+    refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
+    jobs, runs = make_jobs({i: cell for i, cell in enumerate(cells) if i not in refused}, watch)
+    with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
+        Pool(runs, places, study_name(config), view.tell).run()
+    return [refused[i] if i in refused else _result(cell, jobs[i]) for i, cell in enumerate(cells)]
 
 
-def _compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> RunConfig:
-    """The cell's configuration, whether or not its settings go together; what is misspelt is an error."""
+def make_jobs(cells: dict[int, Cell], watch: Watch | None) -> tuple[dict[int, Job], list[Job]]:
+    """The job of each cell, and all jobs in their order: a source stands before the first cell that needs it."""
+    jobs: dict[int, Job] = {}
+    sources: dict[Path, Job] = {}
+    order: list[Job] = []
+    for i, cell in cells.items():
+        chain = [cell.config]
+        while source := source_run(chain[-1]):
+            chain.append(source)
+        folders = [folder_of(config) for config in chain]
+        for level in range(len(chain) - 1, 0, -1):
+            if folders[level] not in sources:
+                sources[folders[level]] = _job(cell, level, chain[level], folders)
+                order.append(sources[folders[level]])
+        jobs[i] = _job(cell, 0, cell.config, folders)
+        if watch is not None:
+            jobs[i].watch = lambda rows, i=i, watch=watch: watch(i, rows)
+        order.append(jobs[i])
+    return jobs, order
+
+
+def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path]) -> Job:
+    return Job(
+        label=cell.label if level == 0 else f"source {folders[level].name}",
+        words=cell.command.words(only_source=level),
+        folder=folders[level],
+        needs=folders[level + 1] if level + 1 < len(folders) else None,
+        processes=config.trainer.devices,
+        epochs=config.trainer.max_epochs,
+        monitor=config.monitor.name,
+        rerun=config.rerun,
+        kind=f"{level} {config.dataset.name} {config.dataset.fraction} {config.strategy.name}",
+        is_source=level > 0,
+    )
+
+
+def _compose(context: HydraContext, config: DictConfig, label: str, overrides: Sequence[str]) -> Cell:
+    """Whether or not the cell's settings go together; what is misspelt is an error."""
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         del composed["hydra"]
-    return typed(composed, RunConfig)
+    return Cell(label, typed(composed, RunConfig), command_of(config.hydra, overrides))
 
 
-def _run_cell(config: DictConfig, overrides: tuple[str, ...], cell: RunConfig) -> Cell:
-    resolved = resolved_dict(cell)
-    path = run_folder(cell, resolved) / "record.json"
-    try:
-        check(cell)
-    except UserError as error:
-        console.print(f"not applicable: {error}")
-        _record_refusal(cell, resolved, path, error)
-        return Cell(overrides, "not applicable", str(error))
-    finished = subprocess.run(_command(config, overrides), check=False)
-    if finished.returncode:
-        return Cell(overrides, "failed", _reason(path) or f"exit code {finished.returncode}")
-    return Cell(overrides, "finished")
+def _refusal(cell: Cell) -> CellResult | None:
+    """The cell's end where it cannot be run at all, which its record says too; None where it can."""
+    folder = folder_of(cell.config)
+    for check, status in ((check_all, "not applicable"), (check_all_files, "failed")):
+        try:
+            check(cell.config)
+        except UserError as error:
+            console.print(f"{status}: {cell.label}: {error}", markup=False)
+            _record_refusal(cell.config, folder / "record.json", status, error)
+            return CellResult(cell.command.overrides, folder, status, str(error))
+    return None
 
 
-def _record_refusal(cell: RunConfig, resolved: dict[str, Any], path: Path, error: UserError) -> None:
-    """So that a comparison can say why the cell is not there."""
+def _record_refusal(config: RunConfig, path: Path, status: str, error: UserError) -> None:
+    """So that a comparison can say why the cell is not there; a run that got further keeps its record."""
+    if path.exists() and not _is_refusal(path):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     what = {"type": type(error).__name__, "message": str(error)}
-    RunRecord(status="not_applicable", choices=choices(cell), config=resolved, error=what).write(path)
+    record = RunRecord(
+        status=status.replace(" ", "_"), choices=choices(config), config=resolved_dict(config), error=what
+    )
+    record.write(path)
 
 
-def _reason(path: Path) -> str | None:
-    """The first line of what the cell's record says went wrong; None where it got to no record of it."""
+def _is_refusal(path: Path) -> bool:
     try:
-        record = RunRecord.read(path)
+        return RunRecord.read(path).status in ("failed", "not_applicable")
     except UserError:
-        return None
-    if record.status != "failed" or record.error is None:
-        return None
-    return f"{record.error['type']}: {record.error['message'].splitlines()[0] if record.error['message'] else ''}"
+        return False
 
 
-def _command(config: DictConfig, overrides: Sequence[str]) -> list[str]:
-    """The cell as a single run. User's folders of configuration come from this sweep's search path."""
-    command = [sys.executable, "-m", "headstart", "train"]
-    for source in config.hydra.runtime.config_sources:
-        if source.provider == "command-line":
-            command += ["--config-dir", source.path]
-    return command + list(overrides)
+def _result(cell: Cell, job: Job) -> CellResult:
+    reason = f"{job.reason} (log: {job.log})" if job.status == "failed" and job.log.exists() else job.reason
+    return CellResult(cell.command.overrides, job.folder, job.status, reason, job.value)
 
 
-def _summarise(cells: Sequence[Cell]) -> None:
+def study_name(config: DictConfig) -> str:
+    """The same for the same command, and for all of its cells."""
+    words = sorted(word for word in config.hydra.overrides.task if not word.startswith("study."))
+    return f"study-{hashlib.sha256(repr(words).encode()).hexdigest()[:8]}"
+
+
+def summarise(cells: Sequence[CellResult]) -> None:
+    """How many cells ended how, and why those that did not finish. Raises `UserError` where one failed."""
     console.rule("study", align="left")
-    for status in ("finished", "not applicable", "failed"):
-        chosen = [cell for cell in cells if cell.status == status]
-        console.print(f"{len(chosen)} {status}")
-        for cell in chosen if status != "finished" else ():
-            console.print(f"  {' '.join(cell.overrides)}: {cell.reason}")
+    named = list(zip(labels([cell.overrides for cell in cells]), cells, strict=True))
+    for status in ("finished", "stopped", "not applicable", "failed"):
+        chosen = [(label, cell) for label, cell in named if cell.status == status]
+        if chosen or status != "stopped":
+            console.print(f"{len(chosen)} {status}")
+        for label, cell in chosen if status in ("not applicable", "failed") else ():
+            console.print(f"  {label}: {cell.reason}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)
     if failed:
         raise UserError(f"{failed} of {len(cells)} cells failed; the same command runs those again and skips the rest.")
-
-
-def _job_return(cell: Cell) -> JobReturn:
-    result = JobReturn(overrides=list(cell.overrides), status=JobStatus.COMPLETED)
-    result.return_value = None
-    return result

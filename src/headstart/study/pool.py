@@ -1,0 +1,242 @@
+"""Runs as processes, so many at a time, each when the run it starts from is there. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UserError
+from headstart.records.record import RunRecord
+from headstart.study.attempt import monitored, why_failed
+from headstart.study.lock import BUSY, is_busy
+from headstart.study.parent import GRACE_SECONDS, of_this_process
+from headstart.study.resources import shares, variables
+
+TICK_SECONDS = 0.2
+LOOK_AGAIN_SECONDS = 2.0
+"""At runs that another study has."""
+
+
+@dataclass
+class Job:
+    """A run of the study, or one that such a run starts from."""
+
+    label: str
+    """As the user knows it."""
+    words: list[str]
+    folder: Path
+    needs: Path | None = None
+    """The folder of the run that it starts from."""
+    processes: Any = 1
+    """It trains with, as `trainer.devices` says."""
+    epochs: int | None = None
+    monitor: str = "val/map"
+    rerun: bool = False
+    kind: str = ""
+    """Jobs of one kind take about as long."""
+    is_source: bool = False
+    watch: Callable[[list[Mapping[str, Any]]], bool] | None = None
+    """Is shown the history after each epoch; true ends the job."""
+    status: str = "waiting"
+    """`waiting`, `elsewhere` (another study has it), `running`, `finished`, `failed`, `stopped`."""
+    reason: str = ""
+    value: float | None = None
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    seconds: float | None = None
+    """From its start in this study; of a run that was finished before, what its record says."""
+
+    @property
+    def log(self) -> Path:
+        """All that it prints."""
+        return self.folder.parent / ".logs" / f"{self.folder.name}.log"
+
+    @property
+    def is_done(self) -> bool:
+        return self.status in ("finished", "failed", "stopped")
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    place: int
+    started: float
+    history_read: int = -1
+    """Time stamp of the history when it was last read."""
+    killed_at: float = math.inf
+    """When it has had its time to end by itself."""
+
+
+class Pool:
+    """Runs `jobs`, `places` at a time; `tell` is called after everything that changes, and now and then."""
+
+    def __init__(self, jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> None:
+        self.jobs = jobs
+        self.gpus = shares(places)
+        self.environment = {"HEADSTART_STUDY": study, **os.environ, **of_this_process()}
+        self.tell = tell
+        self.running: list[_Running] = []
+        self.looked: dict[Path, float] = {}
+
+    def run(self) -> None:
+        """Until every job is done. Interrupted, it ends what runs, and raises on."""
+        with _sigterm_interrupts():
+            try:
+                while not all(job.is_done for job in self.jobs):
+                    self._conclude()
+                    self._start()
+                    self.tell(None)
+                    time.sleep(TICK_SECONDS)
+            finally:
+                self._end_all()
+
+    def _start(self) -> None:
+        for job in self.jobs:
+            if len(self.running) == len(self.gpus):
+                return
+            if job.status in ("waiting", "elsewhere") and self._is_ready(job):
+                self._launch(job)
+
+    def _is_ready(self, job: Job) -> bool:
+        """Whether it can start now; a job that need not, or cannot any more, is done hereby."""
+        if time.monotonic() - self.looked.get(job.folder, -LOOK_AGAIN_SECONDS) < LOOK_AGAIN_SECONDS:
+            return False
+        if any(other.job.folder == job.folder for other in self.running):
+            return False  # the same run twice: the second one will find it finished
+        source = next((other for other in self.jobs if other.folder == job.needs), None)
+        if source is not None and source.status in ("failed", "stopped"):
+            self._done(job, "failed", f"its source {source.label} {source.status}: {source.reason}")
+            return False
+        if source is not None and source.status != "finished":
+            return False
+        if not job.rerun and (record := finished_record(job.folder)):
+            job.seconds = record.cost.get("wall_seconds")
+            self._done(job, "finished", "was finished before", record)
+            return False
+        if is_busy(job.folder):
+            self.looked[job.folder] = time.monotonic()
+            if job.status != "elsewhere":
+                job.status = "elsewhere"
+                self.tell(job)
+            return False
+        return True
+
+    def _launch(self, job: Job) -> None:
+        place = min(set(range(len(self.gpus))) - {other.place for other in self.running})
+        environment = variables(len(self.gpus), self.gpus[place], job.processes)
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(
+                job.words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**self.environment, **environment},
+                start_new_session=True,  # Ctrl-C is for the study, which ends its runs in order
+            )
+        self.running.append(_Running(job, process, place, time.monotonic()))
+        job.status = "running"
+        self.tell(job)
+
+    def _conclude(self) -> None:
+        for running in list(self.running):
+            job, code = running.job, running.process.poll()
+            job.seconds = time.monotonic() - running.started
+            if code is None:
+                self._read_history(running)
+                if time.monotonic() > running.killed_at:
+                    _kill_group(running.process)
+                continue
+            self.running.remove(running)
+            _kill_group(running.process)
+            record = finished_record(job.folder)
+            if job.reason == _STOPPED:
+                self._done(job, "stopped", "")
+            elif code == BUSY:
+                job.status = "waiting"  # another study was quicker
+            elif code == 0 and record:
+                self._done(job, "finished", "", record)
+            else:
+                self._done(job, "failed", why_failed(job.folder, code))
+
+    def _done(self, job: Job, status: str, reason: str, record: RunRecord | None = None) -> None:
+        job.status, job.reason = status, reason
+        job.value = monitored(record, job.monitor) if record else None
+        self.tell(job)
+
+    def _read_history(self, running: _Running) -> None:
+        job, path = running.job, running.job.folder / "history.csv"
+        try:
+            stamp = path.stat().st_mtime_ns
+        except OSError:
+            return
+        if stamp == running.history_read:
+            return
+        running.history_read = stamp
+        job.history = read_history(path)
+        if job.watch is not None and not job.reason and job.watch(job.history):
+            job.reason = _STOPPED
+            running.killed_at = time.monotonic() + GRACE_SECONDS
+            running.process.terminate()
+
+    def _end_all(self) -> None:
+        """SIGTERM, and SIGKILL for what has not ended in time; a second Ctrl-C does not wait."""
+        for running in self.running:
+            running.process.terminate()
+        try:
+            deadline = time.monotonic() + GRACE_SECONDS
+            for running in self.running:
+                running.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            for running in self.running:
+                _kill_group(running.process)
+
+
+_STOPPED = "stopped by the sweeper"
+
+
+def finished_record(folder: Path) -> RunRecord | None:
+    """None where the run is not finished, or has no record that can be read."""
+    try:
+        record = RunRecord.read(folder / "record.json")
+    except UserError:
+        return None
+    return record if record.status == "finished" else None
+
+
+def read_history(path: Path) -> list[Mapping[str, Any]]:
+    """A row an epoch, numbers as numbers."""
+    with path.open(newline="") as file:
+        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """With the processes that it trains with, and those that read its images."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends a study as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,84 @@
+"""`headstart train` with one configuration: the sources it needs first, then the run. Imports no torch until then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from headstart.config.resolve import typed
+from headstart.config.schema import RunConfig
+from headstart.errors import UserError
+from headstart.say import is_main_process, say
+from headstart.study.attempt import why_failed
+from headstart.study.command import Command, command_of
+from headstart.study.lock import BUSY, is_busy
+from headstart.study.parent import GRACE_SECONDS, of_this_process
+from headstart.study.pretrained import check_all, check_all_files, folder_of, is_finished, selected, source_run
+
+
+@dataclass(frozen=True)
+class Single:
+    """A run, and how to start it and its sources as processes of their own."""
+
+    config: RunConfig
+    command: Command
+    level: int
+    """0: the run of the command itself; 1: the source it starts from; 2: that one's own …"""
+
+
+def read_single(cfg: DictConfig, hydra: Any) -> Single:
+    """The run that the configuration asks for. Raises `UserError` for what is missing or does not go together."""
+    config = typed(cfg, RunConfig)
+    if config.study.jobs != 1:
+        raise UserError(f"study.jobs={config.study.jobs} has an effect on a study alone: add -m, or leave it out.")
+    chosen = selected(config)
+    check_all(chosen)
+    check_all_files(chosen)
+    return Single(chosen, command_of(hydra, hydra.overrides.task), config.study.only_source)
+
+
+def train(single: Single) -> None:
+    """Raises `UserError` where the source cannot be trained."""
+    if is_main_process():
+        _train_source(single)
+
+    from headstart.run import run
+
+    run(single.config)
+
+
+def _train_source(single: Single) -> None:
+    """In a process of its own, which trains that one's own source first; or another process does, and we wait."""
+    source = source_run(single.config)
+    if source is None:
+        return
+    folder = folder_of(source)
+    while not is_finished(folder):
+        if is_busy(folder):
+            say(f"Another process trains the source {folder}: waiting for it.")
+            while is_busy(folder):
+                time.sleep(1)
+            continue
+        say(f"Training the source first: {folder}")
+        code = wait_for(single.command.words(single.level + 1))
+        if code not in (0, BUSY):
+            raise UserError(f"The source {folder} could not be trained. {why_failed(folder, code)}")
+
+
+def wait_for(words: Sequence[str]) -> int:
+    """The exit code. Interrupted, the process has got the same signal from the terminal, and time to end."""
+    process = subprocess.Popen(words, env=os.environ | of_this_process())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(GRACE_SECONDS)
+        finally:
+            process.kill()
+        raise
