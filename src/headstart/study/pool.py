@@ -163,6 +163,7 @@ class Pool:
                 self._done(job, "stopped", "")
             elif code == BUSY:
                 job.status = "waiting"  # another study was quicker
+                self.looked[job.folder] = time.monotonic()
             elif code == 0 and record:
                 self._done(job, "finished", "", record)
             else:
