@@ -83,11 +83,14 @@ class FakeWandb(ThreadingHTTPServer):
         if not any(run.project == given["project"] for run in self.runs.values()):
             return None
         page = {"endCursor": None, "hasNextPage": False}
-        return {"runCount": len(nodes), "runs": {"edges": [{"node": n, "cursor": "c"} for n in nodes], "pageInfo": page}}
+        return {
+            "runCount": len(nodes),
+            "runs": {"edges": [{"node": n, "cursor": "c"} for n in nodes], "pageInfo": page},
+        }
 
     def _node(self, name: str, run: SentRun) -> dict[str, Any]:
         texts = {"config": "{}", "systemMetrics": "{}", "summaryMetrics": json.dumps(run.summary)}
-        return {"id": name, "name": name, "displayName": name, "state": run.state, "user": None, "tags": [], **texts}
+        return {"id": name, "name": name, "displayName": name, "state": run.state, "user": {}, "tags": [], **texts}
 
     def stream(self, name: str, sent: dict[str, Any]) -> None:
         run, files = self.runs[name], sent.get("files") or {}
@@ -101,6 +104,7 @@ class FakeWandb(ThreadingHTTPServer):
 ABOUT = ("groupName", "jobType", "displayName", "tags")
 ANSWERS: dict[str, dict[str, Any]] = {
     "Viewer": {"viewer": {"id": "u", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}},
+    "GetDefaultEntity": {"viewer": {"id": "u", "entity": ENTITY}},
     "ArtifactType": {"project": {"artifact": None}},
 }
 

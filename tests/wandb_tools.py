@@ -33,7 +33,9 @@ def wandb_command(*arguments: str, **options: Any) -> str:
     """What `wandb <arguments>` prints."""
     program = shutil.which("wandb", path=str(Path(sys.executable).parent))
     assert program is not None
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=True, timeout=60, **options).stdout
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=True, timeout=60, **options
+    ).stdout
 
 
 def headstart(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

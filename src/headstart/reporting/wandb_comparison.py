@@ -31,7 +31,7 @@ def log_comparison(comparison: Comparison, config: WandbConfig, report: Path) ->
     import wandb
     import wandb.errors
 
-    mode = connection(config.mode)
+    mode: Any = connection(config.mode)
     if mode == "disabled":
         return ["W&B: nothing is logged, WANDB_MODE=disabled."]
     stage_beside(report.parent)

@@ -35,7 +35,7 @@ def table(lines: Lines) -> Any:
     """As `wandb.Table`; None for what is missing."""
     import wandb
 
-    columns = list(dict.fromkeys(name for line in lines for name in line))
+    columns: list[Any] = list(dict.fromkeys(name for line in lines for name in line))
     rows = [[None if absent(word := line.get(name)) else word for name in columns] for line in lines]
     return wandb.Table(columns=columns, data=rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Any
 
@@ -26,7 +27,7 @@ def make_workspace(comparison: Comparison, entity: str, project: str, group: str
 
 
 def _workspace(comparison: Comparison, entity: str, project: str, group: str | None) -> Any:
-    import wandb_workspaces.workspaces as ws
+    ws: Any = importlib.import_module("wandb_workspaces.workspaces")
 
     trained = [ws.Metric("JobType") == "train"]
     return ws.Workspace(
@@ -42,7 +43,7 @@ def _workspace(comparison: Comparison, entity: str, project: str, group: str | N
 
 
 def _panels(comparison: Comparison) -> list[Any]:
-    import wandb_workspaces.reports.v2 as wr
+    wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
 
     question = comparison.question
     best, cost, gain = f"best/{question.split}/{question.metric}", f"cost/{question.cost}", gain_key(question)
