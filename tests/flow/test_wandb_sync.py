@@ -33,7 +33,7 @@ def online(server: FakeWandb, home: Path) -> dict[str, str]:
 
 
 def sync(server: FakeWandb, home: Path, folder: Path) -> None:
-    wandb_command("sync", str(folder), env=online(server, home))
+    wandb_command("sync", str(folder), cwd=home, env=online(server, home))
 
 
 def ours(sent: dict[str, Any]) -> dict[str, Any]:
