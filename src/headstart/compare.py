@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
-from headstart.config.schema import CompareConfig
+from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord, record_files
 from headstart.reporting.baseline import parse_spec
@@ -18,6 +19,7 @@ from headstart.reporting.comparison import Comparison, Question, compare_runs
 from headstart.reporting.comparison_csv import as_csv, classes_as_csv
 from headstart.reporting.page import as_html
 from headstart.reporting.tables import terminal
+from headstart.reporting.wandb_comparison import log_comparison
 from headstart.say import say
 
 TERMINAL = 80
@@ -25,10 +27,12 @@ TERMINAL = 80
 
 
 def compare(config: CompareConfig) -> Comparison:
-    """Prints tables and advice, and writes comparison.csv, comparison_classes.csv and report.html.
+    """Prints tables and advice, writes comparison.csv, comparison_classes.csv and report.html; logs to W&B if asked.
 
     Raises `UserError` where nothing is finished, or the runs cannot be compared.
     """
+    if not config.wandb and config.wandb_run != WandbConfig():
+        raise UserError("wandb_run is set but wandb=false: add wandb=true, or leave wandb_run out.")
     folder = Path(config.folder).expanduser()
     target = Path(config.report_dir).expanduser() if config.report_dir else folder
     comparison = compare_runs(list(read_slim(folder)), question(config))
@@ -44,6 +48,9 @@ def compare(config: CompareConfig) -> Comparison:
     console.print(terminal(comparison))
     for name in files:
         say(f"Written: {target / name}")
+    if config.wandb:
+        for line in log_comparison(comparison, config.wandb_run, target / "report.html"):
+            say(escape(line))
     return comparison
 
 

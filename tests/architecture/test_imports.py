@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "conf_path", "say", "completion", "study.parent"},
     {"config"},
     {"data.types"},
-    {"records"},
+    {"records", "wandb_client"},
     {"data"},
     {"detectors"},
     {"inference"},
@@ -49,6 +49,7 @@ NO_TORCH = (
     "headstart.compare",
     "headstart.reporting.summary",
     "headstart.reporting.plots",
+    "headstart.reporting.wandb_comparison",
     "headstart.records.record",
 )
 

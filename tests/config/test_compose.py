@@ -110,9 +110,9 @@ INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if str(path) not in ROOTS], ids=str)
-def test_interpolation_stays_in_its_group_or_goes_to_root_settings(path: Path) -> None:
+def test_interpolation_stays_in_its_group_or_goes_to_root_settings_or_the_environment(path: Path) -> None:
     for reference in INTERPOLATION.findall((CONF / path).read_text()):
-        assert reference == "data_dir" or reference.startswith("."), f"{path}: ${{{reference}}}"
+        assert reference == "data_dir" or reference.startswith((".", "oc.env:")), f"{path}: ${{{reference}}}"
 
 
 def test_two_loggers_are_both_there(compose: Compose) -> None:

@@ -1,9 +1,7 @@
 """What reaches W&B and TensorBoard, read back; and that nothing ever asks for an account."""
 
 import json
-import shutil
-import subprocess
-import sys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,26 @@ import pytest
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from headstart.config.compose import compose
 from headstart.config.schema import LoggerConfig, TensorBoardConfig, WandbConfig, WandbMode
 from headstart.errors import UserError
 from headstart.training import loggers
 from headstart.training.loggers import build_loggers, finish_loggers
 from headstart.training.wandb_report import LogDetections
+from headstart.wandb_client import connection, stage_beside
+
+from ..wandb_tools import VARIABLES, inspected, inspected_records, run_of
 
 RESOLVED = {
-    "dataset": {"name": "shapes", "fraction": 0.5, "shots": None},
+    "dataset": {"name": "shapes", "fraction": 0.5, "shots": None, "batch_size": 4},
     "model": {"architecture": "retinanet"},
     "backbone": {"name": "lite0"},
     "source": {"name": "imagenet"},
     "strategy": {"name": "full", "lr": {"adamw": 0.1}},
+    "augment": {"name": "light"},
+    "optimizer": {"name": "adamw", "lr": None},
+    "scheduler": {"name": "warmup_cosine"},
+    "trainer": {"max_epochs": 2},
     "seed": 3,
 }
 
@@ -31,7 +37,7 @@ RESOLVED = {
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
     """As on a machine where nobody ever logged in."""
-    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_DIR"):
+    for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
@@ -51,16 +57,16 @@ def no_account(monkeypatch, tmp_path):
 def test_online_only_when_logged_in_or_asked_for(mode, variables, expected, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert loggers._mode(mode) == expected
+    assert connection(mode) == expected
 
 
 def test_a_login_in_the_netrc_file_counts(tmp_path, monkeypatch):
     file = tmp_path / "netrc"
     monkeypatch.setenv("NETRC", str(file))
     file.write_text("machine other.example login user password secret\n")
-    assert loggers._mode(WandbMode.auto) == "offline"
+    assert connection(WandbMode.auto) == "offline"
     file.write_text(f"machine api.wandb.ai login user password {40 * 'a'}\n")
-    assert loggers._mode(WandbMode.auto) == "online"
+    assert connection(WandbMode.auto) == "online"
 
 
 def train_with(config, run_dir, make_module, make_trainer, batches):
@@ -92,29 +98,44 @@ def recorded(tmp_path, make_module, make_trainer, batches) -> Recorded:
     config = LoggerConfig(wandb=WandbConfig(project="p", group="g", tags=["t"]))
     lines = train_with(config, run_dir, make_module, make_trainer, batches)
     (folder,) = (run_dir / "wandb").glob("offline-run-*")
-    records = [json.loads(line) for line in inspected(folder).splitlines()]
-    return Recorded(lines, folder, json.loads(inspected(folder, "--summary")), records)
-
-
-def inspected(folder: Path, *flags: str) -> str:
-    program = shutil.which("wandb", path=str(Path(sys.executable).parent))
-    assert program is not None
-    command = [program, "leet", "inspect", *flags, "--json", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Recorded(lines, folder, inspected(folder), inspected_records(folder))
 
 
 def test_the_runs_own_words_reach_wandb(recorded):
     assert recorded.lines == [f"W&B, offline: wandb sync {recorded.folder}"]
     told = {"name": "shapes-retinanet-seed3", "run_id": "run-1", "project": "p", "tags": ["t"]}
     assert {key: recorded.summary[key] for key in told} == told
-    (run,) = [record["run"] for record in recorded.records if record["type"] == "run"]
-    assert run["run_group"] == "g"
+    run = run_of(recorded.folder)
+    assert (run["run_group"], run["job_type"]) == ("g", "train")
+
+
+@pytest.mark.parametrize(
+    ("variables", "overrides", "group"),
+    [
+        ({}, [], None),
+        ({"HEADSTART_STUDY": "study-1a2b3c4d"}, [], "study-1a2b3c4d"),
+        ({"HEADSTART_STUDY": "study-1a2b3c4d", "WANDB_RUN_GROUP": "mine"}, [], "mine"),
+        ({"HEADSTART_STUDY": "study-1a2b3c4d", "WANDB_RUN_GROUP": "mine"}, ["logger.wandb.group=g"], "g"),
+    ],
+)
+def test_the_group_is_the_studys_unless_the_user_names_another(variables, overrides, group, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = compose(overrides).logger.wandb
+    assert config is not None
+    assert config.group == group
 
 
 def test_the_configuration_is_there_and_the_choices_flat_beside_it(recorded):
     flat: dict[str, Any] = {"dataset": "shapes", "model": "retinanet", "backbone": "lite0", "source": "imagenet"}
-    flat |= {"strategy": "full", "seed": 3, "fraction": 0.5, "shots": None}
+    flat |= {"strategy": "full", "seed": 3, "fraction": 0.5, "shots": None, "batch_size": 4, "lr": 0.1, "epochs": 2}
+    flat |= {"augment": "light", "optimizer": "adamw", "scheduler": "warmup_cosine"}
     assert recorded.summary["config"] == {"config": RESOLVED} | flat
+
+
+def test_a_learning_rate_of_the_users_goes_before_the_presets():
+    own = RESOLVED | {"optimizer": {"name": "adamw", "lr": 0.5}}
+    assert (loggers._flat(RESOLVED)["lr"], loggers._flat(own)["lr"]) == (0.1, 0.5)
 
 
 def test_metrics_of_every_epoch_and_their_maxima_and_the_end_are_there(recorded):
@@ -152,6 +173,19 @@ def test_a_second_run_in_the_same_process_is_a_run_of_its_own(tmp_path, make_mod
         train_with(config, tmp_path / name, make_module, make_trainer, batches)
     assert wandb.run is None
     assert [len(list((tmp_path / name / "wandb").glob("offline-run-*"))) for name in ("one", "two")] == [1, 1]
+
+
+def test_each_run_of_a_process_stages_its_files_beside_itself(tmp_path, make_module, make_trainer, batches):
+    for name in ("one", "two"):
+        train_with(LoggerConfig(wandb=WandbConfig()), tmp_path / name, make_module, make_trainer, batches)
+        assert list((tmp_path / name / "wandb" / "data" / "artifacts" / "staging").iterdir())
+
+
+def test_a_folder_for_staging_that_the_user_named_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DATA_DIR", "/mine")
+    stage_beside(tmp_path)
+    assert os.environ["WANDB_DATA_DIR"] == "/mine"
+    assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "wandb" / "cache")
 
 
 def test_disabled_wandb_changes_nothing_else(tmp_path, monkeypatch, make_module, make_trainer, batches):

@@ -476,9 +476,14 @@ class WandbMode(Enum):
 
 @dataclass
 class WandbConfig:
-    project: str = "headstart"
+    """A run in Weights & Biases."""
+
+    project: Optional[str] = None
+    """null: headstart; of a comparison, that of its runs."""
     entity: Optional[str] = None
+    """User or team; null: your default; of a comparison, that of its runs."""
     group: Optional[str] = None
+    """The runs of a study have its name here unless another is given; a comparison has that of its runs."""
     tags: list[str] = field(default_factory=list)
     notes: Optional[str] = None
     mode: WandbMode = WandbMode.auto
@@ -631,6 +636,10 @@ class CompareConfig:
     """What the mAP is weighed against."""
     report_dir: Optional[str] = None
     """Where report.html and the CSV files go; null: into `folder`."""
+    wandb: bool = False
+    """Log the comparison to Weights & Biases as a run of its own; offline unless you are logged in."""
+    wandb_run: WandbConfig = field(default_factory=WandbConfig)
+    """`{project, entity, group, tags, notes, mode}` of that run, as in logger.wandb of training."""
 
 
 SCHEMAS: dict[str, dict[str, type]] = {

@@ -16,28 +16,35 @@ from headstart.reporting.statistics import Difference
 
 def as_csv(comparison: Comparison) -> str:
     """A line per arm, numbers with all their digits."""
-    lines = [_csv_row(target, row, comparison) for target in comparison.targets for row in target.rows]
-    return _csv(lines)
+    return _csv(arm_lines(comparison))
 
 
 def classes_as_csv(comparison: Comparison) -> str:
     """A line per arm and class."""
-    return _csv(
-        [
-            _arm_columns(target, row.arm)
-            | {"class": name, "ap": found.mean, "ap_half_95": found.half}
-            | _difference_columns("gain", found.gain)
-            for target in comparison.targets
-            for row in target.rows
-            for name, found in row.classes.items()
-        ]
-    )
+    return _csv(class_lines(comparison))
+
+
+def arm_lines(comparison: Comparison) -> list[dict[str, Any]]:
+    """Column -> value of every arm; None or NaN for what is missing."""
+    return [_csv_row(target, row, comparison) for target in comparison.targets for row in target.rows]
+
+
+def class_lines(comparison: Comparison) -> list[dict[str, Any]]:
+    """Column -> value of every arm and class."""
+    return [
+        arm_columns(target, row.arm)
+        | {"class": name, "ap": found.mean, "ap_half_95": found.half}
+        | _difference_columns("gain", found.gain)
+        for target in comparison.targets
+        for row in target.rows
+        for name, found in row.classes.items()
+    ]
 
 
 def _csv_row(target: Target, row: Row, comparison: Comparison) -> dict[str, Any]:
     names = ("cpu_seconds", "wall_seconds", "train_images_per_second", "peak_memory_mib", "trained_parameters")
     return (
-        _arm_columns(target, row.arm)
+        arm_columns(target, row.arm)
         | {
             "metric": f"{comparison.question.split}/{comparison.question.metric}",
             "seeds": " ".join(map(str, row.values)),
@@ -54,7 +61,7 @@ def _csv_row(target: Target, row: Row, comparison: Comparison) -> dict[str, Any]
     )
 
 
-def _arm_columns(target: Target, arm: Arm) -> dict[str, Any]:
+def arm_columns(target: Target, arm: Arm) -> dict[str, Any]:
     choices = {name: arm.setting(name) for name in ("model", "backbone", "source", "strategy")}
     return {"target": target.name} | choices | {name: word for name, word in arm.labels.items() if name not in choices}
 
@@ -80,9 +87,10 @@ def _csv(lines: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow({name: "" if _absent(word) else word for name, word in line.items()})
+        writer.writerow({name: "" if absent(word) else word for name, word in line.items()})
     return text.getvalue()
 
 
-def _absent(word: Any) -> bool:
+def absent(word: Any) -> bool:
+    """None or NaN."""
     return word is None or (isinstance(word, float) and math.isnan(word))

@@ -1,0 +1,61 @@
+"""How W&B is reached: online or offline, and where its files lie. Imports no torch, and wandb when used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from headstart.config.schema import WandbConfig, WandbMode
+
+PROJECT = "headstart"
+STAGING = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
+_staged: dict[str, str] = {}
+"""What `stage_beside` set, as against what the user did."""
+
+
+def connection(mode: WandbMode) -> str:
+    """`online`, `offline`, or what the user's `WANDB_MODE` says, which goes first, as W&B's users expect.
+
+    `auto` is online only for those who are logged in: nothing here ever asks for an account.
+    """
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    if mode is not WandbMode.auto:
+        return mode.value
+    return "online" if _logged_in() else "offline"
+
+
+def _logged_in() -> bool:
+    """By the places where `wandb login` and its users put a key."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    import wandb
+    import wandb.errors
+    from wandb.sdk.lib.wbauth import read_netrc_auth
+
+    try:
+        return read_netrc_auth(host=wandb.Settings().base_url) is not None  # W&B knows its server's former names
+    except wandb.errors.AuthenticationError:  # what is there is no key
+        return False
+
+
+def project_of(config: WandbConfig) -> str:
+    return config.project or PROJECT
+
+
+def stage_beside(folder: Path) -> None:
+    """Pictures and tables are staged in the user's home by default: a copied `folder` would be incomplete.
+
+    A folder that the user named in the environment stays.
+    """
+    for variable, name in STAGING.items():
+        if os.environ.get(variable) in (None, _staged.get(variable)):
+            os.environ[variable] = _staged[variable] = str((folder / "wandb" / name).absolute())
+
+
+def where_to_look(run: Any) -> str:
+    """The line that tells the user where a run is."""
+    if run.settings._offline:
+        return f"W&B, offline: wandb sync {Path(run.dir).parent}"
+    return f"W&B: {run.url}"
