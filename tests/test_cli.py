@@ -168,7 +168,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
     [
         ("headstart ", "train evaluate compare"),
         ("headstart train strategy=h", "strategy=head_only"),
-        ("headstart train source=", "source=checkpoint source=coco source=imagenet source=scratch"),
+        ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),

@@ -15,7 +15,14 @@ from headstart.errors import UserError
 
 Compose = Callable[..., DictConfig]
 GROUPS = ("dataset", "model", "backbone", "source", "strategy")
-CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
+RUNS = ("pretrained", "voc2007_1000")
+"""Sources that are runs with groups of their own: nothing restores them, for their folder is what is used."""
+CHOICES = [
+    (group, path.stem)
+    for group in GROUPS
+    for path in sorted((conf_dir() / group).glob("*.yaml"))
+    if group != "source" or path.stem not in RUNS
+]
 
 
 def config_of(group: str, choice: str) -> DictConfig:

@@ -1,27 +1,39 @@
 """A study runs its cells apart from each other and says at the end what became of each."""
 
-import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from headstart import cli
+from headstart.config.compose import compose
 from headstart.records.record import RunRecord, read_all
 from headstart.study import launcher
+from headstart.study.command import Command
+from headstart.study.pool import Job
 
 
-class FakeRuns:
-    """In place of the processes: exit codes by an override that the command holds."""
+class FakePool:
+    """In place of the processes: what each job came to, by an override in its command."""
 
-    def __init__(self, codes: dict[str, int]) -> None:
-        self.codes = codes
-        self.commands: list[list[str]] = []
+    codes: ClassVar[dict[str, str]] = {}
+    jobs: ClassVar[list[Job]] = []
+    places = 0
+    study = ""
 
-    def __call__(self, command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
-        self.commands.append(command)
-        code = next((code for word, code in self.codes.items() if word in command), 0)
-        return subprocess.CompletedProcess(command, code)
+    def __init__(self, jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> None:
+        FakePool.jobs, FakePool.places, FakePool.study = list(jobs), places, study
+        self.tell = tell
+
+    def run(self) -> None:
+        for job in FakePool.jobs:
+            reason = next((reason for word, reason in FakePool.codes.items() if word in job.words), None)
+            job.status, job.reason = ("failed", reason) if reason else ("finished", "")
+            job.value = None if reason else 0.5
+            self.tell(job)
 
 
 @pytest.fixture(autouse=True)
@@ -29,25 +41,28 @@ def in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def study(overrides: list[str], monkeypatch: pytest.MonkeyPatch, codes: dict[str, int] | None = None) -> FakeRuns:
-    runs = FakeRuns(codes or {})
-    monkeypatch.setattr(launcher.subprocess, "run", runs)
+def study(overrides: list[str], monkeypatch: pytest.MonkeyPatch, failing: dict[str, str] | None = None) -> list[Job]:
+    """The jobs of the study, in their order."""
+    FakePool.codes, FakePool.jobs = failing or {}, []
+    monkeypatch.setattr(launcher, "Pool", FakePool)
     monkeypatch.setattr(sys, "argv", ["headstart", "train", "-m", *overrides])
     cli.main(["train", "-m", *overrides])
-    return runs
+    return FakePool.jobs
 
 
 def test_each_combination_is_a_single_run_of_its_own(monkeypatch, tmp_path):
-    runs = study(["strategy=full,head_only", "seed=0,1", "trainer.max_epochs=1"], monkeypatch)
-    assert len(runs.commands) == 4
-    assert runs.commands[0][1:4] == ["-m", "headstart", "train"]
-    assert runs.commands[3][4:] == ["strategy=head_only", "seed=1", "trainer.max_epochs=1"]
+    jobs = study(["strategy=full,head_only", "seed=0,1", "trainer.max_epochs=1", "study.jobs=3"], monkeypatch)
+    assert len(jobs) == 4
+    assert FakePool.places == 3
+    assert jobs[0].words[1:4] == ["-m", "headstart", "train"]
+    assert jobs[3].words[4:] == ["strategy=head_only", "seed=1", "trainer.max_epochs=1"]
+    assert [job.label for job in jobs][:2] == ["strategy=full seed=0", "strategy=full seed=1"]
     assert [path.name for path in tmp_path.rglob("*.*")] == ["multirun.yaml"]  # all that Hydra leaves of its own
 
 
 def test_what_makes_no_sense_is_told_recorded_and_left_out_and_is_no_failure(monkeypatch, capsys, tmp_path):
-    runs = study(["source=scratch,imagenet", "strategy=full,head_only"], monkeypatch)
-    assert [command[4:] for command in runs.commands] == [
+    jobs = study(["source=scratch,imagenet", "strategy=full,head_only"], monkeypatch)
+    assert [job.words[4:] for job in jobs] == [
         ["source=scratch", "strategy=full"],
         ["source=imagenet", "strategy=full"],
         ["source=imagenet", "strategy=head_only"],
@@ -63,36 +78,95 @@ def test_what_makes_no_sense_is_told_recorded_and_left_out_and_is_no_failure(mon
     assert "would freeze" in record.error["message"]
 
 
+def test_a_refusal_does_not_overwrite_what_a_run_has_left(monkeypatch, tmp_path):
+    study(["source=scratch", "strategy=head_only,full"], monkeypatch)
+    ((folder, record),) = read_all(tmp_path)
+    kept = replace(record, status="interrupted")
+    kept.write(folder / "record.json")
+    study(["source=scratch", "strategy=head_only,full"], monkeypatch)
+    assert RunRecord.read(folder / "record.json") == kept
+
+
+def test_missing_files_fail_their_cell_with_a_record_and_no_process(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("HEADSTART_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit):
+        study(["dataset=shapes,kangaroo"], monkeypatch)
+    assert [job.words[4:] for job in FakePool.jobs] == [["dataset=shapes"]]
+    assert "dataset=kangaroo: dataset.root=" in capsys.readouterr().out
+    ((_, record),) = read_all(tmp_path)
+    assert record.status == "failed"
+
+
 def test_a_failed_cell_ends_neither_the_study_nor_is_forgotten(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
-        study(["seed=0,1,2"], monkeypatch, {"seed=1": 3})
+        study(["seed=0,1,2"], monkeypatch, {"seed=1": "UserError: no such image"})
     assert stopped.value.code == 1
     found = capsys.readouterr()
     assert "2 finished" in found.out
-    assert "seed=1: exit code 3" in found.out
+    assert "seed=1: UserError: no such image" in found.out
     assert "1 of 3 cells failed; the same command runs those again" in found.err
 
 
-def test_the_summary_gives_the_reason_that_the_failed_cell_recorded(monkeypatch, capsys, tmp_path):
-    failed = RunRecord(status="failed", error={"type": "UserError", "message": "no such image\nsecond line"})
-    monkeypatch.setattr(launcher.RunRecord, "read", lambda path: failed)
+def test_a_source_is_trained_once_before_the_first_cell_that_needs_it(monkeypatch):
+    words = ["source=imagenet,voc2007_1000", "seed=0,1", "dataset=shapes", "study.sources_dir=shared"]
+    monkeypatch.setattr(launcher, "check_all_files", lambda config: None)
+    jobs = study(words, monkeypatch)
+    assert [job.is_source for job in jobs] == [False, False, True, False, False]
+    source = jobs[2]
+    assert source.words[-1] == "study.only_source=1"
+    assert "source=voc2007_1000" in source.words
+    assert source.folder.parent == Path("shared")
+    assert [job.needs for job in jobs] == [None, None, None, source.folder, source.folder]
+
+
+def test_a_chain_of_sources_is_trained_from_its_beginning(monkeypatch):
+    monkeypatch.setattr(launcher, "check_all_files", lambda config: None)
+    jobs = study(["source=pretrained", "source@source.source=voc2007_1000", "seed=0,1"], monkeypatch)
+    assert [job.words[-1] for job in jobs[:2]] == ["study.only_source=2", "study.only_source=1"]
+    assert [job.needs for job in jobs] == [None, jobs[0].folder, jobs[1].folder, jobs[1].folder]
+
+
+def test_a_sweeper_sees_each_cells_history_under_its_place_in_the_batch(monkeypatch):
+    seen = []
+    cells = {2: launcher.Cell("a", compose(["seed=2"]), Command(("seed=2",)))}
+    jobs, _ = launcher.make_jobs(cells, lambda place, rows: bool(seen.append((place, rows))))
+    assert jobs[2].watch is not None
+    jobs[2].watch([{"epoch": 1.0}])
+    assert seen == [(2, [{"epoch": 1.0}])]
+
+
+def test_the_study_has_one_name_however_many_run_at_once(monkeypatch):
+    names = []
+    for words in (["seed=0,1"], ["seed=0,1", "study.jobs=2"], ["seed=0,2"]):
+        study(words, monkeypatch)
+        names.append(FakePool.study)
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["-m", "seed=0,1", "study.jobs=0"], "study.jobs=0 must be 1"), (["study.jobs=2"], "add -m")]
+)
+def test_a_number_of_jobs_that_cannot_be_is_refused(capsys, words, said):
     with pytest.raises(SystemExit):
-        study(["seed=0,1"], monkeypatch, {"seed=1": 1})
-    out = capsys.readouterr().out
-    assert "seed=1: UserError: no such image" in out
-    assert "second line" not in out
+        cli.main(["train", *words])
+    assert said in capsys.readouterr().err
 
 
 def test_a_misspelt_choice_in_the_last_cell_stops_before_the_first_one(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         study(["strategy=full,head_onyl"], monkeypatch)
-    found = capsys.readouterr()
-    assert "1/2" not in found.out
-    assert "Did you mean 'head_only'?" in found.err
+    assert FakePool.jobs == []
+    assert "Did you mean 'head_only'?" in capsys.readouterr().err
+
+
+def test_groups_of_a_source_that_is_no_run_are_refused_with_what_to_write(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        study(["source=imagenet,pretrained", "dataset@source.dataset=voc2007_1000"], monkeypatch)
+    assert "each needs a file: conf/source/<name>.yaml" in capsys.readouterr().err
 
 
 def test_the_users_folder_of_configuration_reaches_every_cell(monkeypatch, tmp_path):
     (tmp_path / "strategy").mkdir()
     (tmp_path / "strategy" / "mine.yaml").write_text("defaults: [schema_base, _self_]\nname: mine\nlr: {adamw: 0.1}\n")
-    runs = study(["--config-dir", str(tmp_path), "strategy=mine,full"], monkeypatch)
-    assert runs.commands[0][4:] == ["--config-dir", str(Path(tmp_path)), "strategy=mine"]
+    jobs = study(["--config-dir", str(tmp_path), "strategy=mine,full"], monkeypatch)
+    assert jobs[0].words[4:] == ["--config-dir", str(Path(tmp_path)), "strategy=mine"]

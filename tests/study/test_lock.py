@@ -18,7 +18,10 @@ def test_a_second_holder_is_refused_by_name_until_the_first_is_killed(tmp_path):
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     assert is_busy(folder)
-    with pytest.raises(Busy, match=f"run is being trained by another process .process {process.pid} on "), locked(folder):
+    with (
+        pytest.raises(Busy, match=f"run is being trained by another process .process {process.pid} on "),
+        locked(folder),
+    ):
         raise AssertionError
     process.kill()
     process.wait()

@@ -42,7 +42,9 @@ def test_without_a_driver_there_are_none():
     assert resources.visible_gpus() == []
 
 
-@pytest.mark.parametrize(("jobs", "processes", "threads"), [(2, 1, "4"), (2, 2, "2"), (3, 1, "2"), (16, 1, "1"), (2, "auto", "4")])
+@pytest.mark.parametrize(
+    ("jobs", "processes", "threads"), [(2, 1, "4"), (2, 2, "2"), (3, 1, "2"), (16, 1, "1"), (2, "auto", "4")]
+)
 def test_threads_are_divided_among_runs_and_the_processes_of_each(jobs, processes, threads):
     assert resources.variables(jobs, [], processes) == {"OMP_NUM_THREADS": threads}
 
