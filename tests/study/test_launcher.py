@@ -1,5 +1,6 @@
 """A study runs its cells apart from each other and says at the end what became of each."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,7 +70,9 @@ def test_what_makes_no_sense_is_told_recorded_and_left_out_and_is_no_failure(mon
     ]
     out = capsys.readouterr().out
     assert "1 not applicable" in out
-    assert "source=scratch strategy=head_only: source=scratch with strategy=head_only would freeze" in out
+    reason, label = out.split("1 not applicable\n")[1].splitlines()[:2]
+    assert reason.startswith("  source=scratch with strategy=head_only would freeze")
+    assert label == "    source=scratch strategy=head_only"
     ((folder, record),) = read_all(tmp_path)
     assert folder.name.startswith("shapes-retinanet-efficientnet_lite0-scratch-head_only-seed0-")
     assert record.status == "not_applicable"
@@ -92,7 +95,7 @@ def test_missing_files_fail_their_cell_with_a_record_and_no_process(monkeypatch,
     with pytest.raises(SystemExit):
         study(["dataset=shapes,kangaroo"], monkeypatch)
     assert [job.words[4:] for job in FakePool.jobs] == [["dataset=shapes"]]
-    assert "dataset=kangaroo: dataset.root=" in capsys.readouterr().out
+    assert re.search(r"\n  dataset.root=.* does not exist.*\n    dataset=kangaroo\n", capsys.readouterr().out)
     ((_, record),) = read_all(tmp_path)
     assert record.status == "failed"
 
@@ -103,8 +106,14 @@ def test_a_failed_cell_ends_neither_the_study_nor_is_forgotten(monkeypatch, caps
     assert stopped.value.code == 1
     found = capsys.readouterr()
     assert "2 finished" in found.out
-    assert "seed=1: UserError: no such image" in found.out
+    assert "1 failed\n  UserError: no such image\n    seed=1\n" in found.out
     assert "1 of 3 cells failed; the same command runs those again" in found.err
+
+
+def test_cells_that_failed_for_one_reason_stand_below_it(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        study(["seed=0,1,2"], monkeypatch, {"seed=1": "no image", "seed=2": "no image"})
+    assert "2 failed\n  no image\n    seed=1\n    seed=2\n" in capsys.readouterr().out
 
 
 def test_a_source_is_trained_once_before_the_first_cell_that_needs_it(monkeypatch):

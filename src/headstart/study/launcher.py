@@ -44,6 +44,8 @@ def run_cells(
     named = zip(labels(job_overrides), job_overrides, strict=True)
     cells = [_compose(context, config, label, overrides) for label, overrides in named]
     refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
+    if refused:
+        console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
     jobs, runs = make_jobs({i: cell for i, cell in enumerate(cells) if i not in refused}, watch)
     with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
         Pool(runs, places, study_name(config), view.tell).run()
@@ -101,7 +103,6 @@ def _refusal(cell: Cell) -> CellResult | None:
         try:
             check(cell.config)
         except UserError as error:
-            console.print(f"{status}: {cell.label}: {error}", markup=False)
             _record_refusal(cell.config, folder / "record.json", status, error)
             return CellResult(cell.command.overrides, folder, status, str(error))
     return None
@@ -138,15 +139,22 @@ def study_name(config: DictConfig) -> str:
 
 
 def summarise(cells: Sequence[CellResult]) -> None:
-    """How many cells ended how, and why those that did not finish. Raises `UserError` where one failed."""
+    """How many cells ended how, and why those that did not finish: each reason once, with its cells.
+
+    Raises `UserError` where one failed.
+    """
     console.rule("study", align="left")
     named = list(zip(labels([cell.overrides for cell in cells]), cells, strict=True))
     for status in ("finished", "stopped", "not applicable", "failed"):
         chosen = [(label, cell) for label, cell in named if cell.status == status]
         if chosen or status != "stopped":
             console.print(f"{len(chosen)} {status}")
-        for label, cell in chosen if status in ("not applicable", "failed") else ():
-            console.print(f"  {label}: {cell.reason}", markup=False)
+        reasons = dict.fromkeys(cell.reason for _, cell in chosen if cell.reason and status != "finished")
+        for reason in reasons:
+            console.print(f"  {reason}", markup=False)
+            for label, cell in chosen:
+                if cell.reason == reason:
+                    console.print(f"    {label}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)
     if failed:
         raise UserError(f"{failed} of {len(cells)} cells failed; the same command runs those again and skips the rest.")
