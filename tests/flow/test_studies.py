@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.records.record import RunRecord, read_all
+from headstart.records.record import SOURCES, RunRecord, read_all
 
 PATIENCE_SECONDS = 400
 
@@ -43,7 +43,9 @@ def finish(words: list[str], folder: Path) -> int:
 
 
 def records(folder: Path) -> dict[str, RunRecord]:
-    return {path.name: record for path, record in read_all(folder / "outputs")}
+    """Of the cells, and of the sources that they start from."""
+    found = [*read_all(folder / "outputs"), *read_all(folder / "outputs" / SOURCES)]
+    return {path.name: record for path, record in found}
 
 
 def finished(folder: Path) -> dict[str, int]:

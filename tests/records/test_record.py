@@ -106,3 +106,11 @@ def test_records_are_read_without_torch() -> None:
     code = "import sys, headstart.records.record, headstart.records.environment; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+def test_sources_are_no_cells_unless_asked_for_by_their_folder(tmp_path):
+    for place in ("run", "sources/other"):
+        (tmp_path / place).mkdir(parents=True)
+        RunRecord("finished").write(tmp_path / place / "record.json")
+    assert [folder.name for folder, _ in read_all(tmp_path)] == ["run"]
+    assert [folder.name for folder, _ in read_all(tmp_path / "sources")] == ["other"]

@@ -13,6 +13,8 @@ from typing import Any
 from headstart.errors import UserError
 
 SCHEMA_VERSION = 1
+SOURCES = "sources"
+"""Folder of runs that others start from: they are no cells of a comparison."""
 STATUSES = ("finished", "failed", "interrupted", "not_applicable")
 
 
@@ -80,14 +82,14 @@ def read_all(folder: Path) -> list[tuple[Path, RunRecord]]:
 
 
 def record_files(folder: Path) -> list[Path]:
-    """The record of every run below `folder`, by name; what lies in a run's folder, or begins with a dot, is not
-    searched."""
+    """The record of every run below `folder`, by name; what lies in a run's folder, is called `SOURCES`, or begins
+    with a dot, is not searched."""
     found = []
     for path, folders, files in os.walk(folder):
         if "record.json" in files:
             found.append(Path(path) / "record.json")
             folders.clear()
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != SOURCES]
     return sorted(found)
 
 

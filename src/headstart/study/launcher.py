@@ -155,6 +155,8 @@ def summarise(cells: Sequence[CellResult]) -> None:
             for label, cell in chosen:
                 if cell.reason == reason:
                     console.print(f"    {label}", markup=False)
+    if sum(cell.status == "finished" for cell in cells) > 1:
+        console.print(f"What they found: headstart compare {cells[0].folder.parent}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)
     if failed:
         raise UserError(f"{failed} of {len(cells)} cells failed; the same command runs those again and skips the rest.")

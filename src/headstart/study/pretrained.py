@@ -9,7 +9,7 @@ from headstart.config.checks import check, check_files
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import CheckpointConfig, PretrainedConfig, RunConfig, SourceKind
 from headstart.errors import UserError
-from headstart.records.record import RunRecord
+from headstart.records.record import SOURCES, RunRecord
 from headstart.study.identity import run_folder
 
 
@@ -21,7 +21,7 @@ def source_run(config: RunConfig) -> RunConfig | None:
     source = config.source
     if not isinstance(source, PretrainedConfig):
         return None
-    sources_dir = config.study.sources_dir or str(Path(config.output_dir) / "sources")
+    sources_dir = config.study.sources_dir or str(Path(config.output_dir) / SOURCES)
     return RunConfig(
         dataset=source.dataset,
         model=config.model,
