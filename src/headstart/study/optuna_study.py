@@ -1,0 +1,128 @@
+"""The file that an Optuna study lives in, and what proposes and ends its trials. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from sqlalchemy.exc import SQLAlchemyError
+
+from headstart.config.resolve import resolved_dict
+from headstart.config.schema import RunConfig
+from headstart.errors import UserError
+from headstart.study.identity import config_hash
+from headstart.study.optuna_settings import PrunerName, SamplerName, Settings
+from headstart.study.search_space import SearchSpace
+
+SQLITE = "sqlite:///"
+_ASKED = "headstart"
+"""The attribute of a study that says what its trials have in common."""
+
+
+def study_name(settings: Settings, asked: dict[str, Any]) -> str:
+    """The same command has the same study; `n_trials` and where it is stored make no other."""
+    if settings.study_name is not None:
+        if not re.fullmatch(r"[\w.-]+", settings.study_name):
+            raise UserError(f"hydra.sweeper.study_name={settings.study_name}: use letters, digits, '-', '_' and '.'.")
+        return settings.study_name
+    how = [settings.sampler.value, settings.seed, settings.pruner and settings.pruner.value]
+    return hashlib.sha256(json.dumps([asked, how], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def what_is_asked(space: SearchSpace, config: RunConfig) -> dict[str, Any]:
+    """What all trials of a study share. `config`: a cell of it."""
+    return {"space": space.describe(), "config": config_hash(resolved_dict(config))}
+
+
+def storage_file(settings: Settings, output_dir: str, name: str) -> Path:
+    """Raises `UserError` for any other than a file."""
+    if settings.storage is None:
+        return Path(output_dir) / ".study" / f"optuna-{name}.db"
+    file = settings.storage.removeprefix(SQLITE)
+    if not settings.storage.startswith(SQLITE) or not file or ":memory:" in file:
+        raise UserError(
+            f"hydra.sweeper.storage={settings.storage}: a study is kept in a file of its own, whose lock tells the "
+            f"trials of a process that died from those of one that works. Give {SQLITE}<file>."
+        )
+    return Path(file)
+
+
+@contextmanager
+def locked(file: Path, name: str) -> Iterator[None]:
+    """One process at a time; the system lets go of the lock when the process dies, however it dies."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{file}.lock", is_singleton=False)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"The study {name} ({file}) is at work in another process. Wait for it, or start one beside it: "
+            "hydra.sweeper.study_name=<another>"
+        ) from None
+    except OSError as error:
+        raise UserError(f"hydra.sweeper.storage: {file} cannot be written ({error}).") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_study(file: Path, name: str, asked: dict[str, Any], mode: str, pruner: BasePruner) -> optuna.Study:
+    """The study of this name, new or as it was left. Raises `UserError` where it is another than is asked for."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            storage=f"{SQLITE}{file}",
+            study_name=name,
+            direction="maximize" if mode == "max" else "minimize",
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        found = study.user_attrs.get(_ASKED)
+        if found is None and not study.trials:
+            study.set_user_attr(_ASKED, asked)
+        elif found != asked:
+            raise UserError(
+                f"hydra.sweeper.study_name={name}: the study in {file} searched another space, or with other settings. "
+                "Give another name; null makes one from the command."
+            )
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise UserError(f"hydra.sweeper.storage: {file} cannot be used ({error}).") from error
+    return study
+
+
+def sampler(settings: Settings, *purpose: int | str) -> BaseSampler:
+    """A fresh one for each purpose, seeded with it: a study that was killed proposes what it would have.
+
+    With one seed for all, each start of the command would begin the same row of random numbers again.
+    """
+    seed = zlib.crc32(repr((settings.seed, *purpose)).encode())
+    return TPESampler(seed=seed) if settings.sampler is SamplerName.tpe else RandomSampler(seed=seed)
+
+
+def pruner(settings: Settings, epochs: int | None, sees_epochs: bool) -> BasePruner:
+    """`sees_epochs`: whether the launcher shows a run's history while it works."""
+    name = settings.pruner
+    if name is None or (name is PrunerName.auto and not sees_epochs):
+        return NopPruner()
+    if not sees_epochs:
+        raise UserError(
+            f"hydra.sweeper.pruner={name.value} needs hydra/launcher=headstart: with another, no run can be seen "
+            "before its end. Leave one of the two out."
+        )
+    epochs = max(0, epochs or 0)  # Lightning's -1 is as many as it takes
+    if name is PrunerName.hyperband:
+        if not epochs:
+            raise UserError("hydra.sweeper.pruner=hyperband divides the epochs: set trainer.max_epochs.")
+        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    return MedianPruner(n_warmup_steps=max(1, epochs // 3))
