@@ -83,42 +83,50 @@ def folder_of(overrides: list[str]) -> Path:
     return run_folder(config, resolved_dict(config))
 
 
+Arms = dict[tuple[str, str, str], list[RunRecord]]
+"""(target, source, strategy) -> a record a seed."""
+
+
 def table(output: Path) -> str:
-    """mAP ± half of the 95 % interval over seeds, CPU time relative to full fine-tuning from ImageNet."""
-    arms: dict[tuple[str, str, str], list[RunRecord]] = {}
+    """A row a strategy: mAP ± half of the 95 % interval over seeds; what it trains and costs, from the VOC detector."""
+    arms: Arms = {}
     for _, record in read_all(output):
         choices = record.choices
         if record.status == "finished" and choices["dataset"] in TARGETS:
             arms.setdefault((choices["dataset"], choices["source"], choices["strategy"]), []).append(record)
-    lines = []
-    for target in TARGETS:
-        of_target = {key[1:]: records for key, records in arms.items() if key[0] == target}
-        full = mean([record.cost["cpu_seconds"] for record in of_target[("imagenet", "full")]])
-        lines += [
-            f"\n**{target}**\n",
-            "| source | strategy | mAP | trained | CPU time | VOC kept |",
-            "|---|---|---|---:|---:|---:|",
-        ]
-        for (source, strategy), records in sorted(of_target.items(), key=lambda item: -_map(item[1])):
-            lines.append(f"| {source} | {strategy} | {_row(records, full)} |")
-    return "\n".join(lines)
+    heads = [f"{target}, from {source}" for target in TARGETS for source in ("imagenet", "voc")]
+    names = ["strategy", *heads, "trained", "CPU time", "VOC kept, " + " / ".join(TARGETS)]
+    order = sorted(STRATEGIES, key=lambda strategy: -sum(_map(arms[target, "voc", strategy]) for target in TARGETS))
+    lines = ["| " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) - 1)]
+    for strategy in order:
+        pairs = [(target, source, strategy) for target in TARGETS for source in ("imagenet", "voc")]
+        cells = [_interval(arms[pair]) for pair in pairs]
+        lines.append("| " + " | ".join((f"`{strategy}`", *cells, *_cost(arms, strategy))) + " |")
+    scratch = ", ".join(f"{target} {_interval(arms[target, 'scratch', 'full'])}" for target in TARGETS)
+    return "\n".join((*lines, "", f"From scratch: {scratch}."))
+
+
+def _cost(arms: Arms, strategy: str) -> list[str]:
+    records = [arms[target, "voc", strategy] for target in TARGETS]
+    times = [
+        mean(_cpu(of)) / mean(_cpu(arms[target, "voc", "full"])) for target, of in zip(TARGETS, records, strict=True)
+    ]
+    trained = mean([record.cost["trained_parameters"] for of in records for record in of])
+    kept = [mean([record.metrics["retention"]["retained"] for record in of]) for of in records]
+    return [f"{trained / 1e6:.2f} M", f"{mean(times):.0%}", " / ".join(f"{share:.0%}" for share in kept)]
+
+
+def _cpu(records: list[RunRecord]) -> list[float]:
+    return [record.cost["cpu_seconds"] for record in records]
 
 
 def _map(records: list[RunRecord]) -> float:
     return mean([record.metrics["val"]["map"] or 0.0 for record in records])
 
 
-def _row(records: list[RunRecord], full: float) -> str:
+def _interval(records: list[RunRecord]) -> str:
     half = interval_95([record.metrics["val"]["map"] or 0.0 for record in records])
-    kept = [record.metrics["retention"]["retained"] for record in records if "retention" in record.metrics]
-    return " | ".join(
-        (
-            f"{_map(records):.3f} ± {half:.3f}" if half is not None else f"{_map(records):.3f}",
-            f"{mean([record.cost['trained_parameters'] for record in records]) / 1e6:.2f} M",
-            f"{mean([record.cost['cpu_seconds'] for record in records]) / full:.0%}",
-            f"{mean([value for value in kept if value is not None]):.0%}" if kept else "-",
-        )
-    )
+    return f"{_map(records):.3f} ± {half:.3f}" if half is not None else f"{_map(records):.3f}"
 
 
 def main() -> None:

@@ -266,3 +266,11 @@ def test_the_matrix_holds_the_best_strategy_with_all_labels() -> None:
     assert best.strategy == "full"
     assert best.row.arm.labels["dataset.fraction"] == "1"
     assert (best.relative, matrix.cells["scratch", "blood"].relative) == (1, 0)
+
+
+def test_an_arm_that_also_measured_what_it_forgot_is_compared_with_one_that_did_not() -> None:
+    runs = [run(source="scratch", seed=seed, evaluation__retention=False) for seed in range(3)]
+    runs += [run(source="imagenet", seed=seed, evaluation__retention=True) for seed in range(3)]
+    rows = rows_of(compare_runs(runs, Question()))
+    assert set(rows) == {"scratch", "imagenet"}
+    assert rows["imagenet"].difference is not None

@@ -19,6 +19,9 @@ from headstart.study.identity import settings_that_matter
 NAMES = ("name", "architecture")
 """Of these settings of a group the first that exists says which choice was made in it."""
 
+MEASURED_BESIDE = ("evaluation.retention",)
+"""Settings of a run by which it finds more, and nothing else."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -139,7 +142,7 @@ def make_arms(runs: Sequence[Run]) -> list[Arm]:
 
 def _settings(record: RunRecord) -> dict[str, str]:
     matter = settings_that_matter(record.config)
-    return {name: _text(value) for name, value in sorted(matter.items()) if name != "seed"}
+    return {name: _text(value) for name, value in sorted(matter.items()) if name not in ("seed", *MEASURED_BESIDE)}
 
 
 def _distinguishing(arms: Sequence[dict[str, str]]) -> list[str]:
