@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from itertools import product
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def config_dir(tmp_path: Path) -> Path:
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
     assert len(COMMANDS) >= 20
-    assert {kind(command) for command in COMMANDS} == {"make", "train", "help", ".", "wandb", *VERB_KINDS}
+    assert {kind(command) for command in COMMANDS} == {"make", "train", "help", ".", "wandb", "pip", *VERB_KINDS}
 
 
 def test_every_yaml_block_names_its_file_and_is_used() -> None:
@@ -87,7 +88,9 @@ def split_train(command: str, root: Path) -> tuple[list[str], list[str]]:
         "job",
         *(rest[i + 1] for i, word in enumerate(rest) if word == "--config-dir"),
     }
-    return [word for word in rest if word not in flags], folders
+    # Of launchers and sweepers, which have tests of their own; of an interval its lower end.
+    rest = [word for word in rest if not re.match(r"\+?hydra[./]", word)]
+    return [re.sub(r"=tag\(log, interval\(([^,]+),.*", r"=\1", word) for word in rest if word not in flags], folders
 
 
 def cells(overrides: list[str]) -> list[tuple[str, ...]]:
@@ -154,6 +157,12 @@ def test_a_help_command_lists_the_groups(command: str) -> None:
 @pytest.mark.parametrize("command", of_kind("make"))
 def test_a_make_command_has_a_rule(command: str) -> None:
     assert re.search(rf"^{words(command)[1]}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", of_kind("pip"))
+def test_an_extra_that_is_to_be_installed_exists(command: str) -> None:
+    (extra,) = re.findall(r"^pip install headstart\[(\w+)\]$", " ".join(words(command)))
+    assert extra in tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def test_the_virtual_environment_is_the_one_that_make_makes() -> None:
