@@ -41,8 +41,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "slurm"
 
 
-@pytest.fixture
-def experiments(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of configuration: two strategies, a cell that raises and one that makes no sense."""
     files = {
         "experiment/full.yaml": "# @package _global_\ndefaults: [override /strategy: full]\n",
@@ -51,12 +51,23 @@ def experiments(tmp_path: Path) -> Path:
         "experiment/senseless.yaml": (
             "# @package _global_\ndefaults: [override /source: scratch, override /strategy: head_only]\n"
         ),
-        "optimizer/raises.yaml": "name: raises\n_target_: torch.optim.SGD\nlr: 0.1\nweight_decay: 0\ndampening: text\n",
+        "optimizer/raises.yaml": "name: raises\n_target_: torch.optim.SGD\nlr: 0.1\nweight_decay: 0\nmomentum: text\n",
     }
+    folder = tmp_path_factory.mktemp("conf")
     for name, text in files.items():
-        (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "conf" / name).write_text(text)
-    return tmp_path / "conf"
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+CELLS = ("experiment=full,head,raises,senseless", "seed=0,1", "trainer.max_epochs=1", "study.jobs=2")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, command, execute, experiments) -> dict[str, RunRecord]:
+    """What the default launcher leaves of `CELLS`."""
+    words = words_of(command, "headstart", *CELLS, conf=experiments)
+    return study(words, tmp_path_factory.mktemp("own"), execute)[2]
 
 
 def words_of(command: Callable[..., list[str]], launcher: str, *overrides: str, conf: Path | None = None) -> list[str]:
@@ -79,18 +90,15 @@ def records(folder: Path) -> dict[str, RunRecord]:
 
 @pytest.mark.parametrize("launcher", EXTRAS)
 def test_a_study_leaves_the_records_that_the_default_launcher_leaves(
-    launcher, tmp_path, command, execute, experiments, slurm
+    launcher, tmp_path, command, execute, experiments, expected, slurm
 ):
-    overrides = ("experiment=full,head,raises,senseless", "seed=0,1", "trainer.max_epochs=1", "study.jobs=2")
-    words = words_of(command, launcher, *overrides, conf=experiments)
+    words = words_of(command, launcher, *CELLS, conf=experiments)
     code, said, found = study(words, tmp_path / launcher, execute)
     assert code == 1, said
     summary = said[said.rindex("study ──") :]
     for text in ("4 finished", "2 not applicable", "2 failed", "2 of 8 cells failed", "experiment=raises seed=1: Type"):
         assert text in summary
     assert "Traceback" not in said
-    own = words_of(command, "headstart", *overrides, conf=experiments)
-    _, _, expected = study(own, tmp_path / "own", execute)
     assert found.keys() == expected.keys()
     for name, record in found.items():
         assert record.status == expected[name].status
