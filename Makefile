@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint type bench bench-strategies clean
@@ -25,7 +26,12 @@ demo: $(STAMP) ## train four small detectors on drawn shapes and show what trans
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
 
-test-all: $(STAMP) ## run the tests, slow ones included
+# Only where they are tested: Ray alone brings thirty packages.
+$(EXTRAS): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,workspaces,slurm,ray]'
+	@touch $@
+
+test-all: $(EXTRAS) ## run the tests, slow ones included, and those of the extras, which it installs
 	$(BIN)/python -m pytest -m ''
 
 lint: $(STAMP) ## check style and format

@@ -195,9 +195,26 @@ def _hint(error: BaseException) -> str:
     available = getattr(error, "options", None)
     missing = getattr(error, "missing_cfg_file", None)
     if available and missing:
+        if hint := _launcher_hint(str(missing)):
+            return hint
         known = [str(option) for option in available if not str(option).startswith("schema_")]
         return _did_you_mean(str(missing).rpartition("/")[2], known)
     return _key_hint(error)
+
+
+def _launcher_hint(missing: str) -> str:
+    """For a launcher that is not installed."""
+    group, _, name = missing.rpartition("/")
+    if group != "hydra/launcher":
+        return ""
+    if name == "joblib":
+        return "\nhydra/launcher=joblib is not offered: leave it out, and set study.jobs=N to run N cells at a time."
+    if name not in _LAUNCHER_EXTRAS:
+        return ""
+    return f"\nhydra/launcher={name} needs a further package: pip install 'headstart[{_LAUNCHER_EXTRAS[name]}]'"
+
+
+_LAUNCHER_EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 def _key_hint(error: BaseException) -> str:

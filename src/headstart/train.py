@@ -37,6 +37,9 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
     config = typed(cfg, RunConfig)
     if config.study.jobs != 1:
         raise UserError(f"study.jobs={config.study.jobs} has an effect on a study alone: add -m, or leave it out.")
+    for group, ours in (("hydra/sweeper", "basic"), ("hydra/launcher", "headstart")):
+        if (choice := hydra.runtime.choices.get(group)) not in (None, ours):
+            raise UserError(f"{group}={choice} has an effect on a study alone: add -m, or leave it out.")
     chosen = selected(config)
     check_all(chosen)
     check_all_files(chosen)

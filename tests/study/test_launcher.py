@@ -13,7 +13,7 @@ from headstart import cli
 from headstart.config.compose import compose
 from headstart.records.record import RunRecord, read_all
 from headstart.study import launcher
-from headstart.study.command import Command
+from headstart.study.command import Command, labels
 from headstart.study.pool import Job
 
 
@@ -142,6 +142,18 @@ def test_a_sweeper_sees_each_cells_history_under_its_place_in_the_batch(monkeypa
     assert jobs[2].watch is not None
     jobs[2].watch([{"epoch": 1.0}])
     assert seen == [(2, [{"epoch": 1.0}])]
+
+
+@pytest.mark.parametrize(
+    ("cells", "given", "expected"),
+    [
+        ([["seed=0", "model=fcos"], ["seed=1", "model=fcos"]], [], ["seed=0", "seed=1"]),
+        ([["seed=0", "model=fcos", "study.jobs=2"]], ["seed=0,1", "model=fcos"], ["seed=0"]),  # a batch of one
+        ([["seed=0", "hydra/sweeper=optuna"]], ["seed=0"], ["seed=0"]),
+    ],
+)
+def test_a_cell_is_called_by_what_tells_it_from_others(cells, given, expected):
+    assert labels(cells, given) == expected
 
 
 def test_the_study_has_one_name_however_many_run_at_once(monkeypatch):

@@ -34,8 +34,11 @@ def command_of(hydra: Any, overrides: Sequence[str]) -> Command:
     return Command(tuple(overrides), tuple(folders))
 
 
-def labels(cells: Sequence[Sequence[str]]) -> list[str]:
-    """What tells one cell of a study from the others; all of its overrides where nothing does."""
+def labels(cells: Sequence[Sequence[str]], given: Sequence[str] = ()) -> list[str]:
+    """What tells one cell of a study from the others; all of its overrides where nothing does.
+
+    `given` are the words of the study's command: what a cell has of them, all cells have.
+    """
     shown = [[word for word in cell if not word.startswith(_OF_THE_STUDY)] for cell in cells]
-    shared = set(shown[0]).intersection(*shown[1:]) if len(shown) > 1 else set()
+    shared = set(given) | (set(shown[0]).intersection(*shown[1:]) if len(shown) > 1 else set())
     return [" ".join(word for word in cell if word not in shared) or " ".join(cell) for cell in shown]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,11 @@ class Cell:
 
 
 def run_cells(
-    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], watch: Watch | None = None
+    context: HydraContext,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    watch: Watch | None = None,
+    pool: Callable[[Sequence[Job], int, str, Callable[[Job | None], None]], Pool] | None = None,
 ) -> list[CellResult]:
     """Runs every cell, `study.jobs` at a time, and before them the sources they start from.
 
@@ -41,14 +45,14 @@ def run_cells(
     places = config.study.jobs
     if places < 1:
         raise UserError(f"study.jobs={places} must be 1 or more.")
-    named = zip(labels(job_overrides), job_overrides, strict=True)
+    named = zip(labels(job_overrides, config.hydra.overrides.task), job_overrides, strict=True)
     cells = [_compose(context, config, label, overrides) for label, overrides in named]
     refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
     jobs, runs = make_jobs({i: cell for i, cell in enumerate(cells) if i not in refused}, watch)
     with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
-        Pool(runs, places, study_name(config), view.tell).run()
+        (pool or Pool)(runs, places, study_name(config), view.tell).run()
     return [refused[i] if i in refused else _result(cell, jobs[i]) for i, cell in enumerate(cells)]
 
 
@@ -78,6 +82,7 @@ def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path]) -> Job:
         label=cell.label if level == 0 else f"source {folders[level].name}",
         words=cell.command.words(only_source=level),
         folder=folders[level],
+        overrides=cell.command.overrides,
         needs=folders[level + 1] if level + 1 < len(folders) else None,
         processes=config.trainer.devices,
         epochs=config.trainer.max_epochs,

@@ -34,6 +34,8 @@ class Job:
     """As the user knows it."""
     words: list[str]
     folder: Path
+    overrides: tuple[str, ...] = ()
+    """Of the cell, or of one that needs this source: what Hydra composes in a job of another launcher."""
     needs: Path | None = None
     """The folder of the run that it starts from."""
     processes: Any = 1
@@ -65,9 +67,12 @@ class Job:
 
 
 @dataclass
-class _Running:
+class Running:
+    """A job under way."""
+
     job: Job
-    process: subprocess.Popen[bytes]
+    process: Any
+    """A `Popen`, or what stands for one."""
     place: int
     started: float
     history_read: int = -1
@@ -84,7 +89,7 @@ class Pool:
         self.gpus = shares(places)
         self.environment = {"HEADSTART_STUDY": study, **os.environ, **of_this_process()}
         self.tell = tell
-        self.running: list[_Running] = []
+        self.running: list[Running] = []
         self.looked: dict[Path, float] = {}
 
     def run(self) -> None:
@@ -143,7 +148,7 @@ class Pool:
                 env={**self.environment, **environment},
                 start_new_session=True,  # Ctrl-C is for the study, which ends its runs in order
             )
-        self.running.append(_Running(job, process, place, time.monotonic()))
+        self.running.append(Running(job, process, place, time.monotonic()))
         job.status = "running"
         self.tell(job)
 
@@ -154,10 +159,10 @@ class Pool:
             if code is None:
                 self._read_history(running)
                 if time.monotonic() > running.killed_at:
-                    _kill_group(running.process)
+                    kill_group(running.process)
                 continue
             self.running.remove(running)
-            _kill_group(running.process)
+            kill_group(running.process)
             record = finished_record(job.folder)
             if job.reason == _STOPPED:
                 self._done(job, "stopped", "")
@@ -174,7 +179,7 @@ class Pool:
         job.value = monitored(record, job.monitor) if record else None
         self.tell(job)
 
-    def _read_history(self, running: _Running) -> None:
+    def _read_history(self, running: Running) -> None:
         job, path = running.job, running.job.folder / "history.csv"
         try:
             stamp = path.stat().st_mtime_ns
@@ -201,7 +206,7 @@ class Pool:
             pass
         finally:
             for running in self.running:
-                _kill_group(running.process)
+                kill_group(running.process)
 
 
 _STOPPED = "stopped by the sweeper"
@@ -222,7 +227,7 @@ def read_history(path: Path) -> list[Mapping[str, Any]]:
         return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """With the processes that it trains with, and those that read its images."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
