@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -303,6 +304,18 @@ def test_interrupted_the_study_ends_its_jobs_and_can_be_gone_on_with():
     again = Job("it", [sys.executable, "-c", FINISHES.format(folder="outputs/run")], Path("outputs/run"))
     foreign_pool(again).run()
     assert (again.status, again.value) == ("finished", 0.5)
+
+
+def test_ctrl_c_is_for_the_study_and_not_for_what_the_launcher_starts():
+    reads_mask = "import signal; print(*[int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])])"
+    said: list[str] = []
+
+    def start() -> dict[str, Any]:
+        said.append(subprocess.check_output([sys.executable, "-c", reads_mask], text=True))
+        return {"status": "finished", "reason": "", "value": None}
+
+    ForeignPool([sleeping_job()], 1, "study", lambda job: None, lambda job, task: start, False).run()
+    assert str(int(signal.SIGINT)) in said[0].split()
 
 
 # ---------------------------------------------------------------------------------------------- what is refused
