@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -228,8 +230,8 @@ def test_failed_and_lost_cells_end_no_other_and_are_named(launcher, monkeypatch,
     assert study(monkeypatch, "seed=0,1,2") == 1
     found = capsys.readouterr()
     assert "1 finished" in found.out
-    assert "seed=1: exit code 3 (log: outputs/.logs/" in found.out
-    assert "seed=2: its job is lost: RuntimeError: the node is gone" in found.out
+    assert re.search(r"  exit code 3 \(log: outputs/.logs/\S+-seed1-\S+\)\n    seed=1\n", found.out)
+    assert "  its job is lost: RuntimeError: the node is gone\n    seed=2\n" in found.out
     assert "2 of 3 cells failed; the same command runs those again" in found.err
 
 
@@ -302,6 +304,18 @@ def test_interrupted_the_study_ends_its_jobs_and_can_be_gone_on_with():
     again = Job("it", [sys.executable, "-c", FINISHES.format(folder="outputs/run")], Path("outputs/run"))
     foreign_pool(again).run()
     assert (again.status, again.value) == ("finished", 0.5)
+
+
+def test_ctrl_c_is_for_the_study_and_not_for_what_the_launcher_starts():
+    reads_mask = "import signal; print(*[int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])])"
+    said: list[str] = []
+
+    def start() -> dict[str, Any]:
+        said.append(subprocess.check_output([sys.executable, "-c", reads_mask], text=True))
+        return {"status": "finished", "reason": "", "value": None}
+
+    ForeignPool([sleeping_job()], 1, "study", lambda job: None, lambda job, task: start, False).run()
+    assert str(int(signal.SIGINT)) in said[0].split()
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

@@ -7,6 +7,7 @@ waits for it. What a launcher does to its jobs (pickling, start methods, daemons
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -112,6 +113,8 @@ class _HandedOver:
         self.thread.start()
 
     def _wait(self) -> None:
+        # Inherited by what the launcher starts: Ctrl-C is for the study, which ends its jobs in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.found = self.submit()
         except Exception as error:  # the job is lost: killed, out of time, its node gone

@@ -40,7 +40,8 @@ def run_cells(
 ) -> list[CellResult]:
     """Runs every cell, `study.jobs` at a time, and before them the sources they start from.
 
-    A misspelt choice in any cell ends the study before the first one starts; a cell that fails ends nothing.
+    A misspelt choice in any cell ends the study before the first one starts; a cell that fails ends nothing. `pool`
+    says where they run; None: as processes of this machine.
     """
     places = config.study.jobs
     if places < 1:
