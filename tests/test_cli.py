@@ -192,3 +192,10 @@ def test_the_installed_completion_asks_the_command(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(Path("bin") / "headstart")])
     out = answer(capsys, "-sc", "install=bash")[1]
     assert out.rstrip().endswith("hydra_bash_completion headstart")
+
+
+def test_help_that_is_not_read_to_its_end_leaves_no_traceback():
+    command = f"{sys.executable} -m headstart train --help | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.startswith("headstart train: ")
+    assert result.stderr == ""

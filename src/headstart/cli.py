@@ -147,6 +147,9 @@ def _guarded(action: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nInterrupted: the same command goes on where it stopped.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader has seen enough: `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         if not _is_users(error):
             raise

@@ -45,7 +45,8 @@ EXAMPLES = {
   headstart train model=retinanet strategy=partial_freeze
   headstart train dataset=voc_folder dataset.root=my/photos strategy=head_only trainer.max_epochs=10
   headstart train dataset=bccd dataset.fraction=0.1 seed=1 trainer=gpu
-  headstart train -m source=scratch,imagenet strategy=full seed=0,1,2
+  headstart train -m source=scratch,imagenet strategy=full seed=0,1,2 study.jobs=2
+  headstart train dataset=kangaroo source=pretrained dataset@source.dataset=voc2007_1000
 
   -m               run every combination        --help strategy   the settings of one group
   --cfg job        show what would run          --hydra-help      Hydra's own flags
@@ -57,6 +58,7 @@ EXAMPLES = {
   headstart compare outputs/
   headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
   headstart compare outputs/ group=strategy split=test
+  headstart compare outputs/ wandb=true
 """,
 }
 
