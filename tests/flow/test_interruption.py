@@ -25,7 +25,9 @@ def stop_in_the_epoch_after(epochs: int, words: list[str], folder: Path, stop: s
     """Starts the command, waits for so many complete epochs, and sends the signal a moment later."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(words, cwd=folder, env=environment, **pipes)  # type: ignore[call-overload]
+    # What a shell starts in the background ignores Ctrl-C, and so do its children.
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(words, cwd=folder, env=environment, preexec_fn=hear, **pipes)  # type: ignore[call-overload]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while complete_epochs(folder / "outputs") < epochs:
         assert process.poll() is None, process.communicate()

@@ -16,7 +16,6 @@ pytest.importorskip("optuna", reason="hydra/sweeper=optuna is an extra: pip inst
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
@@ -393,7 +392,7 @@ def test_a_study_at_work_in_another_process_is_left_alone(study, capsys):
         ([LR, "hydra.sweeper.storage=postgresql://x/y"], "Give sqlite:///<file>"),
         ([LR, "hydra.sweeper.study_name=a/b"], "use letters, digits"),
         ([LR, "hydra.sweeper.pruner=hyperband", "trainer.max_epochs=-1"], "set trainer.max_epochs"),
-        ([LR, "hydra.sweeper.pruner=median", "hydra/launcher=basic"], "needs hydra/launcher=headstart"),
+        ([LR, "hydra/launcher=basic"], "hydra/launcher=basic"),
         ([LR, "hydra.sweeper.sampler=tpee"], "tpee"),
     ],
 )
@@ -412,24 +411,6 @@ def test_a_name_given_to_another_study_is_refused(study, capsys):
             study(learning_rate, *other, *named)
         assert "study_name=mine: the study in" in capsys.readouterr().err
     assert len(study(learning_rate, LR, *named, "hydra.sweeper.seed=1").seen) == 0
-
-
-def test_with_another_launcher_values_come_from_its_returns_and_nothing_is_pruned(monkeypatch, study, capsys):
-    def launch(self: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        jobs = [JobReturn(overrides=words, status=JobStatus.COMPLETED) for words in job_overrides]
-        jobs[0].return_value = 0.25
-        if initial_job_idx:
-            jobs[0].status, jobs[0].return_value = JobStatus.FAILED, RuntimeError("node lost")
-        return jobs
-
-    basic = plugin("hydra._internal.core_plugins.basic_launcher").BasicLauncher
-    monkeypatch.setattr(basic, "launch", launch)
-    with pytest.raises(SystemExit):
-        study(learning_rate, LR, "hydra/launcher=basic", "hydra.sweeper.n_trials=2")
-    assert [trial.value for trial in stored()] == [0.25, None]
-    out = capsys.readouterr().out
-    assert "failed: RuntimeError: node lost" in out
-    assert "No run is ended early" in out
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch, study, capsys):

@@ -14,7 +14,6 @@ class SamplerName(Enum):
 
 
 class PrunerName(Enum):
-    auto = "auto"
     median = "median"
     hyperband = "hyperband"
 
@@ -33,7 +32,6 @@ class Settings:
     """What proposes the settings of a trial; grid takes every combination once, in random order."""
     seed: int = 0
     """Of the sampler."""
-    pruner: Optional[PrunerName] = PrunerName.auto
-    """What ends hopeless runs early. auto: median with Headstart's launcher, none with another, which shows nothing of
-    a run before its end; median: from a third of the epochs on, whoever was never above the median of the finished
-    trials at this epoch; hyperband: successive halving; null: nothing."""
+    pruner: Optional[PrunerName] = PrunerName.median
+    """What ends hopeless runs early. median: from a third of the epochs on, whoever was never above the median of the
+    finished trials at this epoch; hyperband: successive halving; null: nothing."""

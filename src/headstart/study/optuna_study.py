@@ -110,16 +110,11 @@ def sampler(settings: Settings, *purpose: int | str) -> BaseSampler:
     return TPESampler(seed=seed) if settings.sampler is SamplerName.tpe else RandomSampler(seed=seed)
 
 
-def pruner(settings: Settings, epochs: int | None, sees_epochs: bool) -> BasePruner:
-    """`sees_epochs`: whether the launcher shows a run's history while it works."""
+def pruner(settings: Settings, epochs: int | None) -> BasePruner:
+    """Of a run with so many epochs; None: as many as it takes."""
     name = settings.pruner
-    if name is None or (name is PrunerName.auto and not sees_epochs):
+    if name is None:
         return NopPruner()
-    if not sees_epochs:
-        raise UserError(
-            f"hydra.sweeper.pruner={name.value} needs hydra/launcher=headstart: with another, no run can be seen "
-            "before its end. Leave one of the two out."
-        )
     epochs = max(0, epochs or 0)  # Lightning's -1 is as many as it takes
     if name is PrunerName.hyperband:
         if not epochs:

@@ -6,11 +6,8 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from optuna import Study
@@ -22,7 +19,7 @@ from headstart.errors import UserError
 from headstart.say import say
 from headstart.study import optuna_study
 from headstart.study.cells import CellResult, Watch
-from headstart.study.optuna_settings import PrunerName, SamplerName, Settings
+from headstart.study.optuna_settings import SamplerName, Settings
 from headstart.study.optuna_summary import summarise
 from headstart.study.search_space import SearchSpace, search_space
 
@@ -33,7 +30,7 @@ RunBatch = Callable[[Sequence[Sequence[str]], int, Watch], Sequence[CellResult]]
 
 
 def sweep(
-    settings: Settings, context: HydraContext, config: DictConfig, launcher: Launcher, arguments: Sequence[str]
+    settings: Settings, context: HydraContext, config: DictConfig, run_batch: RunBatch, arguments: Sequence[str]
 ) -> None:
     """The study from where it stands to `n_trials`. Raises `UserError` before the first trial for a space that cannot
     be searched, and at the end where a trial failed."""
@@ -49,16 +46,13 @@ def sweep(
     asked = optuna_study.what_is_asked(space, cell)
     name = optuna_study.study_name(settings, asked)
     file = optuna_study.storage_file(settings, cell.output_dir, name)
-    sees_epochs = hasattr(launcher, "run_batch")
-    pruner = optuna_study.pruner(settings, cell.trainer.max_epochs, sees_epochs)
-    if settings.pruner is PrunerName.auto and not sees_epochs:
-        say("No run is ended early: this launcher shows nothing of it before its end.")
+    pruner = optuna_study.pruner(settings, cell.trainer.max_epochs)
     with optuna_study.locked(file, name):
         study = optuna_study.open_study(file, name, asked, cell.monitor.mode, pruner)
         say(f"Study {name}: {len(study.trials)} trials so far, {file}")
         trials = Trials(study, space, settings, cell.study.jobs)
         trials.retry_failed()
-        _run(trials, lambda *batch: _launch(launcher, *batch), cell.monitor.name)
+        _run(trials, run_batch, cell.monitor.name)
         summarise(study, trials.counted(), space, cell.monitor.name, _config_dirs(config))
 
 
@@ -72,22 +66,6 @@ def _compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]
 
 def _config_dirs(config: DictConfig) -> list[str]:
     return [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
-
-
-def _launch(launcher: Launcher, overrides: Sequence[Sequence[str]], first: int, watch: Watch) -> Sequence[CellResult]:
-    run_batch = getattr(launcher, "run_batch", None)
-    if run_batch is not None:
-        return run_batch(overrides, first, watch)
-    return [_cell_result(job) for job in launcher.launch(overrides, initial_job_idx=first)]
-
-
-def _cell_result(job: JobReturn) -> CellResult:
-    overrides = tuple(job.overrides or ())
-    try:
-        value = job.return_value
-    except Exception as error:  # whatever the run raised
-        return CellResult(overrides, Path(), "failed", f"{type(error).__name__}: {error}")
-    return CellResult(overrides, Path(), "finished", value=value)
 
 
 def _run(trials: Trials, run_batch: RunBatch, monitor: str) -> None:

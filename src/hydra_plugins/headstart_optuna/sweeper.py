@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -50,4 +50,5 @@ class OptunaSweeper(Sweeper):
 
         assert self.config is not None
         assert self.launcher is not None
-        sweep(self.settings, self.context, self.config, self.launcher, arguments)
+        run_batch = cast(Any, self.launcher).run_batch  # every launcher is Headstart's, or wrapped into one
+        sweep(self.settings, self.context, self.config, run_batch, arguments)
