@@ -230,7 +230,7 @@ def test_failed_and_lost_cells_end_no_other_and_are_named(launcher, monkeypatch,
     assert study(monkeypatch, "seed=0,1,2") == 1
     found = capsys.readouterr()
     assert "1 finished" in found.out
-    assert re.search(r"  exit code 3 \(log: outputs/.logs/\S+-seed1-\S+\)\n    seed=1\n", found.out)
+    assert re.search(r"  exit code 3\n    seed=1 \(log: outputs/.logs/\S+-seed1-\S+\)\n", found.out)
     assert "  its job is lost: RuntimeError: the node is gone\n    seed=2\n" in found.out
     assert "2 of 3 cells failed; the same command runs those again" in found.err
 

@@ -18,7 +18,7 @@ from headstart.study.attempt import choices
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import Command, command_of, labels
 from headstart.study.live import View, console
-from headstart.study.pool import Job, Pool
+from headstart.study.pool import Job, Pool, log_of
 from headstart.study.pretrained import check_all, check_all_files, folder_of, source_run
 
 
@@ -134,8 +134,7 @@ def _is_refusal(path: Path) -> bool:
 
 
 def _result(cell: Cell, job: Job) -> CellResult:
-    reason = f"{job.reason} (log: {job.log})" if job.status == "failed" and job.log.exists() else job.reason
-    return CellResult(cell.command.overrides, job.folder, job.status, reason, job.value)
+    return CellResult(cell.command.overrides, job.folder, job.status, job.reason, job.value)
 
 
 def study_name(config: DictConfig) -> str:
@@ -160,7 +159,9 @@ def summarise(cells: Sequence[CellResult]) -> None:
             console.print(f"  {reason}", markup=False)
             for label, cell in chosen:
                 if cell.reason == reason:
-                    console.print(f"    {label}", markup=False)
+                    log = log_of(cell.folder)
+                    told = f" (log: {log})" if status == "failed" and log.exists() else ""
+                    console.print(f"    {label}{told}", markup=False)
     if sum(cell.status == "finished" for cell in cells) > 1:
         console.print(f"What they found: headstart compare {cells[0].folder.parent}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)

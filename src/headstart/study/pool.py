@@ -59,11 +59,16 @@ class Job:
     @property
     def log(self) -> Path:
         """All that it prints."""
-        return self.folder.parent / ".logs" / f"{self.folder.name}.log"
+        return log_of(self.folder)
 
     @property
     def is_done(self) -> bool:
         return self.status in ("finished", "failed", "stopped")
+
+
+def log_of(folder: Path) -> Path:
+    """Of the run with this folder."""
+    return folder.parent / ".logs" / f"{folder.name}.log"
 
 
 @dataclass
