@@ -102,7 +102,7 @@ def test_a_study_leaves_the_records_that_the_default_launcher_leaves(
         "2 failed",
         "2 of 8 cells failed",
         "TypeError",
-        "    experiment=raises seed=1\n",
+        "    experiment=raises seed=1 (log: outputs/.logs/",
     ):
         assert text in summary
     assert "Traceback" not in said
