@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.study.attempt import monitored, why_failed
 from headstart.study.lock import BUSY, is_busy
-from headstart.study.parent import GRACE_SECONDS, of_this_process
+from headstart.study.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
 from headstart.study.resources import shares, variables
 
 TICK_SECONDS = 0.2
@@ -99,7 +99,7 @@ class Pool:
 
     def run(self) -> None:
         """Until every job is done. Interrupted, it ends what runs, and raises on."""
-        with _sigterm_interrupts():
+        with sigterm_interrupts():
             try:
                 while not all(job.is_done for job in self.jobs):
                     self._conclude()
@@ -237,17 +237,3 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends a study as Ctrl-C does."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
