@@ -67,6 +67,14 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
             record.write(folder / "record.json")
 
 
+def record_in(folder: Path) -> RunRecord | None:
+    """None where there is none, or one that is of no use."""
+    try:
+        return RunRecord.read(folder / "record.json")
+    except UserError:
+        return None
+
+
 def monitored(record: RunRecord, monitor: str) -> float | None:
     """What `monitor.name` is for the exported weights: `val/map` is `metrics["val"]["map"]`."""
     split, _, metric = monitor.partition("/")
@@ -77,11 +85,8 @@ def monitored(record: RunRecord, monitor: str) -> float | None:
 def why_failed(folder: Path, code: int) -> str:
     """The first line of what the run's record says went wrong; where it got to no record of it, the exit code."""
     ended = f"exit code {code}" if code >= 0 else f"ended by signal {-code} ({signal.Signals(-code).name})"
-    try:
-        record = RunRecord.read(folder / "record.json")
-    except UserError:
-        return ended
-    if record.status != "failed" or record.error is None:
+    record = record_in(folder)
+    if record is None or record.status != "failed" or record.error is None:
         return ended
     message = record.error["message"].splitlines()
     return f"{record.error['type']}: {message[0] if message else ''}"
@@ -89,10 +94,8 @@ def why_failed(folder: Path, code: int) -> str:
 
 def _attempts_before(folder: Path) -> list[str]:
     """When the run was begun, and gone on with."""
-    try:
-        return list(RunRecord.read(folder / "record.json").environment.get("attempts", []))
-    except UserError:  # there is none, or it is of no use
-        return []
+    record = record_in(folder)
+    return list(record.environment.get("attempts", [])) if record else []
 
 
 def _now() -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from headstart.study.attempt import monitored, why_failed
 from headstart.study.lock import BUSY, is_busy
 from headstart.study.parent import GRACE_SECONDS, of_this_process
-from headstart.study.pool import Job, Pool, Running, finished_record, kill_group
+from headstart.study.pool import Job, Pool, finished_record, kill_group, start_logged
 from headstart.study.resources import variables
 
 LOOK_SECONDS = 1.0
@@ -62,16 +62,7 @@ class CellTask:
 
     def _train(self) -> int | None:
         """The run's exit code; None where the study wants it to end. It does not outlive the job."""
-        with (self.directory / self.log).open("ab") as log:
-            process = subprocess.Popen(
-                self.words,
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-            )
+        process = start_logged(self.words, self.directory / self.log, self._environment(), self.directory)
         try:
             while process.poll() is None and not stop_file(self.directory / self.log).exists():
                 time.sleep(LOOK_SECONDS)
@@ -144,16 +135,12 @@ class ForeignPool(Pool):
         super().__init__(jobs, places, study, tell)
         self.prepare, self.sharing = prepare, places if share_machine else 1
 
-    def _launch(self, job: Job) -> None:
-        place = min(set(range(len(self.gpus))) - {other.place for other in self.running})
-        job.log.parent.mkdir(parents=True, exist_ok=True)
+    def _begin(self, job: Job, place: int) -> _HandedOver:
         ours = {name: text for name, text in self.environment.items() if name.startswith("HEADSTART_")}
         task = CellTask(
             tuple(job.words), job.folder, job.log, Path.cwd(), ours, self.sharing, job.processes, job.monitor
         )
-        self.running.append(Running(job, _HandedOver(self.prepare(job, task), job), place, time.monotonic()))
-        job.status = "running"
-        self.tell(job)
+        return _HandedOver(self.prepare(job, task), job)
 
     def _conclude(self) -> None:
         for running in list(self.running):

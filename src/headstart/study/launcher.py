@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.attempt import choices
+from headstart.study.attempt import choices, record_in
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import Command, command_of, labels
 from headstart.study.live import View, console
 from headstart.study.pool import Job, Pool, log_of
-from headstart.study.pretrained import check_all, check_all_files, folder_of, source_run
+from headstart.study.pretrained import check_all, check_all_files, folder_of, source_runs
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ def run_cells(
     if places < 1:
         raise UserError(f"study.jobs={places} must be 1 or more.")
     named = zip(labels(job_overrides, config.hydra.overrides.task), job_overrides, strict=True)
-    cells = [_compose(context, config, label, overrides) for label, overrides in named]
+    cells = [
+        Cell(label, compose_cell(context, config, overrides), command_of(config.hydra, overrides))
+        for label, overrides in named
+    ]
     refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
@@ -63,9 +66,7 @@ def make_jobs(cells: dict[int, Cell], watch: Watch | None) -> tuple[dict[int, Jo
     sources: dict[Path, Job] = {}
     order: list[Job] = []
     for i, cell in cells.items():
-        chain = [cell.config]
-        while source := source_run(chain[-1]):
-            chain.append(source)
+        chain = [cell.config, *source_runs(cell.config)]
         folders = [folder_of(config) for config in chain]
         for level in range(len(chain) - 1, 0, -1):
             if folders[level] not in sources:
@@ -94,12 +95,12 @@ def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path]) -> Job:
     )
 
 
-def _compose(context: HydraContext, config: DictConfig, label: str, overrides: Sequence[str]) -> Cell:
+def compose_cell(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> RunConfig:
     """Whether or not the cell's settings go together; what is misspelt is an error."""
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         del composed["hydra"]
-    return Cell(label, typed(composed, RunConfig), command_of(config.hydra, overrides))
+    return typed(composed, RunConfig)
 
 
 def _refusal(cell: Cell) -> CellResult | None:
@@ -109,14 +110,16 @@ def _refusal(cell: Cell) -> CellResult | None:
         try:
             check(cell.config)
         except UserError as error:
-            _record_refusal(cell.config, folder / "record.json", status, error)
+            _record_refusal(cell.config, folder, status, error)
             return CellResult(cell.command.overrides, folder, status, str(error))
     return None
 
 
-def _record_refusal(config: RunConfig, path: Path, status: str, error: UserError) -> None:
+def _record_refusal(config: RunConfig, folder: Path, status: str, error: UserError) -> None:
     """So that a comparison can say why the cell is not there; a run that got further keeps its record."""
-    if path.exists() and not _is_refusal(path):
+    path = folder / "record.json"
+    known = record_in(folder)
+    if path.exists() and (known is None or known.status not in ("failed", "not_applicable")):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     what = {"type": type(error).__name__, "message": str(error)}
@@ -124,13 +127,6 @@ def _record_refusal(config: RunConfig, path: Path, status: str, error: UserError
         status=status.replace(" ", "_"), choices=choices(config), config=resolved_dict(config), error=what
     )
     record.write(path)
-
-
-def _is_refusal(path: Path) -> bool:
-    try:
-        return RunRecord.read(path).status in ("failed", "not_applicable")
-    except UserError:
-        return False
 
 
 def _result(cell: Cell, job: Job) -> CellResult:
@@ -141,6 +137,15 @@ def study_name(config: DictConfig) -> str:
     """The same for the same command, and for all of its cells."""
     words = sorted(word for word in config.hydra.overrides.task if not word.startswith("study."))
     return f"study-{hashlib.sha256(repr(words).encode()).hexdigest()[:8]}"
+
+
+def _reasons(chosen: Sequence[tuple[str, CellResult]]) -> Iterator[str]:
+    """Each reason, and below it the cells that have it, with the logs of those that failed."""
+    for reason in dict.fromkeys(cell.reason for _, cell in chosen if cell.reason):
+        yield f"  {reason}"
+        for label, cell in ((label, cell) for label, cell in chosen if cell.reason == reason):
+            log = log_of(cell.folder)
+            yield f"    {label}" + (f" (log: {log})" if cell.status == "failed" and log.exists() else "")
 
 
 def summarise(cells: Sequence[CellResult]) -> None:
@@ -154,14 +159,8 @@ def summarise(cells: Sequence[CellResult]) -> None:
         chosen = [(label, cell) for label, cell in named if cell.status == status]
         if chosen or status != "stopped":
             console.print(f"{len(chosen)} {status}")
-        reasons = dict.fromkeys(cell.reason for _, cell in chosen if cell.reason and status != "finished")
-        for reason in reasons:
-            console.print(f"  {reason}", markup=False)
-            for label, cell in chosen:
-                if cell.reason == reason:
-                    log = log_of(cell.folder)
-                    told = f" (log: {log})" if status == "failed" and log.exists() else ""
-                    console.print(f"    {label}{told}", markup=False)
+        for line in _reasons(chosen) if status != "finished" else ():
+            console.print(line, markup=False)
     if sum(cell.status == "finished" for cell in cells) > 1:
         console.print(f"What they found: headstart compare {cells[0].folder.parent}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)

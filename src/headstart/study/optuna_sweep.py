@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from headstart.config.resolve import typed
-from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.say import say
 from headstart.study import optuna_study
 from headstart.study.cells import CellResult, Watch
+from headstart.study.command import command_of
+from headstart.study.launcher import compose_cell
 from headstart.study.optuna_settings import SamplerName, Settings
 from headstart.study.optuna_summary import summarise
 from headstart.study.search_space import SearchSpace, search_space
@@ -37,7 +37,7 @@ def sweep(
     if settings.n_trials < 1:
         raise UserError(f"hydra.sweeper.n_trials={settings.n_trials}: a study has at least one trial.")
     space = search_space(arguments, context.config_loader)
-    cell, *_ = [_compose(context, config, space.overrides(point)) for point in space.probes()]
+    cell, *_ = [compose_cell(context, config, space.overrides(point)) for point in space.probes()]
     if cell.rerun:
         raise UserError(
             "rerun=true: a study goes on with the trials it has. Leave it out, or begin a new study: "
@@ -53,19 +53,7 @@ def sweep(
         trials = Trials(study, space, settings, cell.study.jobs)
         trials.retry_failed()
         _run(trials, run_batch, cell.monitor.name)
-        summarise(study, trials.counted(), space, cell.monitor.name, _config_dirs(config))
-
-
-def _compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> RunConfig:
-    """What is misspelt is an error before the first trial."""
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(composed):
-        del composed["hydra"]
-    return typed(composed, RunConfig)
-
-
-def _config_dirs(config: DictConfig) -> list[str]:
-    return [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
+        summarise(study, trials.counted(), space, cell.monitor.name, command_of(config.hydra, ()).config_dirs)
 
 
 def _run(trials: Trials, run_batch: RunBatch, monitor: str) -> None:

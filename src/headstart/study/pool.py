@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.attempt import monitored, why_failed
+from headstart.study.attempt import monitored, record_in, why_failed
 from headstart.study.lock import BUSY, is_busy
 from headstart.study.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
 from headstart.study.resources import shares, variables
@@ -91,6 +90,7 @@ class Pool:
 
     def __init__(self, jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> None:
         self.jobs = jobs
+        self.by_folder = {job.folder: job for job in reversed(jobs)}
         self.gpus = shares(places)
         self.environment = {"HEADSTART_STUDY": study, **os.environ, **of_this_process()}
         self.tell = tell
@@ -122,7 +122,7 @@ class Pool:
             return False
         if any(other.job.folder == job.folder for other in self.running):
             return False  # the same run twice: the second one will find it finished
-        source = next((other for other in self.jobs if other.folder == job.needs), None)
+        source = self.by_folder.get(job.needs) if job.needs else None
         if source is not None and source.status in ("failed", "stopped"):
             self._done(job, "failed", f"its source {source.label} {source.status}: {source.reason}")
             return False
@@ -142,20 +142,15 @@ class Pool:
 
     def _launch(self, job: Job) -> None:
         place = min(set(range(len(self.gpus))) - {other.place for other in self.running})
-        environment = variables(len(self.gpus), self.gpus[place], job.processes)
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
-            process = subprocess.Popen(
-                job.words,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**self.environment, **environment},
-                start_new_session=True,  # Ctrl-C is for the study, which ends its runs in order
-            )
-        self.running.append(Running(job, process, place, time.monotonic()))
+        self.running.append(Running(job, self._begin(job, place), place, time.monotonic()))
         job.status = "running"
         self.tell(job)
+
+    def _begin(self, job: Job, place: int) -> Any:
+        """The job's process, or what stands for one."""
+        environment = variables(len(self.gpus), self.gpus[place], job.processes)
+        return start_logged(job.words, job.log, {**self.environment, **environment})
 
     def _conclude(self) -> None:
         for running in list(self.running):
@@ -219,17 +214,30 @@ _STOPPED = "stopped by the sweeper"
 
 def finished_record(folder: Path) -> RunRecord | None:
     """None where the run is not finished, or has no record that can be read."""
-    try:
-        record = RunRecord.read(folder / "record.json")
-    except UserError:
-        return None
-    return record if record.status == "finished" else None
+    record = record_in(folder)
+    return record if record is not None and record.status == "finished" else None
 
 
 def read_history(path: Path) -> list[Mapping[str, Any]]:
     """A row an epoch, numbers as numbers."""
     with path.open(newline="") as file:
         return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def start_logged(
+    words: Sequence[str], log: Path, environment: Mapping[str, str], directory: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """A process whose output goes to the end of `log`. Ctrl-C does not reach it: the study ends its runs in order."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            words,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
