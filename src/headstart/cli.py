@@ -100,7 +100,6 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from headstart.config.checks import check_run_folder, check_study_folder
     from headstart.config.resolve import register, typed
     from headstart.config.schema import CompareConfig, EvaluateConfig
-    from headstart.train import read_single
 
     register()
 
@@ -108,8 +107,13 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         check(config)
         return config
 
+    def read_train(cfg: Any) -> Any:
+        from headstart.train import read_single
+
+        return read_single(cfg, HydraConfig.get())
+
     read: dict[str, Callable[[Any], Any]] = {
-        "train": lambda cfg: read_single(cfg, HydraConfig.get()),
+        "train": read_train,
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_study_folder),
     }
