@@ -133,13 +133,18 @@ def test_two_processes_train_a_cell_within_one_job(launcher, tmp_path, command, 
     assert log.read_text().count("Finished: ") == 1
 
 
+def one_thread() -> dict[str, str]:
+    """As `execute`: with another number of threads the same sums are rounded otherwise."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
 def test_a_preempted_slurm_job_is_requeued_and_goes_on(tmp_path, command, execute, slurm):
     """SLURM's signal comes after the first epoch; of the others none is lost, and none is done twice."""
     epochs = "trainer.max_epochs=4"
     words = words_of(command, "submitit_slurm", "seed=0", epochs)
     (tmp_path / "study").mkdir()
     with (tmp_path / "said").open("wb") as out:
-        process = subprocess.Popen(words, cwd=tmp_path / "study", stdout=out, stderr=out)
+        process = subprocess.Popen(words, cwd=tmp_path / "study", stdout=out, stderr=out, env=one_thread())
         wait_for(lambda: list((tmp_path / "study").glob("outputs/*/checkpoints/last.ckpt")))
         os.kill(int((slurm / "1001" / "pid").read_text()), signal.SIGUSR2)
         assert process.wait(PATIENCE_SECONDS) == 0, (tmp_path / "said").read_text()
@@ -155,7 +160,7 @@ def test_a_slurm_job_that_is_killed_is_named_and_ends_no_other(tmp_path, command
     words = words_of(command, "submitit_slurm", "seed=0,1", "trainer.max_epochs=2", "study.jobs=2")
     (tmp_path / "study").mkdir()
     with (tmp_path / "said").open("wb") as out:
-        process = subprocess.Popen(words, cwd=tmp_path / "study", stdout=out, stderr=out)
+        process = subprocess.Popen(words, cwd=tmp_path / "study", stdout=out, stderr=out, env=one_thread())
         wait_for(lambda: (slurm / "1001" / "pid").exists() and (slurm / "1002" / "pid").exists())
         os.kill(int((slurm / "1001" / "pid").read_text()), signal.SIGKILL)
         assert process.wait(PATIENCE_SECONDS) == 1
