@@ -21,7 +21,7 @@ from headstart.config.compose import compose
 from headstart.config.resolve import resolved_dict
 from headstart.records.record import RunRecord, read_all
 from headstart.reporting.statistics import interval_95, mean
-from headstart.study.identity import run_folder
+from headstart.runs.identity import run_folder
 
 EPOCHS, SOURCE_EPOCHS = 4, 8
 SEEDS = (0, 1, 2)

@@ -14,8 +14,8 @@ from headstart.config.resolve import resolved_dict
 from headstart.config.schema import Architecture
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.attempt import choices
-from headstart.study.identity import run_folder
+from headstart.runs.attempt import choices
+from headstart.runs.identity import run_folder
 
 MAPS = {
     ("imagenet", "full"): 0.5,

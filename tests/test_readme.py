@@ -21,7 +21,7 @@ from headstart.compare import question
 from headstart.conf_path import conf_dir
 from headstart.config.resolve import register, typed
 from headstart.config.schema import CompareConfig, EvaluateConfig, RunConfig
-from headstart.study.pretrained import check_all
+from headstart.runs.pretrained import check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()

@@ -14,7 +14,7 @@ from typing import Any
 from headstart import __version__
 from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
-from headstart.study.parent import follow_parent
+from headstart.runs.parent import follow_parent
 
 USAGE = """\
 headstart: transfer learning for object detection

@@ -22,7 +22,7 @@ from headstart.records.record import RunRecord
 from headstart.reporting.comparability import Run
 from headstart.reporting.plots import plot_summary
 from headstart.reporting.summary import summarise
-from headstart.study.identity import run_folder
+from headstart.runs.identity import run_folder
 
 OUTPUT = "output_dir=outputs/demo"
 ANCHORS = "model.anchor_scale=0.5"

@@ -25,13 +25,13 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.cost import CostCallback
 from headstart.inference.export import save_exported
 from headstart.records.record import RunRecord
+from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
+from headstart.runs.attempt import attempt, finished_record
+from headstart.runs.identity import run_folder
+from headstart.runs.lock import locked
+from headstart.runs.pretrained import with_source_folder
+from headstart.runs.retention import Retention, read_retention, retention_line
 from headstart.say import is_main_process, say
-from headstart.study.account import describe_end, describe_start, final_numbers, outcome
-from headstart.study.attempt import attempt, finished_record
-from headstart.study.identity import run_folder
-from headstart.study.lock import locked
-from headstart.study.pretrained import with_source_folder
-from headstart.study.retention import Retention, read_retention, retention_line
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
 from headstart.training.history import History
 from headstart.training.loggers import build_loggers, finish_loggers

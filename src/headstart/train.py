@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 from headstart.config.resolve import typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
+from headstart.runs.attempt import why_failed
+from headstart.runs.lock import BUSY, is_busy
+from headstart.runs.parent import GRACE_SECONDS, of_this_process
+from headstart.runs.pretrained import check_all, check_all_files, folder_of, is_finished, selected, source_run
 from headstart.say import is_main_process, say
-from headstart.study.attempt import why_failed
 from headstart.study.command import Command, command_of
-from headstart.study.lock import BUSY, is_busy
-from headstart.study.parent import GRACE_SECONDS, of_this_process
-from headstart.study.pretrained import check_all, check_all_files, folder_of, is_finished, selected, source_run
 
 
 @dataclass(frozen=True)

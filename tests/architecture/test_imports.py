@@ -11,7 +11,7 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "headstart"
 MODULES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in SRC.rglob("*.py")}
 
 LAYERS = (
-    {"errors", "conf_path", "say", "completion", "study.parent"},
+    {"errors", "conf_path", "say", "completion", "runs.parent"},
     {"config"},
     {"data.types"},
     {"records", "wandb_client"},
@@ -22,7 +22,9 @@ LAYERS = (
     {"evaluation"},
     {"training"},
     {"build"},
+    {"runs"},
     {"study"},
+    {"search"},
     {"reporting"},
     {"run", "train", "evaluate", "compare", "demo"},
     {"cli", "__main__", "__init__"},

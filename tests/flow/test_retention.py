@@ -10,7 +10,7 @@ from headstart.config.compose import compose
 from headstart.evaluation.coco_map import MapResult
 from headstart.records.record import RunRecord
 from headstart.run import prepare
-from headstart.study.retention import read_retention
+from headstart.runs.retention import read_retention
 
 SHARED = ["circle", "triangle", "star"]
 CLASS_HEAD = "head.classification_head.cls_logits"

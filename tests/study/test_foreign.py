@@ -23,9 +23,9 @@ from hydra.plugins.launcher import Launcher
 import hydra_plugins
 from headstart import cli
 from headstart.records.record import RunRecord, read_all
+from headstart.runs.lock import BUSY
 from headstart.study import foreign
 from headstart.study.foreign import CellTask, ForeignPool, stop_file
-from headstart.study.lock import BUSY
 from headstart.study.pool import Job
 
 

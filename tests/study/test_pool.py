@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headstart.records.record import RunRecord
-from headstart.study.lock import locked
+from headstart.runs.lock import locked
 from headstart.study.pool import Job, Pool
 
 PROGRAM = """
@@ -184,7 +184,7 @@ Pool([Job("a", [sys.executable, "-c", child], folder)], 1, "s", lambda job: None
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_run_outlives_its_study(tmp_path, stop):
     pid = tmp_path / "pid"
-    child = "from headstart.study.parent import follow_parent; follow_parent();"
+    child = "from headstart.runs.parent import follow_parent; follow_parent();"
     code = STUDY.format(tests="", pid=str(pid), child=child)
     words = [sys.executable, "-c", code, str(tmp_path / "a")]
     study = subprocess.Popen(words, stderr=subprocess.DEVNULL, preexec_fn=hear_ctrl_c)

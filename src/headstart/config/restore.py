@@ -14,7 +14,7 @@ from headstart.errors import UserError
 def restore(group: str, values: dict[str, Any]) -> Any:
     """The dataclass of `group` (or of a node that is no group) whose fields are the keys of `values`.
 
-    Nothing named in the record is imported: the candidates are those of `config/schema.py`. Raises `UserError` when
+    Nothing named in the record is imported: the candidates are those of `config/schema/`. Raises `UserError` when
     none fits, as in a record of another version.
     """
     candidates = {group: NODES[group]} if group in NODES else SCHEMAS[group]

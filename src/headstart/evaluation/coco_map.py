@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from headstart.config.schema import Engine
 from headstart.data.types import Prediction, Target
 from headstart.evaluation.engines import evaluate
+from headstart.evaluation.types import ImageResult
 
 
 @dataclass  # not frozen: torchmetrics walks through results and refuses frozen ones
@@ -38,18 +39,6 @@ class MapResult:
         """Every number under a flat name, for loggers: `map`, …, `ap/<class>`."""
         flat = {name: value for name, value in asdict(self).items() if isinstance(value, float)}
         return flat | {f"ap/{name}": value for name, value in self.per_class.items()}
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """Ground truth and detections of one image, in its original pixels; boxes as (x, y, width, height)."""
-
-    truth_xywh: np.ndarray
-    truth_labels: np.ndarray
-    ignore: np.ndarray
-    boxes_xywh: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
 
 
 class CocoMeanAveragePrecision(Metric):

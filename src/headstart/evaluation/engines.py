@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from headstart.config.schema import Engine
-
-if TYPE_CHECKING:
-    from headstart.evaluation.coco_map import ImageResult
+from headstart.evaluation.types import ImageResult
 
 AREAS = ("all", "small", "medium", "large")
 """Order of the area ranges in both libraries' results, as in pycocotools."""

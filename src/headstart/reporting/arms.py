@@ -14,7 +14,7 @@ from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.reporting.comparability import Run, refuse_unlike
 from headstart.reporting.statistics import mean
-from headstart.study.identity import settings_that_matter
+from headstart.runs.identity import settings_that_matter
 
 NAMES = ("name", "architecture")
 """Of these settings of a group the first that exists says which choice was made in it."""

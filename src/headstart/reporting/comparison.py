@@ -16,7 +16,7 @@ from headstart.reporting.comparability import Run
 from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach
 from headstart.reporting.labels import Curve, Saving, curves, images_of, savings
 from headstart.reporting.statistics import Difference, interval_95, mean, paired
-from headstart.study.identity import config_hash
+from headstart.runs.identity import config_hash
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.study.attempt import monitored, why_failed
-from headstart.study.lock import BUSY, is_busy
-from headstart.study.parent import GRACE_SECONDS, of_this_process
+from headstart.runs.attempt import monitored, why_failed
+from headstart.runs.lock import BUSY, is_busy
+from headstart.runs.parent import GRACE_SECONDS, of_this_process
 from headstart.study.pool import Job, Pool, finished_record, kill_group, start_logged
 from headstart.study.resources import variables
 

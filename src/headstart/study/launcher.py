@@ -14,12 +14,12 @@ from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.attempt import choices, record_in
+from headstart.runs.attempt import choices, record_in
+from headstart.runs.pretrained import check_all, check_all_files, folder_of, source_runs
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import Command, command_of, labels
 from headstart.study.live import View, console
 from headstart.study.pool import Job, Pool, log_of
-from headstart.study.pretrained import check_all, check_all_files, folder_of, source_runs
 
 
 @dataclass(frozen=True)

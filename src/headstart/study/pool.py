@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.records.record import RunRecord
-from headstart.study.attempt import monitored, record_in, why_failed
-from headstart.study.lock import BUSY, is_busy
-from headstart.study.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
+from headstart.runs.attempt import monitored, record_in, why_failed
+from headstart.runs.lock import BUSY, is_busy
+from headstart.runs.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
 from headstart.study.resources import shares, variables
 
 TICK_SECONDS = 0.2

@@ -1,4 +1,4 @@
-"""Puts Headstart's Optuna sweeper where Hydra looks for it; the work is in `headstart.study.optuna_sweep`."""
+"""Puts Headstart's Optuna sweeper where Hydra looks for it; the work is in `headstart.search.sweep`."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from headstart.errors import UserError
-from headstart.study.optuna_settings import PrunerName, SamplerName, Settings
+from headstart.search.settings import PrunerName, SamplerName, Settings
 
 
 @dataclass
@@ -46,7 +46,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from headstart.study.optuna_sweep import sweep
+        from headstart.search.sweep import sweep
 
         assert self.config is not None
         assert self.launcher is not None

@@ -9,7 +9,7 @@ import pytest
 
 from headstart.config import schema as s
 from headstart.config.resolve import resolved_dict
-from headstart.study.identity import run_folder, run_name, settings_that_matter
+from headstart.runs.identity import run_folder, run_name, settings_that_matter
 
 
 def configured(data_dir: str = "/data", **dataset: Any) -> s.RunConfig:

@@ -8,7 +8,7 @@ from headstart.config.compose import compose
 from headstart.config.schema import CheckpointConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.pretrained import (
+from headstart.runs.pretrained import (
     check_all,
     folder_of,
     selected,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from headstart.errors import UserError
 from headstart.say import say
-from headstart.study.search_space import SearchSpace
+from headstart.search.space import SearchSpace
 
 SHOWN = 5
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from headstart.study.lock import Busy, is_busy, locked
+from headstart.runs.lock import Busy, is_busy, locked
 
-HOLD = "import sys, time; from pathlib import Path; from headstart.study.lock import locked\n"
+HOLD = "import sys, time; from pathlib import Path; from headstart.runs.lock import locked\n"
 HOLD += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 

@@ -22,10 +22,11 @@ from optuna.trial import TrialState
 
 from headstart import cli
 from headstart.errors import UserError
-from headstart.study import optuna_study, optuna_sweep
+from headstart.search import optuna_sweep
+from headstart.search import trials as optuna_study
+from headstart.search.settings import SamplerName, Settings
+from headstart.search.space import SearchSpace, search_space
 from headstart.study.cells import CellResult, Watch
-from headstart.study.optuna_settings import SamplerName, Settings
-from headstart.study.search_space import SearchSpace, search_space
 
 LR = "optimizer.lr=tag(log,interval(1e-4,1e-2))"
 STRATEGY = "strategy=full,head_only,partial_freeze"

@@ -10,7 +10,7 @@ from headstart.config.resolve import resolved_dict
 from headstart.config.schema import CheckpointConfig, PretrainedConfig, RunConfig, SourceKind
 from headstart.errors import UserError
 from headstart.records.record import SOURCES, RunRecord
-from headstart.study.identity import run_folder
+from headstart.runs.identity import run_folder
 
 
 def source_run(config: RunConfig) -> RunConfig | None:

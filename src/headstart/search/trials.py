@@ -20,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
-from headstart.study.identity import config_hash
-from headstart.study.optuna_settings import PrunerName, SamplerName, Settings
-from headstart.study.search_space import SearchSpace
+from headstart.runs.identity import config_hash
+from headstart.search.settings import PrunerName, SamplerName, Settings
+from headstart.search.space import SearchSpace
 
 SQLITE = "sqlite:///"
 _ASKED = "headstart"

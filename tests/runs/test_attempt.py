@@ -7,7 +7,7 @@ import pytest
 from headstart.config import schema as s
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.study.attempt import attempt, finished_record
+from headstart.runs.attempt import attempt, finished_record
 
 
 def config() -> s.RunConfig:

@@ -15,13 +15,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from headstart.errors import UserError
 from headstart.say import say
-from headstart.study import optuna_study
+from headstart.search import trials as optuna_study
+from headstart.search.settings import SamplerName, Settings
+from headstart.search.space import SearchSpace, search_space
+from headstart.search.summary import summarise
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import command_of
 from headstart.study.launcher import compose_cell
-from headstart.study.optuna_settings import SamplerName, Settings
-from headstart.study.optuna_summary import summarise
-from headstart.study.search_space import SearchSpace, search_space
 
 REPEATS_AT_MOST = 30
 """Proposals in a row of what is known not to run, after which there is taken to be nothing else."""

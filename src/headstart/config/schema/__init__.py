@@ -1,0 +1,149 @@
+"""A dataclass for every node of the configuration that Headstart owns, a file for every group.
+
+A default lives here or in a YAML file of `conf/`, never in both: here where every choice of a group shares it,
+in the YAML where it is what that choice means. Imports nothing heavy: a wrong setting is answered before torch
+is imported.
+"""
+
+from __future__ import annotations
+
+from headstart.config.schema.augment import AugmentConfig
+from headstart.config.schema.backbone import BackboneConfig, BackboneLibrary
+from headstart.config.schema.dataset import (
+    Cache,
+    CocoConfig,
+    DatasetConfig,
+    FileDatasetConfig,
+    ShapesConfig,
+    VocConfig,
+    YoloConfig,
+)
+from headstart.config.schema.evaluation import Engine, EvaluationConfig
+from headstart.config.schema.logger import LoggerConfig, TensorBoardConfig, WandbConfig, WandbMode
+from headstart.config.schema.model import (
+    Architecture,
+    FasterRCNNConfig,
+    FCOSConfig,
+    ModelConfig,
+    RetinaNetConfig,
+    SSDConfig,
+    SSDLiteConfig,
+    Variant,
+)
+from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
+from headstart.config.schema.run import RunConfig
+from headstart.config.schema.scheduler import Decay, SchedulerConfig
+from headstart.config.schema.source import (
+    CheckpointConfig,
+    CocoSourceConfig,
+    ImageNetConfig,
+    PretrainedConfig,
+    ScratchConfig,
+    SourceConfig,
+    SourceKind,
+)
+from headstart.config.schema.strategy import (
+    AdaptersConfig,
+    DistillConfig,
+    GradualConfig,
+    NormPolicy,
+    PhaseConfig,
+    PullConfig,
+    StrategyConfig,
+    Thaw,
+)
+from headstart.config.schema.study import StudyConfig
+from headstart.config.schema.trainer import TrainerConfig
+from headstart.config.schema.training import MonitorConfig, TrainingConfig
+from headstart.config.schema.verbs import CompareConfig, Cost, EvaluateConfig
+
+__all__ = [
+    "NODES",
+    "SCHEMAS",
+    "AdamWConfig",
+    "AdaptersConfig",
+    "Architecture",
+    "AugmentConfig",
+    "BackboneConfig",
+    "BackboneLibrary",
+    "Cache",
+    "CheckpointConfig",
+    "CocoConfig",
+    "CocoSourceConfig",
+    "CompareConfig",
+    "Cost",
+    "DatasetConfig",
+    "Decay",
+    "DistillConfig",
+    "Engine",
+    "EvaluateConfig",
+    "EvaluationConfig",
+    "FCOSConfig",
+    "FasterRCNNConfig",
+    "FileDatasetConfig",
+    "GradualConfig",
+    "ImageNetConfig",
+    "LoggerConfig",
+    "ModelConfig",
+    "MonitorConfig",
+    "NormPolicy",
+    "OptimizerConfig",
+    "PhaseConfig",
+    "PretrainedConfig",
+    "PullConfig",
+    "RetinaNetConfig",
+    "RunConfig",
+    "SGDConfig",
+    "SSDConfig",
+    "SSDLiteConfig",
+    "SchedulerConfig",
+    "ScratchConfig",
+    "ShapesConfig",
+    "SourceConfig",
+    "SourceKind",
+    "StrategyConfig",
+    "StudyConfig",
+    "TensorBoardConfig",
+    "Thaw",
+    "TrainerConfig",
+    "TrainingConfig",
+    "Variant",
+    "VocConfig",
+    "WandbConfig",
+    "WandbMode",
+    "YoloConfig",
+]
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "dataset": {"voc": VocConfig, "coco": CocoConfig, "yolo": YoloConfig, "shapes": ShapesConfig},
+    "model": {
+        "retinanet": RetinaNetConfig,
+        "faster_rcnn": FasterRCNNConfig,
+        "fcos": FCOSConfig,
+        "ssd": SSDConfig,
+        "ssdlite": SSDLiteConfig,
+    },
+    "backbone": {"base": BackboneConfig},
+    "source": {
+        "scratch": ScratchConfig,
+        "imagenet": ImageNetConfig,
+        "coco": CocoSourceConfig,
+        "checkpoint": CheckpointConfig,
+        "pretrained": PretrainedConfig,
+    },
+    "strategy": {"base": StrategyConfig},
+    "augment": {"base": AugmentConfig},
+    "optimizer": {"adamw": AdamWConfig, "sgd": SGDConfig},
+    "scheduler": {"base": SchedulerConfig},
+    "trainer": {"base": TrainerConfig},
+}
+"""Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
+of the group name in their defaults list."""
+
+NODES: dict[str, type] = {
+    "monitor": MonitorConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "study": StudyConfig,
+}
+"""Nodes of `RunConfig` that are no groups: there is one of each."""

@@ -1,0 +1,112 @@
+"""What every data set, and each format, can be set to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+from omegaconf import MISSING
+
+
+class Cache(Enum):
+    """Where decoded, resized images are kept between epochs."""
+
+    auto = "auto"  # in memory when they fit in 1 GiB
+    ram = "ram"
+    none = "none"
+
+
+@dataclass
+class DatasetConfig:
+    """What every data set has."""
+
+    name: str = MISSING
+    """Appears in the run's name and in the record."""
+    min_size: int = 240
+    """Images keep their aspect ratio and are resized until the short side has this many pixels …"""
+    max_size: int = 320
+    """… or the long side this many, if that comes first."""
+    fraction: float = 1.0
+    """Share of the training images used, 0 < fraction <= 1; drawn with `subset_seed`."""
+    shots: Optional[int] = None
+    """Train on this many images per class (each class has at least so many, where there are enough)."""
+    subset_seed: Optional[int] = None
+    """Draws `fraction` and `shots`; null: the run's `seed`."""
+    batch_size: int = 8
+    """Images per process and step."""
+    num_workers: Optional[int] = None
+    """Processes that read images; null: none when the CPU trains, which they would slow down, else up to 4."""
+    cache: Cache = Cache.auto
+
+
+@dataclass
+class FileDatasetConfig(DatasetConfig):
+    """A data set in files."""
+
+    root: str = MISSING
+    """Folder of the data set."""
+    class_names: list[str] = field(default_factory=list)
+    """Order of the classes; empty: as found (COCO: by category id; YOLO: data.yaml; VOC: sorted)."""
+    val_fraction: float = 0.2
+    """Share of the images kept for validation where the data set has no split of its own."""
+    split_seed: int = 0
+    """Draws that split: the same images for every `seed`, so that runs stay comparable."""
+    train_split: Optional[str] = None
+    """Name of the split to train on; null: found (train, trainval, train2017 …); `all`: every image but those of
+    the other splits named here."""
+    val_split: Optional[str] = None
+    """Name of the split to validate on; null: found (val, valid, test …) or made."""
+    test_split: Optional[str] = None
+    """Name of a further split, evaluated once at the end; null: none."""
+
+
+@dataclass
+class VocConfig(FileDatasetConfig):
+    """Pascal VOC xml, in any of the usual folder layouts."""
+
+    download: bool = False
+    """Fetch the public data set into `root` first (only for the named public sets)."""
+    url_set: Optional[str] = None
+    """Which public set `download` fetches: `voc2007` or `voc2012`."""
+    one_based: bool = False
+    """Pixels count from 1 and the last one belongs to the box, as in the genuine Pascal VOC sets; other programs
+    write 0-based corners."""
+
+
+@dataclass
+class CocoConfig(FileDatasetConfig):
+    """COCO json."""
+
+    train_json: Optional[str] = None
+    """Annotation file relative to `root`; null: found (annotations/instances_train*.json,
+    train/_annotations.coco.json …)."""
+    val_json: Optional[str] = None
+    """Likewise; null with `train_json` given: the validation split is drawn from the training images."""
+    test_json: Optional[str] = None
+    """Evaluated once at the end; null: none."""
+    download: bool = False
+    """Fetch the public data set into `root` first (only for the named public sets)."""
+    url_set: Optional[str] = None
+    """Which public set `download` fetches: `coco2017`."""
+
+
+@dataclass
+class YoloConfig(FileDatasetConfig):
+    """YOLO txt, with or without a data.yaml."""
+
+    data_yaml: Optional[str] = None
+    """Relative to `root`; null: found."""
+
+
+@dataclass
+class ShapesConfig(DatasetConfig):
+    """Shapes drawn by code: seeded, in two domains that differ in style, clutter, object size and classes."""
+
+    domain: str = MISSING
+    """`source` or `target`."""
+    num_train: int = MISSING
+    """Images; more of them are added behind the same first ones."""
+    num_val: int = MISSING
+    draw_seed: int = 0
+    """Other pictures of the same kind; apart from the run's `seed`, so that seeds share their pictures."""

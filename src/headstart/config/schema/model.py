@@ -1,0 +1,66 @@
+"""The detectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from omegaconf import MISSING
+
+
+class Architecture(Enum):
+    retinanet = "retinanet"
+    faster_rcnn = "faster_rcnn"
+    fcos = "fcos"
+    ssd = "ssd"
+    ssdlite = "ssdlite"
+
+
+class Variant(Enum):
+    """torchvision's generations of one architecture."""
+
+    v1 = "v1"
+    v2 = "v2"
+
+
+@dataclass
+class ModelConfig:
+    """What every detector has."""
+
+    architecture: Architecture = MISSING
+    score_threshold: float = 0.05
+    """Detections below this score are dropped."""
+    nms_threshold: float = 0.5
+    """Of two detections of one class with a higher IoU than this, the worse is dropped."""
+    detections_per_image: int = 100
+    channels_last: bool = True
+    """Memory layout of the convolutions: faster on CPUs and on GPUs with tensor cores, same result."""
+
+
+@dataclass
+class RetinaNetConfig(ModelConfig):
+    variant: Variant = Variant.v1
+    anchor_scale: float = 1.0
+    """Multiplies torchvision's anchor sizes (32 … 512 pixels)."""
+
+
+@dataclass
+class FasterRCNNConfig(ModelConfig):
+    variant: Variant = Variant.v1
+    anchor_scale: float = 1.0
+
+
+@dataclass
+class FCOSConfig(ModelConfig):
+    pass
+
+
+@dataclass
+class SSDConfig(ModelConfig):
+    pass
+
+
+@dataclass
+class SSDLiteConfig(ModelConfig):
+    reduced_tail: bool = True
+    """On torchvision's MobileNetV3: half the channels in the last layers. COCO weights have it, ImageNet's do not."""

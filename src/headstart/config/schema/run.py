@@ -1,0 +1,50 @@
+"""One experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from headstart.config.schema.augment import AugmentConfig
+from headstart.config.schema.backbone import BackboneConfig
+from headstart.config.schema.dataset import DatasetConfig
+from headstart.config.schema.evaluation import EvaluationConfig
+from headstart.config.schema.logger import LoggerConfig
+from headstart.config.schema.model import ModelConfig
+from headstart.config.schema.scheduler import SchedulerConfig
+from headstart.config.schema.source import SourceConfig
+from headstart.config.schema.strategy import StrategyConfig
+from headstart.config.schema.study import StudyConfig
+from headstart.config.schema.trainer import TrainerConfig
+from headstart.config.schema.training import MonitorConfig, TrainingConfig
+
+
+@dataclass
+class RunConfig:
+    """One experiment: `python train.py`."""
+
+    dataset: DatasetConfig = MISSING
+    model: ModelConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    source: SourceConfig = MISSING
+    strategy: StrategyConfig = MISSING
+    augment: AugmentConfig = MISSING
+    optimizer: Any = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    """Here, not in the group's files: several of them can be chosen, and each adds its logger."""
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    seed: int = 0
+    """Of everything random: new layers, the order of images, augmentation, `dataset.fraction` and `shots`."""
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    output_dir: str = "outputs"
+    """Where every run has its folder."""
+    rerun: bool = False
+    """Do again what is already finished."""

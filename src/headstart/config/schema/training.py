@@ -1,0 +1,24 @@
+"""How a run trains, beside the groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass
+class MonitorConfig:
+    """What "best" means: for checkpoints, early stopping and the record."""
+
+    name: str = "val/map"
+    mode: str = "max"
+
+
+@dataclass
+class TrainingConfig:
+    ema_decay: Optional[float] = None
+    """Decay per step of the moving average of the weights that is evaluated and exported; null: none."""
+    early_stopping_patience: Optional[int] = None
+    """Stop after this many validations without a better `monitor`; null: never."""
+    evaluate_untrained: bool = True
+    """Measure the mAP before the first step: epoch 0 of the history."""

@@ -1,0 +1,58 @@
+"""The verbs that train nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+from omegaconf import MISSING
+
+from headstart.config.schema.logger import WandbConfig
+
+
+@dataclass
+class EvaluateConfig:
+    """`headstart evaluate run=<folder>`."""
+
+    run: str = MISSING
+    """A run folder with record.json and model.safetensors."""
+    split: str = "val"
+    data_dir: Optional[str] = None
+    """Where the data lies now; null: where it lay then."""
+    enable_progress_bar: bool = True
+
+
+class Cost(Enum):
+    """What a run spends; of each less is better."""
+
+    cpu_seconds = "cpu_seconds"
+    wall_seconds = "wall_seconds"  # on a GPU, where the CPU's time says little
+    peak_memory_mib = "peak_memory_mib"
+    trained_parameters = "trained_parameters"
+
+
+@dataclass
+class CompareConfig:
+    """`headstart compare <folder>`."""
+
+    folder: str = "outputs"
+    """Runs are found in it, however deep; `headstart compare outputs/` says it without the name."""
+    group: Optional[str] = None
+    """Pool the runs by these settings, as in `group=strategy` or `group=source,strategy`; null: a row for every
+    combination."""
+    baseline: Optional[str] = None
+    """What each row is compared with, as in `baseline=source=scratch` or `baseline=source=imagenet,strategy=full`;
+    null: scratch where there is one, else full fine-tuning."""
+    metric: str = "map"
+    """`map`, `map_50`, `map_75`, `map_small`, `mar`, `per_class/<class>` …: any that the records have."""
+    split: str = "val"
+    """`val`, which also chose the best epoch, or `test`, which chose nothing."""
+    cost: Cost = Cost.cpu_seconds
+    """What the mAP is weighed against."""
+    report_dir: Optional[str] = None
+    """Where report.html and the CSV files go; null: into `folder`."""
+    wandb: bool = False
+    """Log the comparison to Weights & Biases as a run of its own; offline unless you are logged in."""
+    wandb_run: WandbConfig = field(default_factory=WandbConfig)
+    """`{project, entity, group, tags, notes, mode}` of that run, as in logger.wandb of training."""
