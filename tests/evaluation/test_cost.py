@@ -100,7 +100,7 @@ def test_wall_seconds_are_those_of_the_whole_fit(clock):
 
 def test_what_earlier_attempts_cost_adds_up(clock, tmp_path, monkeypatch):
     """The second attempt goes on after the last epoch that the first one saved."""
-    monkeypatch.setattr(cost, "_cpu_seconds", lambda: 3 * clock.now)
+    monkeypatch.setattr(cost, "cpu_seconds", lambda: 3 * clock.now)
     monkeypatch.setattr(cost, "_memory_mib", iter([300.0, 200.0, 100.0]).__next__)
     saved = {"dirpath": tmp_path, "save_last": True, "save_on_train_epoch_end": True}
     options = {"num_sanity_val_steps": 0, "enable_checkpointing": True}

@@ -8,9 +8,9 @@ import torch
 
 from headstart.config.compose import compose
 from headstart.evaluation.coco_map import MapResult
+from headstart.parts.retention import read_retention
 from headstart.records.record import RunRecord
 from headstart.run import prepare
-from headstart.runs.retention import read_retention
 
 SHARED = ["circle", "triangle", "star"]
 CLASS_HEAD = "head.classification_head.cls_logits"

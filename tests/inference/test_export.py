@@ -88,7 +88,7 @@ def test_a_cosine_head_is_exported_with_the_model(tmp_path: Path, name: str) -> 
         plain = before.predict(IMAGES)
         use_cosine_head(before, 5.0)
         expected = before.predict(IMAGES)
-    save_exported(tmp_path, before, MODELS[name], BACKBONE, INFO, None, [], cosine_scale=5.0)
+    save_exported(tmp_path, before, MODELS[name], BACKBONE, INFO, None, [])
     after, described = load_exported(tmp_path)
     assert described.cosine_scale == 5.0
     with torch.inference_mode():

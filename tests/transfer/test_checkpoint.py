@@ -19,9 +19,9 @@ MODEL = RetinaNetConfig(architecture=Architecture.retinanet)
 BACKBONE = BackboneConfig(name="tiny", library=BackboneLibrary.timm, architecture="tiny", neck_channels=8)
 
 
-def load(path, detector, class_names=(), **head):
+def load(path, detector, class_names=()):
     config = CheckpointConfig("checkpoint", Kind.checkpoint, path=str(path), class_names=list(class_names))
-    return load_source(config, MODEL, BACKBONE, detector, **head)
+    return load_source(config, MODEL, BACKBONE, detector)
 
 
 @pytest.fixture
@@ -72,6 +72,12 @@ def test_another_network_is_refused_naming_both_and_the_remedy(run_folder, tiny,
         load(folder, tiny())
 
 
+def with_head(detector, cosine_scale):
+    if cosine_scale is not None:
+        use_cosine_head(detector, cosine_scale)
+    return detector
+
+
 @pytest.mark.parametrize(("now", "said"), [(None, "null"), (10.0, "10.0")])
 def test_a_cosine_head_is_no_source_for_another_head(run_folder, tiny, now, said):
     folder, exported = run_folder
@@ -79,16 +85,15 @@ def test_a_cosine_head_is_no_source_for_another_head(run_folder, tiny, now, said
     with pytest.raises(
         UserError, match=rf"cosine_scale=20\.0, but .*cosine_scale={said}: use .*scale=20\.0, or another"
     ):
-        load(folder, tiny(), cosine_scale=now)
+        load(folder, with_head(tiny(), now))
 
 
 @pytest.mark.parametrize("then", [20.0, None])
 def test_the_same_cosine_head_and_a_plain_one_are_sources_for_a_cosine_head(run_folder, tiny, then):
     folder, exported = run_folder
     exported.cosine_scale = then
-    detector = tiny()
-    use_cosine_head(detector, 20.0)
-    apply_source(detector, load(folder, detector, cosine_scale=20.0))
+    detector = with_head(tiny(), 20.0)
+    apply_source(detector, load(folder, detector))
     assert torch.equal(detector.head.cls.weight, exported.tensors["head.cls.weight"])
 
 

@@ -12,10 +12,10 @@ from headstart.config.compose import compose
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
-from headstart.detectors.cosine import use_cosine_head
 from headstart.detectors.factory import build_detector
+from headstart.parts.adapters import merge_adapters
+from headstart.parts.table import parts_of
 from headstart.run import equip
-from headstart.transfer.adapters import merge_adapters
 from headstart.transfer.class_rows import BACKGROUND
 from headstart.transfer.proof import moved, tensor_digests
 from headstart.transfer.types import SourceWeights
@@ -110,10 +110,11 @@ def trained(request, tmp_path_factory):
     data = catalog.read(config.dataset, 0)
     info = describe(data, config.dataset)
     detector = build_detector(config.model, config.backbone, info.class_names)
-    if config.strategy.cosine_scale is not None:
-        use_cosine_head(detector, config.strategy.cosine_scale)
+    parts = parts_of(config)
+    for part in parts:
+        part.shape(detector)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, 0)
-    experiment = equip(config, datamodule, detector, a_source(config, BASE_CLASSES))
+    experiment = equip(config, datamodule, detector, a_source(config, BASE_CLASSES), parts)
     before = tensor_digests(detector, detector.state_dict())
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = L.Trainer(

@@ -1,7 +1,10 @@
 """What cannot be obeyed, or would have no effect, is refused with both settings' names and what would work."""
 
+import dataclasses
+
 import pytest
 
+from headstart.config.compose import compose
 from headstart.config.schema import (
     AdamWConfig,
     AdaptersConfig,
@@ -13,7 +16,7 @@ from headstart.config.schema import (
     Thaw,
 )
 from headstart.errors import UserError
-from headstart.transfer.adapter_plan import apply_adapters
+from headstart.parts.table import equip_all, parts_of
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.strategy import make_plan
 from headstart.transfer.types import SourceWeights
@@ -109,6 +112,12 @@ REFUSED = {
 }
 
 
+def complete_plan(strategy, detector, report, epochs=None):
+    """As a run makes it."""
+    parts = parts_of(dataclasses.replace(compose([]), strategy=strategy, optimizer=ADAMW))
+    return equip_all(parts, detector, report, make_plan(strategy, ADAMW, detector, report, epochs))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name, tiny, weights_of):
     kind, strategy, words = REFUSED[name]
@@ -117,7 +126,7 @@ def test_refused(name, tiny, weights_of):
     report = apply_source(detector, source)
     config = StrategyConfig(name="mine", lr={"adamw": 1e-2}, **strategy)
     with pytest.raises(UserError) as raised:
-        apply_adapters(config, ADAMW, detector, make_plan(config, ADAMW, detector, report, epochs=4))
+        complete_plan(config, detector, report, epochs=4)
     for word in words:
         assert word in str(raised.value)
 
@@ -136,4 +145,4 @@ def test_let_through(name, tiny, weights_of):
     detector = tiny()
     report = apply_source(detector, weights_of(tiny(seed=1)))
     config = StrategyConfig(name="mine", lr={"adamw": 1e-2}, **LET_THROUGH[name])
-    assert apply_adapters(config, ADAMW, detector, make_plan(config, ADAMW, detector, report)).groups
+    assert complete_plan(config, detector, report).groups

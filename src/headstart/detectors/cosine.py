@@ -36,6 +36,12 @@ def use_cosine_head(detector: Detector, scale: float) -> None:
         setattr(detector.get_submodule(parent), child, _cosine(detector.get_submodule(name), scale))
 
 
+def cosine_scale_of(detector: Detector) -> float | None:
+    """Of its cosine head; None: it has a plain one."""
+    layers = (module for module in detector.modules() if isinstance(module, CosineLinear | CosineConv2d))
+    return next((layer.scale for layer in layers), None)
+
+
 def _cosine(layer: nn.Module, scale: float) -> nn.Module:
     if isinstance(layer, nn.Linear):
         return CosineLinear(layer, scale)

@@ -30,7 +30,7 @@ class CostCallback(Callback):
         self.started_wall = self.started_cpu = self.batch_ended = 0.0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started_wall, self.started_cpu = time.perf_counter(), _cpu_seconds()
+        self.started_wall, self.started_cpu = time.perf_counter(), cpu_seconds()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
@@ -54,7 +54,7 @@ class CostCallback(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.earlier = self._totals()
         self.images, self.training_seconds = 0, 0.0
-        self.started_wall, self.started_cpu = time.perf_counter(), _cpu_seconds()
+        self.started_wall, self.started_cpu = time.perf_counter(), cpu_seconds()
 
     def as_dict(self) -> dict[str, float]:
         """After the fit: wall_seconds, cpu_seconds, train_images_per_second, peak_memory_mib."""
@@ -76,14 +76,14 @@ class CostCallback(Callback):
     def _totals(self) -> dict[str, float]:
         now = {
             "wall_seconds": time.perf_counter() - self.started_wall,
-            "cpu_seconds": _cpu_seconds() - self.started_cpu,
+            "cpu_seconds": cpu_seconds() - self.started_cpu,
             "training_seconds": self.training_seconds,
             "images": float(self.images),
         }
         return {name: value + self.earlier[name] for name, value in now.items()}
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """User and system time of this process and its descendants, of those that live and of those that ended."""
     me, total = psutil.Process(), 0.0
     for process in (me, *me.children(recursive=True)):

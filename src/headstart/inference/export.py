@@ -19,7 +19,7 @@ from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
 from headstart.data.types import DatasetInfo
 from headstart.detectors.backbones import set_norm_eps
-from headstart.detectors.cosine import use_cosine_head
+from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -55,7 +55,6 @@ def save_exported(
     info: DatasetInfo,
     norm_eps: float | None,
     lineage: Sequence[str],
-    cosine_scale: float | None = None,
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -74,7 +73,7 @@ def save_exported(
         },
         "norm_eps": norm_eps,
         "lineage": list(lineage),
-        "cosine_scale": cosine_scale,
+        "cosine_scale": cosine_scale_of(detector),
     }
     text = json.dumps(description, indent=1) + "\n"
     _replace(folder / DESCRIPTION, lambda temporary: temporary.write_text(text))

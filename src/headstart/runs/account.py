@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.data.types import DatasetInfo
+from headstart.config.checks_transfer import source_folder
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
 from headstart.records.record import RunRecord
+from headstart.runs.attempt import record_in
+from headstart.runs.experiment import Experiment
+from headstart.runs.fit import Fitted
 from headstart.training.callbacks import FrozenProof
 from headstart.transfer.proof import combined
-from headstart.transfer.types import LoadReport, TransferPlan
+
+TRIALS = "HEADSTART_TRIALS"
+"""Environment variable of a search's runs: how many trials it has."""
 
 
-def describe_start(
-    record: RunRecord, info: DatasetInfo, report: LoadReport, plan: TransferPlan, detector: Detector
-) -> None:
+def describe_start(record: RunRecord, experiment: Experiment) -> None:
     """What is known before the first step."""
-    record.dataset = dataclasses.asdict(info)
+    report, plan = experiment.report, experiment.plan
+    record.dataset = dataclasses.asdict(experiment.info)
     record.load = dataclasses.asdict(report)
     del record.load["kept_rows"]  # kept_classes says the same, without a thousand numbers
     record.plan = [dataclasses.asdict(stage) for stage in plan.stages]
-    record.lineage = [*report.lineage, info.name]
+    record.lineage = [*report.lineage, experiment.info.name]
     record.cost = {
         "trained_parameters": plan.trained_parameters,
-        "total_parameters": sum(parameter.numel() for parameter in detector.parameters()),
+        "total_parameters": sum(parameter.numel() for parameter in experiment.detector.parameters()),
     }
 
 
-def describe_end(
-    record: RunRecord,
-    results: Mapping[str, MapResult],
-    history: list[dict[str, Any]],
-    cost: Mapping[str, float],
-    proof: FrozenProof,
-    detector: Detector,
-) -> None:
+def describe_end(record: RunRecord, experiment: Experiment, fitted: Fitted, results: Mapping[str, MapResult]) -> None:
     """What the run found, what it cost, and the proof that what was frozen did not move."""
-    record.metrics = {split: dataclasses.asdict(result) for split, result in results.items()} | {"history": history}
-    record.cost |= cost
+    parts = experiment.parts
+    record.metrics = {split: dataclasses.asdict(result) for split, result in results.items()}
+    record.metrics |= {"history": fitted.history.rows, "selection": _selection(experiment, fitted.history.rows)}
+    for part in parts:
+        record.metrics |= part.record()
+    record.cost |= _whole_cost(experiment, fitted)
+    record.environment["precision"] = str(fitted.trainer.precision)
+    _prove(record, experiment.detector, fitted.proof)
+
+
+def _selection(experiment: Experiment, history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Among how many candidates the validation images have chosen: epochs, mixtures, trials of a search."""
+    name = experiment.config.monitor.name
+    chosen = {"epochs": sum(row["epoch"] > 0 and name in row for row in history)}
+    chosen |= {part.name: part.candidates() for part in experiment.parts}
+    chosen["trials"] = int(os.environ.get(TRIALS, 0))
+    return {what: count for what, count in chosen.items() if count}
+
+
+def _whole_cost(experiment: Experiment, fitted: Fitted) -> dict[str, Any]:
+    """Of the fit and of all parts that the result needs; what the source cost stands apart."""
+    cost: dict[str, Any] = dict(fitted.cost.as_dict())
+    measuring = {part.name for part in experiment.parts if part.measures_only}
+    spent = {name: spent for name, spent in fitted.spending.as_dict().items() if name not in measuring}
+    for name in ("wall_seconds", "cpu_seconds"):
+        cost[name] += sum(part[name] for part in spent.values())
+    return cost | {"parts": spent, "source": _cost_of_source(experiment)}
+
+
+def _cost_of_source(experiment: Experiment) -> dict[str, Any] | None:
+    """Of the run that the source is, and of those that it comes of; None where it is none."""
+    path = getattr(experiment.config.source, "path", None)
+    known = record_in(source_folder(path)) if path else None
+    if path is None or known is None:
+        return None
+    own = known.cost.get("source") or {}
+    names = ("wall_seconds", "cpu_seconds")
+    return {name: known.cost.get(name, 0.0) + own.get(name, 0.0) for name in names} | {"run": source_folder(path).name}
+
+
+def _prove(record: RunRecord, detector: Detector, proof: FrozenProof) -> None:
+    """By prefix: tensors that had adapters have another name by now. A prefix may be a tensor itself."""
     prefixes = {stage.name: tuple(f"{prefix}." for prefix in stage.prefixes) for stage in detector.stages()}
     for row in record.plan:
-        # By prefix: tensors that had adapters have another name by now. A prefix may be a tensor itself.
         names = [name for name in proof.before if f"{name}.".startswith(prefixes[row["stage"]])]
         row["frozen_tensors"] = len(names)
         row["frozen_digest_before"] = combined({name: proof.before[name] for name in names}) if names else None
@@ -67,5 +104,5 @@ def final_numbers(record: RunRecord) -> dict[str, float]:
         if isinstance(value, float)
     }
     return {f"best/{name}": value for name, value in found.items()} | {
-        f"cost/{name}": float(value) for name, value in record.cost.items()
+        f"cost/{name}": float(value) for name, value in record.cost.items() if isinstance(value, int | float)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,12 +17,11 @@ from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
+from headstart.parts.part import Part
 from headstart.training.distributed import rewrap
 from headstart.training.schedule import group_factors
-from headstart.transfer.distillation import Teacher
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
-from headstart.transfer.pull import Pull
 from headstart.transfer.types import TransferPlan
 
 
@@ -43,14 +42,12 @@ class DetectionModule(EvaluationModule):
         make_optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         scheduler: SchedulerConfig,
         seed: int,
-        teacher: Teacher | None = None,
-        pull: Pull | None = None,
+        parts: Sequence[Part] = (),
     ) -> None:
         super().__init__(detector, metric)
         self.plan = plan
         self.phase = plan.phases[0]
-        self.teacher = teacher
-        self.pull = pull
+        self.parts = parts
         self.make_optimizer = make_optimizer
         self.scheduler = scheduler
         self.seed = seed
@@ -88,16 +85,17 @@ class DetectionModule(EvaluationModule):
         return total
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        if self.teacher is None:
-            return self.detector.losses(batch.images, batch.targets)
-        features = self.detector.features(batch.images)
+        needed = any(part.needs_features for part in self.parts)
+        features = self.detector.features(batch.images) if needed else None
         losses = self.detector.losses(batch.images, batch.targets, features)
-        return losses | self.teacher.losses(self.detector, batch.images, features)
+        for part in self.parts:
+            losses |= part.losses(self.detector, batch.images, features)
+        return losses
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(optimizer_groups(self.detector, self.plan))
-        if self.pull is not None:
-            self.pull.attach(optimizer)
+        for part in self.parts:
+            part.attach(optimizer)
         total_steps = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, group_factors(self.plan, total_steps, self.trainer.max_epochs, self.scheduler))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

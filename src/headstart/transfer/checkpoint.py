@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
+from headstart.detectors.cosine import cosine_scale_of
 from headstart.detectors.files import read_tensors
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
@@ -21,12 +22,8 @@ def load_checkpoint(
     model: ModelConfig,
     backbone: BackboneConfig,
     detector: Detector,
-    cosine_scale: float | None = None,
 ) -> SourceWeights:
-    """`cosine_scale` is that of the detector's head; None: a plain one.
-
-    Raises `UserError` where the path holds no model, an unsafe one, or one of another architecture or head.
-    """
+    """Raises `UserError` where the path holds no model, an unsafe one, or one of another architecture or head."""
     path = Path(config.path)
     if not path.exists():
         raise UserError(
@@ -37,7 +34,7 @@ def load_checkpoint(
     if (folder / "model.json").is_file():
         exported = read_exported(folder)
         _refuse_other_network(exported, folder, model, backbone)
-        _refuse_other_head(exported, folder, cosine_scale)
+        _refuse_other_head(exported, folder, cosine_scale_of(detector))
         return _from_exported(config, folder, exported, detector)
     if path.is_dir():
         raise UserError(

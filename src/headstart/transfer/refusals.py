@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.config.checks_transfer import parts_that_need_a_source
-from headstart.config.schema import NormPolicy, StrategyConfig
-from headstart.detectors.interface import Detector, stage_of_tensor
+from headstart.config.schema import StrategyConfig
+from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.transfer.norm import norm_layers, statistics
 from headstart.transfer.types import LoadReport, TransferPlan
@@ -20,10 +20,6 @@ def refuse(config: StrategyConfig, detector: Detector, report: LoadReport, plan:
         _rates,
         _norm,
         _thaw,
-        _adapters,
-        _pull,
-        _distill,
-        _interpolate,
         _few_shot,
     ):
         for reason in reasons(config, detector, report, plan):
@@ -80,68 +76,6 @@ def _thaw(config: StrategyConfig, detector: Detector, report: LoadReport, plan: 
         yield (
             f"strategy.thaw=[{kinds}] has no effect with strategy.freeze_through=null, which freezes nothing: set "
             "freeze_through=neck or head, or remove thaw"
-        )
-
-
-def _adapters(config: StrategyConfig, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
-    if config.adapters is None:
-        return
-    if config.freeze_through is None:
-        yield (
-            f"strategy.adapters.rank={config.adapters.rank} with strategy.freeze_through=null would train the same "
-            "tensors in full and by adapters: set freeze_through=neck, or remove strategy.adapters"
-        )
-    if config.adapters.rank < 1:
-        yield f"strategy.adapters.rank={config.adapters.rank} must be 1 or more, or strategy.adapters null"
-    if len(plan.phases) > 1:
-        yield (
-            f"strategy.adapters and the phases of strategy={config.name} do not go together: a stage that opens would "
-            "train its tensors in full and by adapters. Remove strategy.adapters, or gradual and phases"
-        )
-
-
-def _pull(config: StrategyConfig, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
-    if config.pull is None:
-        return
-    if config.pull.strength <= 0:
-        yield f"strategy.pull.strength={config.pull.strength} must be above 0, or strategy.pull null"
-    if not plan.pulled:
-        yield (
-            f"strategy.pull.strength={config.pull.strength} has no effect with strategy.freeze_through="
-            f"{config.freeze_through}: nothing that {report.source} fills is trained. Freeze less, or remove pull"
-        )
-
-
-def _distill(config: StrategyConfig, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
-    if config.distill is None:
-        return
-    features, outputs = config.distill.features, config.distill.outputs
-    if min(features, outputs) < 0 or features == outputs == 0:
-        yield f"strategy.distill: features={features} and outputs={outputs} must be 0 or more, one of them above 0"
-    owner, loaded = stage_of_tensor(detector), set(report.loaded)
-    trained = {name for group in plan.groups for name in group.parameters}
-    moving = {owner[name] for name in trained & loaded} - {"head"}
-    if not (moving and features) and not (report.kept_classes and outputs):
-        yield (
-            f"strategy.distill has nothing to teach: strategy.freeze_through={config.freeze_through} keeps all "
-            f"features of {report.source}, and it shares no class with the target. Freeze less, or remove distill"
-        )
-
-
-def _interpolate(config: StrategyConfig, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
-    wrong = [alpha for alpha in config.interpolate if not 0 <= alpha <= 1]
-    if wrong:
-        yield f"strategy.interpolate={wrong[0]:g} is a share of the fine-tuned weights: 0 to 1"
-    if config.interpolate and config.norm is NormPolicy.recalibrate:
-        yield (
-            "strategy.norm=recalibrate and strategy.interpolate do not go together: the source's weights do not fit "
-            "the target's statistics. Use strategy.norm=affine_only, or remove interpolate"
-        )
-    known = {*report.loaded, *report.partial}
-    if config.interpolate and not any(name in known for group in plan.groups for name in group.parameters):
-        yield (
-            f"strategy.interpolate has no effect with strategy.freeze_through={config.freeze_through}: nothing that "
-            f"{report.source} fills is trained. Freeze less, or remove interpolate"
         )
 
 

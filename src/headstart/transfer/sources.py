@@ -25,11 +25,8 @@ def load_source(
     model: ModelConfig,
     backbone: BackboneConfig,
     detector: Detector,
-    cosine_scale: float | None = None,
 ) -> SourceWeights:
     """The weights that `config` names, under the names of `detector`, and what they know about themselves.
-
-    `cosine_scale` is that of the detector's head; None: a plain one.
 
     Raises `UserError` where they cannot be had, or belong to another network.
     """
@@ -39,7 +36,7 @@ def load_source(
         return _load_imagenet(cast(ImageNetConfig, config), backbone, detector)
     if config.kind is SourceKind.coco:
         return load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
-    return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector, cosine_scale)
+    return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 
 def _load_imagenet(config: ImageNetConfig, backbone: BackboneConfig, detector: Detector) -> SourceWeights:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, DistillConfig
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, stage_of_tensor
-from headstart.transfer.distillation import Teacher, comparable, feature_loss, output_loss, surest_places
+from headstart.parts.distillation import Teacher, comparable, feature_loss, output_loss, surest_places
 from headstart.transfer.head_surgery import apply_source
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)

@@ -15,8 +15,8 @@ from headstart.data import catalog
 from headstart.data.info import describe
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
+from headstart.parts.retention import read_retention, retained_detector, retention_line
 from headstart.records.record import RunRecord
-from headstart.runs.retention import read_retention, retained_detector, retention_line
 
 BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=32)
 MODELS = {

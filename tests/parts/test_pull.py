@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from headstart.parts.pull import Pull
 from headstart.transfer.head_surgery import apply_source
-from headstart.transfer.pull import Pull
 from headstart.transfer.types import LoadReport
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from headstart.config.schema import NormPolicy, RunConfig
 from headstart.data.types import Batch
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
+from headstart.parts.part import Part, Work
+from headstart.say import say
+from headstart.transfer.norm import norm_layers, statistics
+from headstart.transfer.types import TransferPlan
 
 
 def recalibrate(detector: Detector, batches: Iterable[Batch], layers: Collection[str]) -> int:
@@ -54,3 +59,36 @@ def _estimating(layers: list[nn.Module], detector: Detector) -> Iterator[None]:
             module.training = mode
         for layer, momentum in momenta.items():
             layer.momentum = momentum
+
+
+# --------------------------------------------------------------------------------- the part of a strategy
+
+
+def still_layers(detector: Detector, plan: TransferPlan) -> list[str]:
+    """BatchNorm layers whose statistics training does not move."""
+    return _layers(detector, lambda moments: moments <= plan.frozen)
+
+
+def moving_layers(detector: Detector, plan: TransferPlan) -> list[str]:
+    """Those whose statistics it moves."""
+    return _layers(detector, lambda moments: not moments <= plan.frozen)
+
+
+def _layers(detector: Detector, wanted: Callable[[set[str]], bool]) -> list[str]:
+    found = {name: statistics(name, layer) for name, layer in norm_layers(detector).items()}
+    return [name for name, moments in found.items() if moments and wanted(moments)]
+
+
+class RecalibrationPart(Part):
+    """Statistics that training will not move are made the target's (AdaBN)."""
+
+    name = "recalibration"
+
+    def before_fit(self, work: Work) -> None:
+        layers = still_layers(work.detector, work.plan)
+        images = recalibrate(work.detector.to(work.device), work.training_batches(), layers)
+        say(f"Statistics of {len(layers)} BatchNorm layers estimated on {images} training images")
+
+
+def recalibration(config: RunConfig) -> Part | None:
+    return RecalibrationPart() if config.strategy.norm is NormPolicy.recalibrate else None

@@ -6,15 +6,17 @@ In the gradient, as in the paper, Adam would divide it by the size of the gradie
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from headstart.config.schema import PullConfig, RunConfig
 from headstart.detectors.interface import Detector
-from headstart.transfer.types import LoadReport
+from headstart.parts.part import Part
+from headstart.transfer.types import LoadReport, TransferPlan
 
 
 class Pull:
@@ -74,3 +76,32 @@ def _skipped(optimizer: Optimizer) -> bool:
     """Whether a GradScaler found infinite gradients: fused optimizers are then called all the same, and do nothing."""
     found_inf = getattr(optimizer, "found_inf", None)
     return found_inf is not None and bool(found_inf)
+
+
+class PullPart(Part):
+    name = "pull"
+
+    def __init__(self, config: PullConfig, freeze_through: str | None) -> None:
+        self.config = config
+        self.freeze_through = freeze_through
+
+    def refusals(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
+        if self.config.strength <= 0:
+            yield f"strategy.pull.strength={self.config.strength} must be above 0, or strategy.pull null"
+        if not plan.pulled:
+            yield (
+                f"strategy.pull.strength={self.config.strength} has no effect with strategy.freeze_through="
+                f"{self.freeze_through}: nothing that {report.source} fills is trained. Freeze less, or remove pull"
+            )
+
+    def equip(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> TransferPlan:
+        self.pull = Pull(detector, report, plan.pulled, self.config.strength)
+        return plan
+
+    def attach(self, optimizer: Optimizer) -> None:
+        self.pull.attach(optimizer)
+
+
+def pull(config: RunConfig) -> Part | None:
+    strategy = config.strategy
+    return None if strategy.pull is None else PullPart(strategy.pull, strategy.freeze_through)

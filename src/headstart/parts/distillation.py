@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from headstart.config.schema import DistillConfig
+from headstart.config.schema import DistillConfig, RunConfig
 from headstart.detectors.interface import Detector, Features, stage_of_tensor
 from headstart.detectors.torchvision_base import at_least_float32
-from headstart.transfer.types import LoadReport
+from headstart.parts.part import Part
+from headstart.transfer.types import LoadReport, TransferPlan
 
 PLACES = 128
 """Of each image, where the outputs are compared."""
@@ -102,3 +103,41 @@ def surest_places(logits: Tensor, background: int) -> Tensor:
 def comparable(logits: Tensor, background: int) -> Tensor:
     """Logits under a softmax are known up to a constant for each place, which is taken out."""
     return logits - logits.mean(dim=1, keepdim=True) if background else logits
+
+
+# --------------------------------------------------------------------------------- the part of a strategy
+
+
+class DistillationPart(Part):
+    name = "distill"
+    needs_features = True
+
+    def __init__(self, config: DistillConfig, freeze_through: str | None) -> None:
+        self.config = config
+        self.freeze_through = freeze_through
+
+    def refusals(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
+        features, outputs = self.config.features, self.config.outputs
+        if min(features, outputs) < 0 or features == outputs == 0:
+            yield f"strategy.distill: features={features} and outputs={outputs} must be 0 or more, one of them above 0"
+        owner, loaded = stage_of_tensor(detector), set(report.loaded)
+        trained = {name for group in plan.groups for name in group.parameters}
+        moving = {owner[name] for name in trained & loaded} - {"head"}
+        if not (moving and features) and not (report.kept_classes and outputs):
+            yield (
+                f"strategy.distill has nothing to teach: strategy.freeze_through={self.freeze_through} keeps all "
+                f"features of {report.source}, and it shares no class with the target. Freeze less, or remove distill"
+            )
+
+    def equip(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> TransferPlan:
+        self.teacher = Teacher(detector, report, self.config)
+        return plan
+
+    def losses(self, detector: Detector, images: list[Tensor], features: Features | None) -> dict[str, Tensor]:
+        assert features is not None
+        return self.teacher.losses(detector, images, features)
+
+
+def distillation(config: RunConfig) -> Part | None:
+    strategy = config.strategy
+    return None if strategy.distill is None else DistillationPart(strategy.distill, strategy.freeze_through)

@@ -16,7 +16,7 @@ from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, stage_of_tensor
 from headstart.errors import UserError
-from headstart.transfer.adapters import adaptable, add_adapters, merge_adapters, original_name
+from headstart.parts.adapters import adaptable, add_adapters, merge_adapters, original_name
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))

@@ -27,7 +27,9 @@ from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.module import EvaluationModule
 from headstart.inference.export import load_exported
+from headstart.parts.part import Part, Work
 from headstart.records.record import RunRecord
+from headstart.say import say
 from headstart.transfer.class_rows import BACKGROUND, ClassMatch, fits, keep_rows
 from headstart.transfer.types import LoadReport
 
@@ -157,3 +159,29 @@ def retention_line(result: Mapping[str, Any]) -> str:
     share = "nothing to compare" if math.isnan(result["retained"]) else f"{result['retained']:.0%} retained"
     before, after = result["before"]["map"], result["after"]["map"]
     return f"On the source's own images ({result['dataset']}): mAP {before:.3f} before, {after:.3f} after; {share}"
+
+
+class RetentionPart(Part):
+    name = "retention"
+    measures_only = True
+
+    def __init__(self, task: Retention) -> None:
+        self.task = task
+        self.found: dict[str, Any] = {}
+
+    def map_of(self, work: Work) -> float:
+        """mAP of the detector as it is on the source's images."""
+        with work.spending.on(self.name):
+            return self.task.after(work.detector, work.report).map
+
+    def after_fit(self, work: Work) -> None:
+        self.found = self.task.result(work.detector, work.report)
+        say(retention_line(self.found))
+
+    def record(self) -> dict[str, Any]:
+        return {self.name: self.found}
+
+
+def retention(config: RunConfig) -> Part | None:
+    task = read_retention(config)
+    return None if task is None else RetentionPart(task)

@@ -8,14 +8,20 @@ backbones consist of, and gives the layers other names than the stages know.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from headstart.detectors.interface import Detector
+from headstart.config.schema import RunConfig, StrategyConfig
+from headstart.detectors.interface import Detector, stage_of_tensor
 from headstart.errors import UserError
+from headstart.parts.part import Part, Work
+from headstart.transfer.rates import lr_of_stage, weight_decay_of
+from headstart.transfer.types import LoadReport, ParamGroup, StagePlan, TransferPlan
 
 
 class LowRankChange(nn.Module):
@@ -102,3 +108,80 @@ def _merge(layer: nn.Module) -> None:
         delattr(layer, name)
     for name, parameter in {"weight": original, **others}.items():
         layer.register_parameter(name, parameter)
+
+
+# --------------------------------------------------------------------------------- the part of a strategy
+
+
+def apply_adapters(config: StrategyConfig, optimizer: Any, detector: Detector, plan: TransferPlan) -> TransferPlan:
+    """Adds the adapters of `config` to the detector; gives the plan with them.
+
+    Raises `UserError` where nothing that could have one is frozen.
+    """
+    assert config.adapters is not None
+    owner, possible = stage_of_tensor(detector), adaptable(detector) & plan.frozen
+    weights = [name for name, _ in detector.named_parameters() if name in possible]
+    if not weights:
+        raise UserError(
+            f"strategy.adapters.rank={config.adapters.rank} has no effect: strategy.freeze_through="
+            f"{config.freeze_through} freezes no convolution or linear layer that the source fills"
+        )
+    added = add_adapters(detector, weights, config.adapters.rank, config.adapters.alpha)
+    rates, decay = lr_of_stage(config, optimizer, detector), weight_decay_of(optimizer)
+    of_stage: dict[str, list[str]] = {}
+    for weight, names in added.items():
+        of_stage.setdefault(owner[weight], []).extend(names)
+    groups = [ParamGroup(f"{stage}/adapters", tuple(names), rates[stage], decay) for stage, names in of_stage.items()]
+    sizes = {name: parameter.numel() for name, parameter in detector.named_parameters()}
+    return replace(
+        plan,
+        groups=(*plan.groups, *groups),
+        phases=tuple(
+            replace(phase, frozen=frozenset(original_name(name) if name in added else name for name in phase.frozen))
+            for phase in plan.phases
+        ),
+        stages=tuple(_row(row, of_stage, sizes, rates) for row in plan.stages),
+    )
+
+
+def _row(
+    row: StagePlan, of_stage: Mapping[str, list[str]], sizes: Mapping[str, int], rates: Mapping[str, float]
+) -> StagePlan:
+    if row.stage not in of_stage:
+        return row
+    added = sum(sizes[name] for name in of_stage[row.stage])
+    return replace(row, trainable=row.trainable + added, lr=rates[row.stage], start_epoch=0)
+
+
+class AdaptersPart(Part):
+    name = "adapters"
+
+    def __init__(self, strategy: StrategyConfig, optimizer: Any) -> None:
+        self.strategy = strategy
+        self.optimizer = optimizer
+
+    def refusals(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> Iterator[str]:
+        config = self.strategy.adapters
+        assert config is not None
+        if self.strategy.freeze_through is None:
+            yield (
+                f"strategy.adapters.rank={config.rank} with strategy.freeze_through=null would train the same "
+                "tensors in full and by adapters: set freeze_through=neck, or remove strategy.adapters"
+            )
+        if config.rank < 1:
+            yield f"strategy.adapters.rank={config.rank} must be 1 or more, or strategy.adapters null"
+        if len(plan.phases) > 1:
+            yield (
+                f"strategy.adapters and the phases of strategy={self.strategy.name} do not go together: a stage that "
+                "opens would train its tensors in full and by adapters. Remove strategy.adapters, or gradual and phases"
+            )
+
+    def equip(self, detector: Detector, report: LoadReport, plan: TransferPlan) -> TransferPlan:
+        return apply_adapters(self.strategy, self.optimizer, detector, plan)
+
+    def after_fit(self, work: Work) -> None:
+        merge_adapters(work.detector)
+
+
+def adapters(config: RunConfig) -> Part | None:
+    return None if config.strategy.adapters is None else AdaptersPart(config.strategy, config.optimizer)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from headstart.parts.interpolation import interpolated, source_copy
 from headstart.transfer.head_surgery import apply_source
-from headstart.transfer.interpolation import interpolated, source_copy
 
 CLASS_TENSORS = ("head.cls.weight", "head.cls.bias")
 KEPT, NEW = [0, 2, 3, 5], [1, 4]

@@ -13,8 +13,8 @@ from headstart.config.schema import (
 from headstart.data.types import Batch
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
+from headstart.parts.recalibration import recalibrate
 from headstart.transfer.proof import moved, tensor_digests
-from headstart.transfer.recalibration import recalibrate
 
 BATCHNORM = ["backbone.stem.bn", "backbone.stage1.bn", "backbone.stage2.bn"]
 
