@@ -38,6 +38,23 @@ def test_the_best_mixture_is_what_is_reported_exported_and_measured_again(train,
     assert metrics["retention"]["classes"] == ["circle", "triangle", "star"]
 
 
+def test_mixtures_are_paid_for_what_is_measured_beside_is_not_and_the_choice_is_told(train, full_run):
+    folder = train(*from_source(full_run, "strategy=wise_ft", "evaluation.retention=true", *TO_THE_SOURCES_KIND))
+    record = record_of(folder)
+    assert set(record.cost["parts"]) == {"interpolation"}
+    spent = record.cost["parts"]["interpolation"]
+    # Five validations beside the two of the fit, which trains on ten images as well.
+    assert 0.2 * record.cost["wall_seconds"] < spent["wall_seconds"] < record.cost["wall_seconds"]
+    assert 0 < spent["cpu_seconds"] < record.cost["cpu_seconds"]
+    assert record.metrics["selection"] == {"epochs": 2, "mixtures": 5}
+    source = record_of(full_run).cost
+    assert record.cost["source"] == {
+        "wall_seconds": source["wall_seconds"],
+        "cpu_seconds": source["cpu_seconds"],
+        "run": full_run.name,
+    }
+
+
 def test_adapters_are_merged_into_the_plain_network_and_the_frozen_weights_below_them_stood_still(train, full_run):
     folder = train(*from_source(full_run, "strategy=lora"))
     before, after = load_file(full_run / "model.safetensors"), load_file(folder / "model.safetensors")

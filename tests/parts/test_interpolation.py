@@ -5,8 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from headstart.parts.interpolation import interpolated, source_copy
+from headstart.config.schema import AdamWConfig, MonitorConfig, NormPolicy, StrategyConfig
+from headstart.data.types import Batch
+from headstart.evaluation.coco_map import MapResult
+from headstart.evaluation.spending import Spending
+from headstart.parts.interpolation import InterpolationPart, interpolated, source_copy
+from headstart.parts.part import Work
 from headstart.transfer.head_surgery import apply_source
+from headstart.transfer.strategy import make_plan
 
 CLASS_TENSORS = ("head.cls.weight", "head.cls.bias")
 KEPT, NEW = [0, 2, 3, 5], [1, 4]
@@ -75,3 +81,50 @@ def test_the_copy_of_the_source_holds_what_the_source_filled_and_does_not_move(m
     assert set(source) == floating & {*report.loaded, *report.partial}
     assert all(torch.equal(tensor, start[name]) for name, tensor in source.items())
     assert report.source == "imagenet" or set(CLASS_TENSORS) <= set(source)
+
+
+# ------------------------------------------------------------------------------- statistics of a mixture
+
+
+def mixed_at_a_half(tiny, weights_of, norm):
+    """The detector after the part, the mixed weights of its stem, and the images that statistics come from."""
+    strategy = StrategyConfig(name="mine", norm=norm, interpolate=[0.5], lr={"adamw": 1e-3})
+    detector = tiny()
+    report = apply_source(detector, weights_of(tiny(seed=1)))
+    plan = make_plan(strategy, AdamWConfig(name="adamw", weight_decay=0.1), detector, report)
+    part = InterpolationPart(strategy)
+    part.equip(detector, report, plan)
+    start = detector.backbone.stem.conv.weight.detach().clone()
+    with torch.no_grad():
+        detector.backbone.stem.conv.weight.add_(1.0)
+        detector.backbone.stem.bn.running_mean.add_(5.0)
+    images = list(torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    result = MapResult(*[0.5] * 7, per_class={}, per_class_50={}, images=1)
+    part.after_fit(
+        Work(
+            detector,
+            report,
+            plan,
+            [part],
+            MonitorConfig(),
+            torch.device("cpu"),
+            lambda: iter([Batch(images, [])]),
+            lambda: result,
+            Spending(),
+        )
+    )
+    return detector, start + 0.5, torch.stack(images)
+
+
+def test_a_mixture_whose_statistics_trained_has_those_that_its_own_weights_give(tiny, weights_of):
+    detector, weight, images = mixed_at_a_half(tiny, weights_of, NormPolicy.train)
+    torch.testing.assert_close(detector.backbone.stem.conv.weight, weight)
+    seen = torch.nn.functional.conv2d(images, weight, stride=2, padding=1)
+    torch.testing.assert_close(detector.backbone.stem.bn.running_mean, seen.mean((0, 2, 3)))
+    torch.testing.assert_close(detector.backbone.stem.bn.running_var, seen.var((0, 2, 3)))
+
+
+def test_statistics_that_are_fixed_stay_the_mixtures_own(tiny, weights_of):
+    before = tiny(seed=1).backbone.stem.bn.running_mean
+    detector, _, _ = mixed_at_a_half(tiny, weights_of, NormPolicy.affine_only)
+    torch.testing.assert_close(detector.backbone.stem.bn.running_mean, before + 2.5)

@@ -1,6 +1,7 @@
 """Optuna's study ends with the trials that were asked for, whatever happens on the way; cells are played here."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from optuna.trial import TrialState
 
 from headstart import cli
 from headstart.errors import UserError
-from headstart.search import optuna_sweep
+from headstart.runs.parent import TRIALS
+from headstart.search import sweep as optuna_sweep
 from headstart.search import trials as optuna_study
 from headstart.search.settings import SamplerName, Settings
 from headstart.search.space import SearchSpace, search_space
@@ -186,6 +188,13 @@ def test_n_trials_is_the_number_of_the_whole_study_however_often_the_command_is_
     assert len(study(learning_rate, LR, "hydra.sweeper.n_trials=3").seen) == 0
     assert len(study(learning_rate, LR, "hydra.sweeper.n_trials=5", "logger=csv", "study.jobs=2").seen) == 2
     assert len({trial.params["optimizer.lr"] for trial in stored()}) == 5  # no start repeats the numbers of another
+
+
+def test_every_run_is_told_among_how_many_trials_it_stands_and_nothing_else_is(study):
+    told = []
+    study(lambda cell: float(told.append(os.environ[TRIALS]) or 0.5), "hydra.sweeper.n_trials=3", LR)
+    assert told == ["3"] * 3
+    assert TRIALS not in os.environ
 
 
 def test_another_search_is_another_study(study):

@@ -154,8 +154,8 @@ class InterpolationPart(Part):
     def record(self) -> dict[str, Any]:
         return {"interpolation": self.rows}
 
-    def candidates(self) -> int:
-        return len(self.rows)
+    def selection(self) -> dict[str, int]:
+        return {"mixtures": len(self.rows)}
 
 
 def interpolation(config: RunConfig) -> Part | None:

@@ -78,6 +78,6 @@ class Part:
         """What it found, for the record's `metrics`."""
         return {}
 
-    def candidates(self) -> int:
-        """Among how many it has chosen by the validation images; 0: it has chosen nothing."""
-        return 0
+    def selection(self) -> dict[str, int]:
+        """Among how many of what it has chosen by the validation images, where it has chosen."""
+        return {}

@@ -14,11 +14,9 @@ from headstart.records.record import RunRecord
 from headstart.runs.attempt import record_in
 from headstart.runs.experiment import Experiment
 from headstart.runs.fit import Fitted
+from headstart.runs.parent import TRIALS
 from headstart.training.callbacks import FrozenProof
 from headstart.transfer.proof import combined
-
-TRIALS = "HEADSTART_TRIALS"
-"""Environment variable of a search's runs: how many trials it has."""
 
 
 def describe_start(record: RunRecord, experiment: Experiment) -> None:
@@ -51,8 +49,9 @@ def _selection(experiment: Experiment, history: Sequence[Mapping[str, Any]]) -> 
     """Among how many candidates the validation images have chosen: epochs, mixtures, trials of a search."""
     name = experiment.config.monitor.name
     chosen = {"epochs": sum(row["epoch"] > 0 and name in row for row in history)}
-    chosen |= {part.name: part.candidates() for part in experiment.parts}
     chosen["trials"] = int(os.environ.get(TRIALS, 0))
+    for part in experiment.parts:
+        chosen |= part.selection()
     return {what: count for what, count in chosen.items() if count}
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 PARENT = "HEADSTART_PARENT"
+TRIALS = "HEADSTART_TRIALS"
+"""Environment variable of a search's runs: how many trials it has."""
 GRACE_SECONDS = 30
 """From SIGTERM to SIGKILL: time to end a batch and write the record."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from headstart.errors import UserError
+from headstart.runs.parent import TRIALS
 from headstart.say import say
 from headstart.search import trials as optuna_study
 from headstart.search.settings import SamplerName, Settings
@@ -57,11 +59,15 @@ def sweep(
 
 
 def _run(trials: Trials, run_batch: RunBatch, monitor: str) -> None:
-    while batch := trials.next_batch():
-        overrides = [trials.overrides(trial) for trial in batch]
-        results = run_batch(overrides, batch[0].number, Reporter(trials.study, batch, monitor))
-        for trial, result in zip(batch, results, strict=True):
-            _tell(trials.study, trial, result, monitor)
+    os.environ[TRIALS] = str(trials.total)  # the runs' records say that they were chosen among so many
+    try:
+        while batch := trials.next_batch():
+            overrides = [trials.overrides(trial) for trial in batch]
+            results = run_batch(overrides, batch[0].number, Reporter(trials.study, batch, monitor))
+            for trial, result in zip(batch, results, strict=True):
+                _tell(trials.study, trial, result, monitor)
+    finally:
+        del os.environ[TRIALS]
 
 
 def _tell(study: Study, trial: Trial, result: CellResult, monitor: str) -> None:
