@@ -23,8 +23,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train four small detectors on drawn shapes and show what transfer was worth (minutes)
 	$(BIN)/python -m headstart.demo
 
+# A process per processor, up to four (each holds torch); what measures time or memory has the machine to itself.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow and not alone' $(PARALLEL)
+	$(BIN)/python -m pytest -m 'alone and not slow'
 
 # Only where they are tested: Ray alone brings thirty packages.
 $(EXTRAS): $(STAMP)
@@ -32,7 +36,8 @@ $(EXTRAS): $(STAMP)
 	@touch $@
 
 test-all: $(EXTRAS) ## run the tests, slow ones included, and those of the extras, which it installs
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m 'not alone' $(PARALLEL)
+	$(BIN)/python -m pytest -m alone
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .

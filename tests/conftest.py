@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as headstart/cli.py, before torch is imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a processor: more threads would wait for each other
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
