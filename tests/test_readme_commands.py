@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
@@ -126,19 +126,21 @@ def small(command: str) -> list[str]:
     """The command's words for this Python, with what makes it small behind them."""
     first, *rest = words(command)
     program = [sys.executable, str(REPOSITORY / "train.py")] if first == "python" else [sys.executable, "-m", first]
-    rest = [word for given_word in rest[1 if first == "python" else 0 :] for word in INSTEAD.get(given_word, (given_word,))]
+    rest = [
+        word for given_word in rest[1 if first == "python" else 0 :] for word in INSTEAD.get(given_word, (given_word,))
+    ]
     named = any(re.match(r"(dataset|experiment)=", word) for word in rest)
     return [*program, *rest, *SMALL, *(() if named else DRAWN)]
 
 
 @pytest.fixture(scope="module")
-def finished_run(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def finished_run(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What stands for `outputs/<run>`: the run of the README's first command."""
     command = small(next(line for line in of_kind("train") if "partial_freeze" in line))
     variables = environment(tmp_path_factory.mktemp("home"))
     subprocess.run(command, cwd=workplace, env=variables, check=True, capture_output=True, timeout=600)
     (record,) = (workplace / "outputs").glob("shapes-retinanet-*partial_freeze*/record.json")
-    yield str(record.parent.relative_to(workplace))
+    return str(record.parent.relative_to(workplace))
 
 
 @pytest.mark.parametrize("command", [line for line in of_kind("train") if "--cfg" not in line])
@@ -162,11 +164,15 @@ def test_a_training_command_trains(
 def a_study(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose `outputs/` holds a study with a test split, two seeds and a baseline of each kind."""
     place = tmp_path_factory.mktemp("study")
-    command = "python train.py -m dataset=voc_folder dataset.root=my/photos dataset.test_fraction=0.3 dataset.val_split=null"
+    command = (
+        "python train.py -m dataset=voc_folder dataset.root=my/photos dataset.test_fraction=0.3 dataset.val_split=null"
+    )
     command += " source=scratch,imagenet strategy=full,partial_freeze seed=0,1"
     typed = [*small(command), f"output_dir={place}/outputs", "dataset.train_split=all"]
     variables = environment(tmp_path_factory.mktemp("home"))
-    result = subprocess.run(typed, cwd=workplace, env=variables, capture_output=True, text=True, timeout=900, check=False)
+    result = subprocess.run(
+        typed, cwd=workplace, env=variables, capture_output=True, text=True, timeout=900, check=False
+    )
     assert "6 finished" in result.stdout, result.stdout + result.stderr
     return place
 

@@ -189,6 +189,7 @@ print(used.ru_utime + used.ru_stime, peak)
 """CPU seconds and peak memory (MiB) of the command."""
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_thousand_records_take_less_than_5_seconds_and_500_mib(tmp_path: Path) -> None:
     """As large as real ones. Measured on one core of a 2-core machine: 1.2 to 2 s of CPU time, 60 MiB.

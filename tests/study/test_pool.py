@@ -144,6 +144,7 @@ def test_threads_are_divided_and_the_study_has_a_name(tmp_path, monkeypatch):
     assert sorted(line for line in lines if line.startswith("start")) == ["start a 2 study-x", "start b 4 study-x"]
 
 
+@pytest.mark.alone
 def test_a_watch_sees_each_new_epoch_and_stops_a_run(tmp_path):
     seen = []
 
@@ -159,6 +160,7 @@ def test_a_watch_sees_each_new_epoch_and_stops_a_run(tmp_path):
     assert stopped.status == "stopped"
 
 
+@pytest.mark.alone
 def test_a_run_that_does_not_end_when_asked_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("headstart.study.pool.GRACE_SECONDS", 0.3)
     deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PROGRAM
