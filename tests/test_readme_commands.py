@@ -143,7 +143,7 @@ def finished_run(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> s
     return str(record.parent.relative_to(workplace))
 
 
-@pytest.mark.parametrize("command", [line for line in of_kind("train") if "--cfg" not in line])
+@pytest.mark.parametrize("command", [line for line in of_kind("train") if "--cfg" not in line], ids=str)
 def test_a_training_command_trains(
     command: str, workplace: Path, given: Given, finished_run: str, slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
