@@ -26,8 +26,10 @@ from headstart.evaluation.cost import CostCallback
 from headstart.inference.export import save_exported
 from headstart.records.record import RunRecord
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
-from headstart.runs.attempt import attempt, finished_record
+from headstart.runs.again import begin, finished_before, set_aside_older
+from headstart.runs.attempt import attempt
 from headstart.runs.identity import run_folder
+from headstart.runs.inputs import input_stamp
 from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.runs.retention import Retention, read_retention, retention_line
@@ -76,12 +78,16 @@ class Experiment:
 
 
 def run(config: RunConfig) -> RunRecord:
-    """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished."""
+    """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished.
+
+    Raises `UserError` where it was begun on other data or from other weights, unless `on_change` says what to do.
+    """
     quieten()
     resolved = resolved_dict(config)
     folder = run_folder(config, resolved)
     with locked(folder) if is_main_process() else nullcontext():
-        if record := finished_record(folder, rerun=config.rerun):
+        set_aside_older(config, folder)
+        if record := finished_before(config, folder, lambda: _start(config, prepare(config))):
             say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
             return record
         return _attempt(config, resolved, folder)
@@ -89,11 +95,17 @@ def run(config: RunConfig) -> RunRecord:
 
 def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
     with attempt(folder, config, resolved) as record:
+        stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
         experiment = prepare(config)
-        describe_start(record, experiment.info, experiment.report, experiment.plan, experiment.detector)
+        begin(config, folder, record, _start(config, experiment), stamp)
         train(config, experiment, folder, record)
     say(f"Finished: {folder} ({outcome(record)})")
     return record
+
+
+def _start(config: RunConfig, experiment: Experiment) -> RunRecord:
+    x = experiment
+    return describe_start(config.trainer, x.info, x.weights, x.report, x.plan, x.detector)
 
 
 def prepare(config: RunConfig) -> Experiment:

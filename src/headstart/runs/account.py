@@ -6,28 +6,40 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.config.schema import TrainerConfig
 from headstart.data.types import DatasetInfo
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
+from headstart.records.environment import environment
 from headstart.records.record import RunRecord
+from headstart.runs.arithmetic import arithmetic
 from headstart.training.callbacks import FrozenProof
-from headstart.transfer.proof import combined
-from headstart.transfer.types import LoadReport, TransferPlan
+from headstart.transfer.proof import combined, weights_digest
+from headstart.transfer.types import LoadReport, SourceWeights, TransferPlan
 
 
 def describe_start(
-    record: RunRecord, info: DatasetInfo, report: LoadReport, plan: TransferPlan, detector: Detector
-) -> None:
-    """What is known before the first step."""
-    record.dataset = dataclasses.asdict(info)
-    record.load = dataclasses.asdict(report)
-    del record.load["kept_rows"]  # kept_classes says the same, without a thousand numbers
-    record.plan = [dataclasses.asdict(stage) for stage in plan.stages]
-    record.lineage = [*report.lineage, info.name]
-    record.cost = {
-        "trained_parameters": plan.trained_parameters,
-        "total_parameters": sum(parameter.numel() for parameter in detector.parameters()),
-    }
+    trainer: TrainerConfig,
+    info: DatasetInfo,
+    weights: SourceWeights,
+    report: LoadReport,
+    plan: TransferPlan,
+    detector: Detector,
+) -> RunRecord:
+    """What is known before the first step: `dataset`, `load`, `plan`, `lineage`, `cost` and `environment`."""
+    load = dataclasses.asdict(report) | {"digest": weights_digest(weights)}
+    del load["kept_rows"]  # kept_classes says the same, without a thousand numbers
+    return RunRecord(
+        dataset=dataclasses.asdict(info),
+        load=load,
+        plan=[dataclasses.asdict(stage) for stage in plan.stages],
+        lineage=[*report.lineage, info.name],
+        cost={
+            "trained_parameters": plan.trained_parameters,
+            "total_parameters": sum(parameter.numel() for parameter in detector.parameters()),
+        },
+        environment=environment() | arithmetic(trainer),
+    )
 
 
 def describe_end(
