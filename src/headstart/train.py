@@ -11,10 +11,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from headstart.config.resolve import typed
+from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.runs.attempt import why_failed
+from headstart.runs.identity import flat
+from headstart.runs.idle import idle_words
 from headstart.runs.inputs import same_inputs
 from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process
@@ -50,6 +52,8 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
 def train(single: Single) -> None:
     """Raises `UserError` where the source cannot be trained."""
     if is_main_process():
+        for line in idle_words(single.command.overrides, flat(resolved_dict(single.config))):
+            say(line)
         _train_source(single)
 
     from headstart.run import run

@@ -34,13 +34,13 @@ def same_inputs(config: RunConfig, folder: Path, tree: Tree | None = None) -> bo
 
     `tree` in place of `tree_stamp`, for a caller that asks for many runs at once.
     """
-    known = _read(folder).get("stamp")
-    return bool(known) and known == input_stamp(config, tree or tree_stamp)
+    stamps = _stamps(config, tree)
+    return not stamps or (all(stamps) and _read(folder).get("stamp") == _digest(stamps))
 
 
 def input_stamp(config: RunConfig, tree: Tree | None = None) -> str:
     """Of names, sizes and times of all files; empty where they cannot be known."""
-    stamps = [*_dataset_stamps(config.dataset, tree or tree_stamp), *map(_file_stamp, _source_files(config))]
+    stamps = _stamps(config, tree)
     return _digest(stamps) if all(stamps) else ""
 
 
@@ -62,6 +62,11 @@ def tree_stamp(root: str) -> str:
     """Of every file below `root`, hidden ones left out; empty where there are more than `MOST_FILES`."""
     files = list(islice(_files(root, "", set()), MOST_FILES + 1))
     return "" if len(files) > MOST_FILES else _digest(files)
+
+
+def _stamps(config: RunConfig, tree: Tree | None) -> list[str]:
+    """One for all files of the data set and one for each further file; none for drawn data and a library's weights."""
+    return [*_dataset_stamps(config.dataset, tree or tree_stamp), *map(_file_stamp, _source_files(config))]
 
 
 def _dataset_stamps(config: DatasetConfig, tree: Tree) -> Iterator[str]:
