@@ -87,15 +87,8 @@ def test_what_a_checkpoint_of_which_the_run_goes_on_cannot_do_again_has_a_way_ou
 
 
 def test_a_run_that_goes_on_is_known_by_what_it_was_begun_with_until_that_is_compared(tmp_path):
-    RunRecord("interrupted", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]}).write(
-        tmp_path / "record.json"
-    )
-    with pytest.raises(KeyboardInterrupt), attempt(tmp_path, config(), {}) as begun_anew:
-        assert (begun_anew.dataset, begun_anew.environment.get("device")) == ({}, None)
-        raise KeyboardInterrupt
-    RunRecord("interrupted", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]}).write(
-        tmp_path / "record.json"
-    )
+    begun = RunRecord("interrupted", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]})
+    begun.write(tmp_path / "record.json")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(KeyboardInterrupt), attempt(tmp_path, config(), {}):
@@ -103,3 +96,11 @@ def test_a_run_that_goes_on_is_known_by_what_it_was_begun_with_until_that_is_com
     found = read(tmp_path)
     assert (found.dataset, found.environment["device"]) == ({"name": "then"}, "cpu")
     assert len(found.environment["attempts"]) == 2
+
+
+def test_a_run_that_begins_anew_says_nothing_of_an_earlier_one_but_when_it_was(tmp_path):
+    begun = RunRecord("failed", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]})
+    begun.write(tmp_path / "record.json")
+    with attempt(tmp_path, config(), {}) as record:
+        assert (record.dataset, record.environment.get("device")) == ({}, None)
+    assert len(read(tmp_path).environment["attempts"]) == 2

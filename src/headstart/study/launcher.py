@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -16,6 +17,8 @@ from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.runs.attempt import choices, record_in
+from headstart.runs.identity import flat
+from headstart.runs.idle import idle_words
 from headstart.runs.inputs import Tree, same_inputs, tree_stamp
 from headstart.runs.pretrained import check_all, check_all_files, folder_of, source_runs
 from headstart.study.cells import CellResult, Watch
@@ -53,6 +56,7 @@ def run_cells(
         Cell(label, compose_cell(context, config, overrides), command_of(config.hydra, overrides))
         for label, overrides in named
     ]
+    _say_idle(cells)
     refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
@@ -60,6 +64,15 @@ def run_cells(
     with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
         (pool or Pool)(runs, places, study_name(config), view.tell).run()
     return [refused[i] if i in refused else _result(cell, jobs[i]) for i, cell in enumerate(cells)]
+
+
+def _say_idle(cells: Sequence[Cell]) -> None:
+    """Each setting that was typed and has no effect, once."""
+    lines = Counter(
+        line for cell in cells for line in idle_words(cell.command.overrides, flat(resolved_dict(cell.config)))
+    )
+    for line, number in lines.items():
+        console.print(line + (f" (in {number} of {len(cells)} cells)" if number < len(cells) else ""), markup=False)
 
 
 def make_jobs(cells: dict[int, Cell], watch: Watch | None) -> tuple[dict[int, Job], list[Job]]:
