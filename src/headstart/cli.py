@@ -176,7 +176,8 @@ def _message(error: BaseException) -> str:
     lines: list[str] = []
     seen: BaseException | None = error
     while seen is not None:
-        lines += [line for line in str(seen).splitlines() if line.strip() and line not in lines]
+        said = "\n".join([str(seen), *getattr(seen, "__notes__", [])])
+        lines += [line for line in said.splitlines() if line.strip() and line not in lines]
         seen = seen.__cause__
     return "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA)) + _hint(error)
 

@@ -23,10 +23,12 @@ from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
-from headstart.runs.attempt import attempt, finished_record
+from headstart.runs.again import begin, finished_before, set_aside_older
+from headstart.runs.attempt import attempt
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.fit import fit
 from headstart.runs.identity import run_folder
+from headstart.runs.inputs import input_stamp
 from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
@@ -42,12 +44,16 @@ from headstart.transfer.types import SourceWeights
 
 
 def run(config: RunConfig) -> RunRecord:
-    """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished."""
+    """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished.
+
+    Raises `UserError` where it was begun on other data or from other weights, unless `on_change` says what to do.
+    """
     quieten()
     resolved = resolved_dict(config)
     folder = run_folder(config, resolved)
     with locked(folder) if is_main_process() else nullcontext():
-        if record := finished_record(folder, rerun=config.rerun):
+        set_aside_older(config, folder)
+        if record := finished_before(config, folder, lambda: describe_start(prepare(config))):
             say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
             return record
         return _attempt(config, resolved, folder)
@@ -55,8 +61,9 @@ def run(config: RunConfig) -> RunRecord:
 
 def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
     with attempt(folder, config, resolved) as record:
+        stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
         experiment = prepare(config)
-        describe_start(record, experiment)
+        begin(config, folder, record, describe_start(experiment), stamp)
         train(experiment, folder, record)
     say(f"Finished: {folder} ({outcome(record)})")
     return record

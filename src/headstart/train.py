@@ -11,10 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from headstart.config.resolve import typed
+from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.runs.attempt import why_failed
+from headstart.runs.identity import flat
+from headstart.runs.idle import idle_words
+from headstart.runs.inputs import same_inputs
 from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process
 from headstart.runs.pretrained import check_all, check_all_files, folder_of, is_finished, selected, source_run
@@ -49,6 +52,8 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
 def train(single: Single) -> None:
     """Raises `UserError` where the source cannot be trained."""
     if is_main_process():
+        for line in idle_words(single.command.overrides, flat(resolved_dict(single.config))):
+            say(line)
         _train_source(single)
 
     from headstart.run import run
@@ -57,20 +62,25 @@ def train(single: Single) -> None:
 
 
 def _train_source(single: Single) -> None:
-    """In a process of its own, which trains that one's own source first; or another process does, and we wait."""
+    """In a process of its own, which trains that one's own source first; or another process does, and we wait.
+
+    The process also looks at a source that is trained, where one of the files that it was made from has changed.
+    """
     source = source_run(single.config)
     if source is None:
         return
     folder = folder_of(source)
-    while not is_finished(folder):
+    while not (is_finished(folder) and same_inputs(source, folder)):
         if is_busy(folder):
             say(f"Another process trains the source {folder}: waiting for it.")
             while is_busy(folder):
                 time.sleep(1)
             continue
-        say(f"Training the source first: {folder}")
+        say(f"{'Looking at' if is_finished(folder) else 'Training'} the source first: {folder}")
         code = wait_for(single.command.words(single.level + 1))
-        if code not in (0, BUSY):
+        if code == 0:
+            return
+        if code != BUSY:
             raise UserError(f"The source {folder} could not be trained. {why_failed(folder, code)}")
 
 

@@ -62,7 +62,12 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
         assert code == (-signal.SIGKILL if stop is signal.SIGKILL else 130), err
         assert ("the same command goes on" in err) == (stop is not signal.SIGKILL)
         assert ("Going on after the last complete epoch" in out) == (epochs > 1)
-        assert RunRecord.read(folder_in(tmp_path / "outputs") / "record.json").status == "interrupted"
+        left = RunRecord.read(folder_in(tmp_path / "outputs") / "record.json")
+        assert left.status == "interrupted"
+        assert left.dataset["fingerprints"].keys() == {"train", "val"}
+        assert left.load["digest"]
+        assert left.plan
+        assert left.environment["precision"] == "32-true"
         assert complete_epochs(tmp_path / "outputs") == epochs
     result = execute(words, tmp_path)
     assert result.returncode == 0, result.stderr

@@ -7,7 +7,7 @@ import pytest
 from headstart.config import schema as s
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.runs.attempt import attempt, finished_record
+from headstart.runs.attempt import attempt
 
 
 def config() -> s.RunConfig:
@@ -72,26 +72,35 @@ def test_what_lightning_starts_inside_a_slurm_job_has_lightnings_rank(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("status", ["failed", "interrupted"])
-def test_an_unfinished_run_is_to_be_done(tmp_path, status):
-    RunRecord(status=status).write(tmp_path / "record.json")
-    assert finished_record(tmp_path, rerun=False) is None
-    assert finished_record(tmp_path, rerun=True) is None
-    assert (tmp_path / "record.json").exists()  # its checkpoint is what the next attempt goes on from
+def test_what_a_checkpoint_of_which_the_run_goes_on_cannot_do_again_has_a_way_out(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"cut off")
+    with pytest.raises(RuntimeError) as raised, attempt(tmp_path, config(), {}):
+        raise RuntimeError("no zip archive")
+    assert "rerun=true starts anew" in raised.value.__notes__[0]
+    found = read(tmp_path)
+    assert found.error is not None
+    assert "rerun=true starts anew" in found.error["message"]
+    with pytest.raises(RuntimeError) as first, attempt(tmp_path / "new", config(), {}):
+        raise RuntimeError("no zip archive")
+    assert not hasattr(first.value, "__notes__")
 
 
-def test_a_finished_run_is_told_and_set_aside_when_it_shall_be_done_again(tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    RunRecord(status="finished", cost={"a": 1}).write(folder / "record.json")
-    found = finished_record(folder, rerun=False)
-    assert found is not None
-    assert found.cost == {"a": 1}
-    assert finished_record(folder, rerun=True) is None
-    assert not folder.exists()
-    (aside,) = (tmp_path / ".replaced").iterdir()
-    assert read(aside).cost == {"a": 1}
+def test_a_run_that_goes_on_is_known_by_what_it_was_begun_with_until_that_is_compared(tmp_path):
+    begun = RunRecord("interrupted", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]})
+    begun.write(tmp_path / "record.json")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(KeyboardInterrupt), attempt(tmp_path, config(), {}):
+        raise KeyboardInterrupt  # before anything was read
+    found = read(tmp_path)
+    assert (found.dataset, found.environment["device"]) == ({"name": "then"}, "cpu")
+    assert len(found.environment["attempts"]) == 2
 
 
-def test_a_run_that_never_began_is_to_be_done(tmp_path):
-    assert finished_record(tmp_path / "none", rerun=False) is None
+def test_a_run_that_begins_anew_says_nothing_of_an_earlier_one_but_when_it_was(tmp_path):
+    begun = RunRecord("failed", dataset={"name": "then"}, environment={"device": "cpu", "attempts": ["a"]})
+    begun.write(tmp_path / "record.json")
+    with attempt(tmp_path, config(), {}) as record:
+        assert (record.dataset, record.environment.get("device")) == ({}, None)
+    assert len(read(tmp_path).environment["attempts"]) == 2

@@ -80,7 +80,6 @@ def test_what_cannot_change_the_result_does_not_change_the_name(setting: str, va
         ("seed", 1),
         ("dataset.batch_size", 4),
         ("dataset.root", "/data/bccd2"),
-        ("dataset.subset_seed", 3),
         ("strategy.lr", {"adamw": 2e-3}),
         ("optimizer.weight_decay", 0.1),
         ("trainer.devices", 2),

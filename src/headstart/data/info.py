@@ -26,6 +26,8 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         min_size=config.min_size,
         max_size=config.max_size,
         defects=dict(Counter(defect.kind for defect in data.defects)),
+        fingerprints={name: _fingerprint(data, [name]) for name in data.splits},
+        outside=sum(_is_outside(image.name) for images in data.splits.values() for image in images),
     )
 
 
@@ -34,6 +36,11 @@ def _num_boxes(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> 
     for image in images:
         counts += np.bincount(image.labels[~image.ignore], minlength=len(class_names))
     return dict(zip(class_names, counts.tolist(), strict=True))
+
+
+def _is_outside(name: str) -> bool:
+    """Whether an image lies outside of the data set's folder, to which names are relative."""
+    return name.startswith("/") or ".." in name.split("/")
 
 
 def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:

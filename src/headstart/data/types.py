@@ -72,6 +72,10 @@ class DatasetInfo:
     or the long side `max_size` if that comes first."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """Split -> hex digest of its images and annotations as used, and of the names of the classes."""
+    outside: int = 0
+    """Images that lie outside of the data set's folder."""
 
 
 @dataclass

@@ -12,7 +12,9 @@ from typing import Any
 
 from headstart.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
+"""Records of version 1 are compared, but do not say enough of their data to be gone on with."""
 SOURCES = "sources"
 """Folder of runs that others start from: they are no cells of a comparison."""
 STATUSES = ("finished", "failed", "interrupted", "not_applicable")
@@ -28,9 +30,9 @@ class RunRecord:
     config: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration."""
     dataset: dict[str, Any] = field(default_factory=dict)
-    """Fingerprints, class names, images and boxes per split, defects."""
+    """Fingerprints (`fingerprints`: one per split), class names, images and boxes per split, defects."""
     load: dict[str, Any] = field(default_factory=dict)
-    """What the source gave."""
+    """What the source gave, and the digest of its weights."""
     plan: list[dict[str, Any]] = field(default_factory=list)
     """A row a stage, with the digest of its frozen tensors before and after training."""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +42,8 @@ class RunRecord:
     lineage: list[str] = field(default_factory=list)
     """Where the weights come from, oldest first, this run last."""
     environment: dict[str, Any] = field(default_factory=dict)
+    """Versions, hardware, `precision`, `device`, `threads`, `study`; `attempts`: when each began; `changes`: what was
+    not the same in all of them."""
     error: dict[str, str] | None = None
     schema_version: int = SCHEMA_VERSION
 
@@ -63,9 +67,9 @@ class RunRecord:
         if not isinstance(values, dict) or "schema_version" not in values:
             raise UserError(f"{path} is no run's record: it has no schema_version")
         version = values["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise UserError(
-                f"{path}: schema_version={version}, this Headstart reads {SCHEMA_VERSION}. "
+                f"{path}: schema_version={version}, this Headstart reads {' and '.join(map(str, READABLE))}. "
                 "Use the version that wrote it (environment.packages.headstart)."
             )
         known = {item.name for item in dataclasses.fields(cls)}

@@ -10,27 +10,33 @@ from typing import Any
 from headstart.config.checks_transfer import source_folder
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
+from headstart.records.environment import environment
 from headstart.records.record import RunRecord
+from headstart.runs.arithmetic import arithmetic
 from headstart.runs.attempt import record_in
 from headstart.runs.experiment import Experiment
 from headstart.runs.fit import Fitted
 from headstart.runs.parent import TRIALS
 from headstart.training.callbacks import FrozenProof
-from headstart.transfer.proof import combined
+from headstart.transfer.proof import combined, weights_digest
 
 
-def describe_start(record: RunRecord, experiment: Experiment) -> None:
-    """What is known before the first step."""
-    report, plan = experiment.report, experiment.plan
-    record.dataset = dataclasses.asdict(experiment.info)
-    record.load = dataclasses.asdict(report)
-    del record.load["kept_rows"]  # kept_classes says the same, without a thousand numbers
-    record.plan = [dataclasses.asdict(stage) for stage in plan.stages]
-    record.lineage = [*report.lineage, experiment.info.name]
-    record.cost = {
-        "trained_parameters": plan.trained_parameters,
-        "total_parameters": sum(parameter.numel() for parameter in experiment.detector.parameters()),
-    }
+def describe_start(experiment: Experiment) -> RunRecord:
+    """What is known before the first step: `dataset`, `load`, `plan`, `lineage`, `cost` and `environment`."""
+    info, report, plan = experiment.info, experiment.report, experiment.plan
+    load = dataclasses.asdict(report) | {"digest": weights_digest(experiment.weights)}
+    del load["kept_rows"]  # kept_classes says the same, without a thousand numbers
+    return RunRecord(
+        dataset=dataclasses.asdict(info),
+        load=load,
+        plan=[dataclasses.asdict(stage) for stage in plan.stages],
+        lineage=[*report.lineage, info.name],
+        cost={
+            "trained_parameters": plan.trained_parameters,
+            "total_parameters": sum(parameter.numel() for parameter in experiment.detector.parameters()),
+        },
+        environment=environment() | arithmetic(experiment.config.trainer),
+    )
 
 
 def describe_end(record: RunRecord, experiment: Experiment, fitted: Fitted, results: Mapping[str, MapResult]) -> None:
@@ -41,7 +47,6 @@ def describe_end(record: RunRecord, experiment: Experiment, fitted: Fitted, resu
     for part in parts:
         record.metrics |= part.record()
     record.cost |= _whole_cost(experiment, fitted)
-    record.environment["precision"] = str(fitted.trainer.precision)
     _prove(record, experiment.detector, fitted.proof)
 
 

@@ -7,31 +7,34 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.environment import environment
-from headstart.records.record import RunRecord
+from headstart.records.record import SCHEMA_VERSION, RunRecord
+from headstart.runs.began import command, now
+from headstart.runs.inputs import read_refusal
 from headstart.say import is_main_process
 
 
-def finished_record(folder: Path, rerun: bool) -> RunRecord | None:
-    """The record of a run that needs no doing. With `rerun` a finished run's folder is set aside, never deleted."""
-    path = folder / "record.json"
-    if not is_main_process() or not path.exists():
-        return None
-    record = RunRecord.read(path)
-    if record.status != "finished":
-        return None
-    if not rerun:
-        return record
+class Changed(UserError):
+    """The run was begun on other data, from other weights or in other arithmetic."""
+
+
+def set_aside(folder: Path) -> Path:
+    """Out of the way, never deleted; where it lies now."""
     aside = folder.parent / ".replaced" / f"{folder.name}-{time.time_ns()}"
     aside.parent.mkdir(exist_ok=True)
     folder.rename(aside)
-    return None
+    return aside
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """From which the run goes on, where it is there."""
+    return folder / "checkpoints" / "last.ckpt"
 
 
 @contextmanager
@@ -39,14 +42,18 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     """Writes the record at the start and at the end.
 
     From the first moment it says `interrupted`: a process that is killed can say nothing more. The body fills the
-    record and sets `finished`; what it raises is recorded and raised again.
+    record; what it raises is recorded and raised again. Where the run goes on, the record says what it was begun
+    with, until the body knows that this still holds.
     """
-    record = RunRecord(
+    goes_on = last_checkpoint(folder).exists()
+    record = replace(
+        _begun_before(folder) if goes_on else RunRecord(environment=environment()),
         status="interrupted",
         choices=choices(config),
         config=resolved,
-        environment=environment() | {"attempts": [*_attempts_before(folder), _now()]},
+        error=None,
     )
+    record.environment |= {"attempts": [*_attempts_before(folder), now()], **command()}
     if is_main_process():
         _begin(folder, config, record)
     try:
@@ -55,10 +62,14 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     except SystemExit as stop:  # so Lightning leaves after Ctrl-C, and after SIGTERM with the code of success
         raise KeyboardInterrupt from stop
     except Exception as error:
+        if goes_on and not isinstance(error, Changed):
+            error.add_note(
+                f"It went on from {last_checkpoint(folder)}: where that fails again, rerun=true starts anew."
+            )
         record.status = "failed"
         record.error = {
             "type": type(error).__name__,
-            "message": str(error),
+            "message": "\n".join([str(error), *getattr(error, "__notes__", [])]),
             "traceback": traceback.format_exc(limit=-5),
         }
         raise
@@ -86,6 +97,8 @@ def why_failed(folder: Path, code: int) -> str:
     """The first line of what the run's record says went wrong; where it got to no record of it, the exit code."""
     ended = f"exit code {code}" if code >= 0 else f"ended by signal {-code} ({signal.Signals(-code).name})"
     record = record_in(folder)
+    if record is not None and record.status == "finished":
+        return read_refusal(folder) or ended
     if record is None or record.status != "failed" or record.error is None:
         return ended
     message = record.error["message"].splitlines()
@@ -98,8 +111,10 @@ def _attempts_before(folder: Path) -> list[str]:
     return list(record.environment.get("attempts", [])) if record else []
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _begun_before(folder: Path) -> RunRecord:
+    """The record of the run that is gone on with; an empty one where there is none that says what it was begun with."""
+    record = record_in(folder)
+    return record if record is not None and record.schema_version == SCHEMA_VERSION else RunRecord()
 
 
 def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:

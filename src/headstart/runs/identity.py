@@ -8,24 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_transfer import source_folder
 from headstart.config.schema import RunConfig
+from headstart.records.record import SCHEMA_VERSION
+from headstart.runs.idle import idle, is_without_effect, of_run
 
-WITHOUT_EFFECT = (
-    "output_dir",
-    "data_dir",
-    "rerun",
-    "logger",
-    "study",
-    "dataset.num_workers",
-    "dataset.cache",
-    "dataset.download",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.enable_autolog_hparams",
-    "trainer.log_every_n_steps",
-    "trainer.profiler",
-)
-"""Settings that cannot change what a run finds, or the run that it starts from."""
+NAMES = ("augment", "optimizer", "scheduler")
+"""Groups whose `name` is only what a choice is called; those of other groups stand in the run's name."""
+PATHS = ("dataset.root", "source.path")
+"""Settings that name one place in several ways."""
 
 
 def run_folder(config: RunConfig, resolved: dict[str, Any]) -> Path:
@@ -50,34 +41,51 @@ def run_name(config: RunConfig, resolved: dict[str, Any]) -> str:
 
 
 def config_hash(resolved: dict[str, Any]) -> str:
-    """8 hex digits over the settings that matter."""
-    text = json.dumps(settings_that_matter(resolved), sort_keys=True)
+    """8 hex digits over the settings that matter, and the version of the records: runs of older ones are other runs."""
+    matter = {name: value for name, value in settings_that_matter(resolved).items() if not _is_name(name)}
+    text = json.dumps([SCHEMA_VERSION, matter], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def settings_that_matter(resolved: dict[str, Any]) -> dict[str, Any]:
-    """`group.key` -> value of all that can change what a run finds.
+    """`group.key` -> value of all that can change what a run finds, and of what its choices are called.
 
-    Paths inside `data_dir` count relative to it: where the data lies changes nothing.
+    Paths inside `data_dir` count relative to it: where the data lies changes nothing. A setting that is null is as
+    one that an older version did not have.
     """
-    matter = {name: value for name, value in _flat(resolved).items() if not _without_effect(name)}
-    return {name: _relative(value, resolved["data_dir"].rstrip(os.sep)) for name, value in matter.items()}
+    settings = flat(resolved)
+    without = idle(settings)
+    matter = {
+        name: value
+        for name, value in settings.items()
+        if value is not None and name not in without and not is_without_effect(name)
+    }
+    return {name: _place(name, value, resolved.get("data_dir", "")) for name, value in matter.items()}
 
 
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    found: dict[str, Any] = {}
     for key, value in node.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
-def _without_effect(name: str) -> bool:
-    while name.startswith("source."):  # a source that is a run has settings of the same kinds
-        name = name.removeprefix("source.")
-    return any(name == setting or name.startswith(f"{setting}.") for setting in WITHOUT_EFFECT)
+def _is_name(name: str) -> bool:
+    return of_run(name) in {f"{group}.name" for group in NAMES}
 
 
-def _relative(value: Any, data_dir: str) -> Any:
-    if isinstance(value, str) and (value == data_dir or value.startswith(data_dir + os.sep)):
-        return "<data_dir>" + value[len(data_dir) :]
-    return value
+def _place(name: str, value: Any, data_dir: str) -> Any:
+    """One way to write a place: below `data_dir`, else below where the command was given, else whole."""
+    if not isinstance(value, str) or of_run(name) not in PATHS:
+        return value
+    path, data = _absolute(value), _absolute(data_dir)
+    if name.endswith(".path"):
+        path = str(source_folder(path))
+    if path == data or path.startswith(data + os.sep):
+        return "<data_dir>" + path[len(data) :]
+    return os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))

@@ -38,6 +38,7 @@ def source_run(config: RunConfig) -> RunConfig | None:
         seed=source.seed,
         data_dir=config.data_dir,
         output_dir=sources_dir,
+        on_change=config.on_change,
     )
 
 

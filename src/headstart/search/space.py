@@ -21,7 +21,7 @@ from optuna.distributions import (
 )
 
 from headstart.errors import UserError
-from headstart.runs.identity import WITHOUT_EFFECT
+from headstart.runs.idle import WITHOUT_EFFECT
 
 EXAMPLE = "for instance: 'optimizer.lr=tag(log, interval(1e-4,1e-2))' strategy=full,head_only"
 

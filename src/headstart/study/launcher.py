@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 from hydra.types import HydraContext
@@ -15,6 +17,9 @@ from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.runs.attempt import choices, record_in
+from headstart.runs.identity import flat
+from headstart.runs.idle import idle_words
+from headstart.runs.inputs import Tree, same_inputs, tree_stamp
 from headstart.runs.pretrained import check_all, check_all_files, folder_of, source_runs
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import Command, command_of, labels
@@ -51,6 +56,7 @@ def run_cells(
         Cell(label, compose_cell(context, config, overrides), command_of(config.hydra, overrides))
         for label, overrides in named
     ]
+    _say_idle(cells)
     refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
@@ -60,26 +66,36 @@ def run_cells(
     return [refused[i] if i in refused else _result(cell, jobs[i]) for i, cell in enumerate(cells)]
 
 
+def _say_idle(cells: Sequence[Cell]) -> None:
+    """Each setting that was typed and has no effect, once."""
+    lines = Counter(
+        line for cell in cells for line in idle_words(cell.command.overrides, flat(resolved_dict(cell.config)))
+    )
+    for line, number in lines.items():
+        console.print(line + (f" (in {number} of {len(cells)} cells)" if number < len(cells) else ""), markup=False)
+
+
 def make_jobs(cells: dict[int, Cell], watch: Watch | None) -> tuple[dict[int, Job], list[Job]]:
     """The job of each cell, and all jobs in their order: a source stands before the first cell that needs it."""
     jobs: dict[int, Job] = {}
     sources: dict[Path, Job] = {}
     order: list[Job] = []
+    tree = cache(tree_stamp)  # cells share their data: it is looked at once
     for i, cell in cells.items():
         chain = [cell.config, *source_runs(cell.config)]
         folders = [folder_of(config) for config in chain]
         for level in range(len(chain) - 1, 0, -1):
             if folders[level] not in sources:
-                sources[folders[level]] = _job(cell, level, chain[level], folders)
+                sources[folders[level]] = _job(cell, level, chain[level], folders, tree)
                 order.append(sources[folders[level]])
-        jobs[i] = _job(cell, 0, cell.config, folders)
+        jobs[i] = _job(cell, 0, cell.config, folders, tree)
         if watch is not None:
             jobs[i].watch = lambda rows, i=i, watch=watch: watch(i, rows)
         order.append(jobs[i])
     return jobs, order
 
 
-def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path]) -> Job:
+def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path], tree: Tree) -> Job:
     return Job(
         label=cell.label if level == 0 else f"source {folders[level].name}",
         words=cell.command.words(only_source=level),
@@ -90,6 +106,7 @@ def _job(cell: Cell, level: int, config: RunConfig, folders: list[Path]) -> Job:
         epochs=config.trainer.max_epochs,
         monitor=config.monitor.name,
         rerun=config.rerun,
+        unchanged=partial(same_inputs, config, folders[level], tree),
         kind=f"{level} {config.dataset.name} {config.dataset.fraction} {config.strategy.name}",
         is_source=level > 0,
     )
@@ -123,8 +140,12 @@ def _record_refusal(config: RunConfig, folder: Path, status: str, error: UserErr
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     what = {"type": type(error).__name__, "message": str(error)}
-    record = RunRecord(
-        status=status.replace(" ", "_"), choices=choices(config), config=resolved_dict(config), error=what
+    record = replace(  # what it was begun with stays known: it may have a checkpoint
+        known or RunRecord(),
+        status=status.replace(" ", "_"),
+        choices=choices(config),
+        config=resolved_dict(config),
+        error=what,
     )
     record.write(path)
 
@@ -165,4 +186,7 @@ def summarise(cells: Sequence[CellResult]) -> None:
         console.print(f"What they found: headstart compare {cells[0].folder.parent}", markup=False)
     failed = sum(cell.status == "failed" for cell in cells)
     if failed:
-        raise UserError(f"{failed} of {len(cells)} cells failed; the same command runs those again and skips the rest.")
+        raise UserError(
+            f"{failed} of {len(cells)} cells failed; the same command runs those again and skips the rest. One that "
+            "fails each time starts anew with rerun=true, given to it alone."
+        )

@@ -16,6 +16,7 @@ from typing import Any
 
 from headstart.records.record import RunRecord
 from headstart.runs.attempt import monitored, record_in, why_failed
+from headstart.runs.began import STUDY, of_this_study
 from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
 from headstart.study.resources import shares, variables
@@ -42,6 +43,8 @@ class Job:
     epochs: int | None = None
     monitor: str = "val/map"
     rerun: bool = False
+    unchanged: Callable[[], bool] = lambda: True
+    """Whether a finished run read the files that are there; else its process looks at them."""
     kind: str = ""
     """Jobs of one kind take about as long."""
     is_source: bool = False
@@ -92,7 +95,7 @@ class Pool:
         self.jobs = jobs
         self.by_folder = {job.folder: job for job in reversed(jobs)}
         self.gpus = shares(places)
-        self.environment = {"HEADSTART_STUDY": study, **os.environ, **of_this_process()}
+        self.environment = {STUDY: study, **of_this_study(), **os.environ, **of_this_process()}
         self.tell = tell
         self.running: list[Running] = []
         self.looked: dict[Path, float] = {}
@@ -128,7 +131,7 @@ class Pool:
             return False
         if source is not None and source.status != "finished":
             return False
-        if not job.rerun and (record := finished_record(job.folder)):
+        if not job.rerun and (record := finished_record(job.folder)) and job.unchanged():
             job.seconds = record.cost.get("wall_seconds")
             self._done(job, "finished", "was finished before", record)
             return False

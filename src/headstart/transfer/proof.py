@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from headstart.transfer.types import SourceWeights
+
 
 def tensor_digests(model: nn.Module, names: Collection[str]) -> dict[str, str]:
     """Name -> sha256 of the tensor's bytes, for the named parameters and buffers; independent of memory layout."""
@@ -17,6 +19,13 @@ def tensor_digests(model: nn.Module, names: Collection[str]) -> dict[str, str]:
 
 def _bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def weights_digest(weights: SourceWeights) -> str:
+    """One sha256 over a source's tensors and what they know about themselves."""
+    digests = {name: hashlib.sha256(_bytes(tensor)).hexdigest() for name, tensor in sorted(weights.tensors.items())}
+    known = (weights.row_names, weights.preprocessing, weights.norm_eps)
+    return combined({repr(known): "", **digests})
 
 
 def digest(model: nn.Module, names: Collection[str]) -> str:

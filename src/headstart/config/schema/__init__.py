@@ -31,7 +31,7 @@ from headstart.config.schema.model import (
     Variant,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
-from headstart.config.schema.run import RunConfig
+from headstart.config.schema.run import OnChange, RunConfig
 from headstart.config.schema.scheduler import Decay, SchedulerConfig
 from headstart.config.schema.source import (
     CheckpointConfig,
@@ -87,6 +87,7 @@ __all__ = [
     "ModelConfig",
     "MonitorConfig",
     "NormPolicy",
+    "OnChange",
     "OptimizerConfig",
     "PhaseConfig",
     "PretrainedConfig",

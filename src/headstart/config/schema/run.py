@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
@@ -19,6 +20,14 @@ from headstart.config.schema.strategy import StrategyConfig
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import MonitorConfig, TrainingConfig
+
+
+class OnChange(Enum):
+    """Of a run that was begun before."""
+
+    error = "error"  # say what has changed, and stop
+    restart = "restart"  # set it aside in .replaced/ and start anew
+    keep = "keep"  # a finished run stays as it is; an interrupted one goes on in other arithmetic, never on other data
 
 
 @dataclass
@@ -47,4 +56,6 @@ class RunConfig:
     output_dir: str = "outputs"
     """Where every run has its folder."""
     rerun: bool = False
-    """Do again what is already finished."""
+    """Start anew: what an earlier command left of the run, finished or not, is set aside in `.replaced/`."""
+    on_change: OnChange = OnChange.error
+    """What to do where a run was begun on other data, from other weights, or in other arithmetic."""

@@ -1,0 +1,133 @@
+"""Settings that cannot change what a run finds: always, or with what the others say. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+Settings = Mapping[str, Any]
+"""`group.key` -> value, of a run or of one that it starts from."""
+
+WITHOUT_EFFECT = (
+    "output_dir",
+    "data_dir",
+    "rerun",
+    "on_change",
+    "logger",
+    "study",
+    "dataset.num_workers",
+    "dataset.cache",
+    "dataset.download",
+    "dataset.url_set",
+    "strategy.few_shot",  # refuses, and changes nothing
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.enable_autolog_hparams",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "trainer.model_registry",
+    "trainer.detect_anomaly",
+    "trainer.inference_mode",
+    "trainer.num_sanity_val_steps",
+    "trainer.reload_dataloaders_every_n_epochs",
+    "trainer.limit_predict_batches",
+)
+"""Settings that never change what a run finds, or the run that it starts from."""
+
+
+def is_without_effect(name: str) -> bool:
+    """Whether it never has one; `name` is one of a run, or of a source that is a run."""
+    name = of_run(name)
+    return any(name == setting or name.startswith(f"{setting}.") for setting in WITHOUT_EFFECT)
+
+
+def of_run(name: str) -> str:
+    """The same setting of the run itself: a source that is a run has settings of the same kinds."""
+    nested = ("dataset.", "source.", "strategy.", "augment.", "optimizer.", "scheduler.", "trainer.", "training.")
+    while name.startswith("source.") and name.removeprefix("source.").startswith(nested):
+        name = name.removeprefix("source.")
+    return name
+
+
+def idle(settings: Settings) -> dict[str, str]:
+    """Name -> why it has no effect, of those that would have one if others were different.
+
+    `settings` are all of a run; where its source is a run, that one's are among them under `source.`.
+    """
+    found: dict[str, str] = {}
+    prefix = ""
+    while any(name.startswith(prefix) for name in settings):
+        own = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+        network = {name: value for name, value in settings.items() if name.startswith(("model.", "backbone."))}
+        reasons = {name: why for rule in _RULES for name, why in rule(network | own)}
+        found |= {prefix + name: why for name, why in reasons.items() if name in own}
+        prefix += "source."
+    return found
+
+
+def idle_words(words: Sequence[str], settings: Settings) -> list[str]:
+    """A line for each override that was typed and has no effect."""
+    reasons = idle(settings) | {"trainer.limit_predict_batches": "training predicts nothing"}
+    keyed = {word: word.partition("=")[0].lstrip("+") for word in words}
+    return [f"{word} has no effect: {reasons[key]}." for word, key in keyed.items() if key in reasons]
+
+
+Found = Iterator[tuple[str, str]]
+
+
+def _scheduler(settings: Settings) -> Found:
+    if settings.get("scheduler.decay") == "constant":
+        yield "scheduler.final_factor", "scheduler.decay=constant does not go down"
+
+
+def _subset(settings: Settings) -> Found:
+    if settings.get("dataset.fraction", 1) == 1 and settings.get("dataset.shots") is None:
+        yield "dataset.subset_seed", "all training images are used (dataset.fraction=1, dataset.shots=null)"
+
+
+def _splits(settings: Settings) -> Found:
+    given = next((key for key in ("val_split", "val_json") if settings.get(f"dataset.{key}") is not None), None)
+    if given is not None:
+        why = f"dataset.{given} names the validation split"
+        yield "dataset.val_fraction", why
+        if settings.get("dataset.test_fraction") is None:
+            yield "dataset.split_seed", why
+    if settings.get("dataset.train_json") is not None:
+        for split in ("train", "val", "test"):
+            yield f"dataset.{split}_split", "dataset.train_json names the files of the splits"
+
+
+def _rate(settings: Settings) -> Found:
+    """A rate that is the strategy's own says nothing new; with any other, the strategy's have no effect."""
+    name, lr = settings.get("optimizer.name"), settings.get("optimizer.lr")
+    presets = [key for key in settings if key.startswith("strategy.lr.")]
+    own = f"strategy.lr.{name}"
+    if lr is not None and lr == settings.get(own):
+        yield "optimizer.lr", f"{own} is the same"
+    elif lr is not None:
+        yield own, f"optimizer.lr={lr} goes before it"
+    yield from ((key, f"the optimizer is {name}") for key in presets if key != own)
+
+
+def _network(settings: Settings) -> Found:
+    architecture = settings.get("model.architecture")
+    if architecture in ("ssd", "ssdlite"):
+        yield "backbone.neck_channels", f"model={architecture} has no feature pyramid"
+    body = (settings.get("backbone.library"), settings.get("backbone.architecture"))
+    if body != ("torchvision", "mobilenet_v3_large"):
+        yield "model.reduced_tail", "it is of torchvision's mobilenet_v3_large"
+
+
+def _trainer(settings: Settings) -> Found:
+    if "dataset.draw_seed" in settings:
+        yield "trainer.limit_test_batches", "drawn data has no test split"
+    if settings.get("trainer.gradient_clip_val") in (None, 0):
+        yield "trainer.gradient_clip_algorithm", "trainer.gradient_clip_val clips nothing"
+    if settings.get("trainer.devices") == 1 and settings.get("trainer.num_nodes", 1) == 1:
+        yield "trainer.sync_batchnorm", "one process trains"
+    if settings.get("training.early_stopping_patience") is None and settings.get("trainer.max_time") is None:
+        for least in ("min_epochs", "min_steps"):
+            yield f"trainer.{least}", "nothing ends this run early"
+
+
+_RULES: tuple[Callable[[Settings], Found], ...] = (_scheduler, _subset, _splits, _rate, _network, _trainer)
