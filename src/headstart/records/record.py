@@ -12,7 +12,9 @@ from typing import Any
 
 from headstart.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Versions that are read: runs of older ones are compared, and not gone on with."""
 SOURCES = "sources"
 """Folder of runs that others start from: they are no cells of a comparison."""
 STATUSES = ("finished", "failed", "interrupted", "not_applicable")
@@ -63,9 +65,9 @@ class RunRecord:
         if not isinstance(values, dict) or "schema_version" not in values:
             raise UserError(f"{path} is no run's record: it has no schema_version")
         version = values["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise UserError(
-                f"{path}: schema_version={version}, this Headstart reads {SCHEMA_VERSION}. "
+                f"{path}: schema_version={version}, this Headstart reads {' and '.join(map(str, READABLE))}. "
                 "Use the version that wrote it (environment.packages.headstart)."
             )
         known = {item.name for item in dataclasses.fields(cls)}
