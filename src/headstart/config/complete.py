@@ -20,7 +20,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 
 def _filled(group: str, values: dict[str, Any]) -> dict[str, Any]:
     inside = values.items() if group == "source" else ()  # a source that is a run has groups of its own
-    inner = {name: _filled(name, node) for name, node in inside if name in SCHEMAS and isinstance(node, dict)}
+    inner = {name: _filled(name, node) for name, node in inside if isinstance(node, dict)}
     named = next((str(values[key]) for key in ("architecture", "kind", "name") if key in values), "")
     return _defaults(group, frozenset(values), named) | values | inner
 
