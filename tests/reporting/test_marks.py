@@ -136,6 +136,8 @@ def test_an_arm_that_mixes_versions_or_devices_is_marked() -> None:
     rows = rows_of(computed(old, old, new))
     assert rows["head_only"].computed_in == "torch 2.11.0 and 2.12.0"
     assert rows["full"].computed_in == "torch 2.11.0"
+    texts = shown(compare_runs(computed(old, old, new), Question()))
+    assert "2.11.0: full, head_only; 2.12.0: head_only. Within one arm: head_only." in texts["notes"]
     rows = rows_of(computed({"device": "cpu"}, {"device": "cpu"}, {"device": "A100"}))
     assert rows["head_only"].computed_in == "device cpu and A100"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from headstart.records.record import RunRecord
@@ -104,7 +104,10 @@ def _marks(target: Target) -> Iterator[str]:
         )
     for condition, sides in target.mixture.items():
         words = "; ".join(f"{value}: {names_of([arm.name for arm in arms])}" for value, arms in sides.items())
-        yield f"{condition} is not the same in all runs, and may be what a difference is owed to: {words}."
+        counts = Counter(arm.name for arms in sides.values() for arm in arms)
+        mixing = [name for name, count in counts.items() if count > 1]
+        within = f" Within one arm: {names_of(mixing)}." if mixing else ""
+        yield f"{condition} is not the same in all runs, and may be what a difference is owed to: {words}.{within}"
 
 
 def _sources(comparison: Comparison) -> Iterator[str]:

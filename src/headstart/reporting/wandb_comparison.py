@@ -89,7 +89,7 @@ def settings(comparison: Comparison) -> dict[str, Any]:
         "baseline": ",".join(f"{name}={word}" for name, word in (question.baseline or {}).items()) or None,
         "targets": [target.name for target in comparison.targets],
         "runs": sum(1 for _ in _runs(comparison)),
-        "left_out": len(comparison.left_out),
+        "left_out": len(comparison.left_out) + len(comparison.unmeasured),
     }
 
 
