@@ -14,9 +14,9 @@ from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord, record_files
 from headstart.reporting.baseline import parse_spec
-from headstart.reporting.comparability import Run
 from headstart.reporting.comparison import Comparison, Question, compare_runs
 from headstart.reporting.comparison_csv import as_csv, classes_as_csv
+from headstart.reporting.measured import Run
 from headstart.reporting.page import as_html
 from headstart.reporting.tables import terminal
 from headstart.reporting.wandb_comparison import log_comparison
@@ -29,7 +29,7 @@ TERMINAL = 80
 def compare(config: CompareConfig) -> Comparison:
     """Prints tables and advice, writes comparison.csv, comparison_classes.csv and report.html; logs to W&B if asked.
 
-    Raises `UserError` where nothing is finished, or the runs cannot be compared.
+    Raises `UserError` where nothing is finished and measured, or the question names what is not there.
     """
     if not config.wandb and config.wandb_run != WandbConfig():
         raise UserError("wandb_run is set but wandb=false: add wandb=true, or leave wandb_run out.")
@@ -57,7 +57,7 @@ def compare(config: CompareConfig) -> Comparison:
 def question(config: CompareConfig) -> Question:
     return Question(
         metric=config.metric,
-        split=config.split,
+        split=config.split or "",
         cost=config.cost.value,
         group=tuple(word for word in re.split(r"[,\s]+", (config.group or "").strip("[] ")) if word),
         baseline=parse_spec(config.baseline) if config.baseline else None,

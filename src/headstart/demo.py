@@ -19,7 +19,7 @@ from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.reporting.comparability import Run
+from headstart.reporting.measured import Run
 from headstart.reporting.plots import plot_summary
 from headstart.reporting.summary import summarise
 from headstart.runs.identity import run_folder

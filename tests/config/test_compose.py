@@ -15,8 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from headstart.conf_path import conf_dir
 from headstart.config.plain import plain
-from headstart.config.resolve import resolve, typed
-from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig, TrainerConfig
+from headstart.config.resolve import resolve, resolved_dict, typed
+from headstart.config.schema import (
+    SCHEMAS,
+    CompareConfig,
+    EvaluateConfig,
+    PretrainedConfig,
+    RunConfig,
+    TrainerConfig,
+)
+from headstart.errors import UserError
+from headstart.runs.identity import run_name
 
 CONF = conf_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -59,7 +68,45 @@ def test_every_choice_composes(row: list[str], compose: Compose) -> None:
     values = plain(typed(compose(*row, *needed(row)), RunConfig))
     for group, choice in (choice.split("=") for choice in row if not choice.startswith("experiment")):
         name = values[group].get("name", choice)
-        assert name == choice or choice in ("timm", "pretrained")  # what the run's folder and the record call it
+        expected = "x" if choice.endswith("_folder") else choice  # the folder's own name
+        assert name == expected or choice in ("timm", "pretrained")  # what the run's folder and the record call it
+
+
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [("my/photos", "photos"), ("my/new photos/", "new_photos"), ("/data/Tiere, 2024.", "Tiere_2024"), ("/", "data")],
+)
+@pytest.mark.parametrize("choice", ["voc_folder", "coco_folder", "yolo_folder"])
+def test_a_data_set_of_ones_own_is_called_after_its_folder(root: str, name: str, choice: str, compose: Compose) -> None:
+    config = resolve(compose(f"dataset={choice}", f"dataset.root='{root}'"))
+    assert config.dataset.name == name
+    assert run_name(config, resolved_dict(config)).startswith(f"{name}-retinanet-")
+
+
+def test_a_relative_root_is_called_after_the_folder_it_is(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "birds" / "raw").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "birds" / "raw")
+    for root, name in ((".", "raw"), ("..", "birds")):
+        assert resolve(compose("dataset=voc_folder", f"dataset.root={root}")).dataset.name == name
+
+
+def test_a_name_that_is_given_goes_before_the_folders(compose: Compose) -> None:
+    words = ("dataset=voc_folder", "dataset.root=my/photos")
+    assert resolve(compose(*words, "dataset.name=birds")).dataset.name == "birds"
+    assert compose(*words, "output_dir=out/${dataset.name}").output_dir == "out/photos"  # before anything is typed
+
+
+def test_the_data_of_a_pretrained_source_is_called_after_its_folder(compose: Compose) -> None:
+    config = resolve(compose("source=pretrained", "dataset@source.dataset=yolo_folder", "source.dataset.root=a/cars"))
+    assert isinstance(config.source, PretrainedConfig)
+    assert config.source.dataset.name == "cars"
+
+
+def test_a_folder_that_is_not_named_is_asked_for_and_not_its_name(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"Not set: dataset\.root\. "):
+        resolve(compose("dataset=voc_folder"))
 
 
 def test_evaluate_composes(compose: Compose) -> None:
@@ -116,7 +163,8 @@ def test_interpolation_stays_in_its_group_or_goes_to_root_settings_or_the_enviro
     if str(path) == "source/pretrained.yaml":
         return  # a run within a run: its image size and hardware are those of the run around it
     for reference in INTERPOLATION.findall((CONF / path).read_text()):
-        assert reference == "data_dir" or reference.startswith((".", "oc.env:")), f"{path}: ${{{reference}}}"
+        inside = reference.startswith((".", "folder_name:", "oc.env:"))  # folder_name: of the setting beside it
+        assert reference == "data_dir" or inside, f"{path}: ${{{reference}}}"
 
 
 def test_two_loggers_are_both_there(compose: Compose) -> None:

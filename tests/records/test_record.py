@@ -80,8 +80,12 @@ def test_a_file_that_is_no_record_is_refused_by_name(tmp_path: Path, text: str) 
 
 
 def test_a_record_of_a_newer_version_is_refused_naming_both_versions(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"record\.json.*schema_version=99.* 1\b"):
+    with pytest.raises(UserError, match=r"record\.json.*schema_version=99.* 1 and 2\b"):
         RunRecord.read(broken(tmp_path / "record.json", schema_version=99))
+
+
+def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
+    assert RunRecord.read(broken(tmp_path / "record.json", schema_version=1)).schema_version == 1
 
 
 @pytest.mark.parametrize(

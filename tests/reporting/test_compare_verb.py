@@ -133,15 +133,27 @@ def test_a_record_that_cannot_be_read_is_listed_and_the_others_are_compared(tmp_
     assert "broken: unreadable record" in result.stdout
 
 
-def test_runs_that_cannot_be_compared_are_one_message_and_exit_code_1(tmp_path: Path) -> None:
-    write(tmp_path, *make_record(seed=0))
-    write(tmp_path, *make_record(seed=1, dataset__max_size=640))
+def test_runs_that_are_no_measurement_are_one_message_and_exit_code_1(tmp_path: Path) -> None:
+    write(tmp_path, *make_record(seed=0, trainer__fast_dev_run=True))
     result = headstart("compare", str(tmp_path))
     assert result.returncode == 1
-    assert "images of different sizes" in result.stderr
-    assert "dataset.max_size=640: blood-imagenet-full-seed1" in result.stderr
+    assert "blood-imagenet-full-seed0: trainer.fast_dev_run=True" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "report.html").exists()
+
+
+def test_runs_on_other_images_are_targets_of_their_own_and_all_else_is_shown(tmp_path: Path) -> None:
+    for seed in range(2):
+        write(tmp_path, *make_record(seed=seed))
+    name, other = make_record(seed=2, dataset__root="my/photos")
+    other.dataset["evaluation_fingerprint"] = "0123456789abcdef"
+    write(tmp_path, name, other)
+    result = headstart("compare", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    rows = {row["target"]: row["seeds"] for row in table(tmp_path / "comparison.csv")}
+    assert rows == {"blood": "0 1", "blood (my/photos)": "2"}
+    assert "blood is 2 targets, not compared with each other" in " ".join(result.stdout.split())
+    assert "evaluated on different images" in " ".join((tmp_path / "report.html").read_text().split())
 
 
 def test_a_report_that_cannot_be_written_says_where_else(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -18,7 +20,8 @@ T = TypeVar("T")
 
 
 def register() -> None:
-    """Puts every schema where the defaults lists of `conf/` look for it."""
+    """Puts every schema where the defaults lists of `conf/` look for it; makes `${folder_name:root}` known to them."""
+    OmegaConf.register_new_resolver("folder_name", _folder_name_of, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=RunConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
@@ -26,6 +29,20 @@ def register() -> None:
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)
+
+
+def _folder_name_of(key: str, *, _parent_: DictConfig) -> str:
+    """The folder that the setting beside it names: what a data set of one's own is called by itself.
+
+    Empty where that is not set: then that one is asked for, and not the name.
+    """
+    return "" if OmegaConf.is_missing(_parent_, key) else folder_name(str(_parent_[key]))
+
+
+def folder_name(path: str) -> str:
+    """The last part of `path`, fit for the name of a run: `my/new photos/` is `new_photos`."""
+    last = os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    return re.sub(r"[^\w.-]+", "_", last).strip("._-") or "data"
 
 
 def resolve(cfg: DictConfig) -> RunConfig:

@@ -29,6 +29,7 @@ def advice(target: Target) -> str:
     sentences = [
         _choice(choice, best, cost),
         *_alternatives(choice, best, rows, cost),
+        *_selected(choice),
         *_certainty(choice, best, rows, ties),
         *_saved(choice, target),
         *_harm(rows),
@@ -82,6 +83,12 @@ def _alternatives(choice: Row, best: Row, rows: Sequence[Row], cost: str) -> Ite
     if cheaper:
         row = cheaper[0]
         yield (f"Cheaper: {describe(row)}, {number(row)} at {_times(row, best, cost)}.")
+
+
+def _selected(choice: Row) -> Iterator[str]:
+    """Where its number was chosen on the images it is judged by, more than the others'."""
+    if choice.selected:
+        yield f"Its number was chosen on these very images ({choice.selected}), so it is too good; a test split tells."
 
 
 def _certainty(

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.reporting.comparability import Run, refuse_unlike
+from headstart.reporting.measured import Run, fingerprints
 from headstart.reporting.statistics import mean
+from headstart.reporting.training_images import ADDRESS, IMAGES, told_by
 from headstart.runs.identity import settings_that_matter
 
 NAMES = ("name", "architecture")
@@ -117,27 +117,38 @@ def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def finished(runs: Sequence[Run]) -> list[Run]:
-    """Raises `UserError` where there are none."""
-    found = [(path, record) for path, record in runs if record.status == "finished"]
-    if not found:
-        raise UserError("No finished run to show: `python train.py` makes one, in outputs/")
-    return found
-
-
 def make_arms(runs: Sequence[Run]) -> list[Arm]:
-    """The finished ones among `runs`, of one target, best arm first.
-
-    Raises `UserError` where there are none, or where they were not measured alike.
-    """
-    done = finished(runs)
-    refuse_unlike(done)
+    """Of runs whose mAP is one quantity, best arm first."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
-    for path, record in done:
-        groups[tuple(_settings(record).items())].append((path, record))
+    for run, settings in zip(runs, _settings_of_arms(runs), strict=True):
+        groups[tuple(settings.items())].append(run)
     shown = _distinguishing([dict(key) for key in groups])
     arms = [_arm(dict(key), shown, members) for key, members in groups.items()]
     return sorted(arms, key=lambda arm: -mean(arm.metric("map") or [-1.0]))
+
+
+def _settings_of_arms(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """What a data set is called, and where it lies, counts where its images are told by it, and not otherwise."""
+    told, images = told_by(runs), fingerprints(runs, "train")
+    return [
+        {name: word for name, word in _settings(record).items() if name not in ADDRESS or name == told}
+        | ({IMAGES: found[:8]} if told == IMAGES else {})
+        for (_, record), found in zip(runs, images, strict=True)
+    ]
+
+
+def without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Two folders may hold one run, brought together from two machines or done by two versions: it counts once, by
+    the newer record."""
+    images = zip(*(fingerprints(runs, split) for split in ("train", "val", "test")), strict=True)
+    seen: dict[Any, Run] = {}
+    for run, found in zip(runs, images, strict=True):
+        settings = {name: word for name, word in _settings(run[1]).items() if name not in ADDRESS}
+        key = (run[1].choices["seed"], found, tuple(settings.items()))
+        if key not in seen or seen[key][1].schema_version < run[1].schema_version:
+            seen[key] = run
+    kept = {id(record) for _, record in seen.values()}
+    return list(seen.values()), [(path, record) for path, record in runs if id(record) not in kept]
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

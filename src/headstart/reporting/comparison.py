@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from headstart.errors import UserError
 from headstart.reporting import baseline as base
-from headstart.reporting.arms import Arm, finished, make_arms
-from headstart.reporting.comparability import Run
-from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach
+from headstart.reporting.arms import Arm, make_arms, without_copies
+from headstart.reporting.comparability import Group, make_groups, no_measurement, titles
+from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach, source_costs, users_of_sources
 from headstart.reporting.labels import Curve, Saving, curves, images_of, savings
+from headstart.reporting.marks import Mixture, chosen_on, computed_in, mixture
+from headstart.reporting.measured import Run, Unmeasured, finished
+from headstart.reporting.questions import check_metric, check_pooled_by, check_split
 from headstart.reporting.statistics import Difference, interval_95, mean, paired
-from headstart.runs.identity import config_hash
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Question:
     """What is asked of the records."""
 
     metric: str = "map"
-    split: str = "val"
+    split: str = ""
+    """Empty: of each target `test` where every run has the same one, else `val`. In a target's own question it is
+    never empty."""
     cost: str = "cpu_seconds"
     group: tuple[str, ...] = ()
     """Labels to pool the arms by; none: every arm is a row."""
@@ -51,6 +53,12 @@ class Row:
     pareto: bool
     reach: Reach
     """Training time until `Target.threshold`."""
+    selected: str = ""
+    """What was chosen on the very images compared, more than in other rows: `best of 5 mixtures`."""
+    computed_in: str = ""
+    """Precision, device and versions, where the runs of the target differ in them."""
+    source_cost: dict[str, float] = field(default_factory=dict)
+    """Seconds that training the source took, its share: not part of the arm's own cost."""
 
     @property
     def mean(self) -> float:
@@ -95,6 +103,10 @@ class Target:
     """Arms that no group could pool."""
     threshold: float
     """90 % of the best arm's metric on the validation set."""
+    group: Group
+    """Its runs, the split they are compared on and why, the images and the definition of mAP."""
+    mixture: Mixture
+    """Conditions that differ between its runs, beside their settings."""
 
     @cached_property
     def classes(self) -> list[str]:
@@ -117,64 +129,45 @@ class Comparison:
     """Not finished: failed, interrupted, not applicable."""
     copies: tuple[Run, ...]
     """Runs that were counted already, in another folder."""
+    unmeasured: tuple[Unmeasured, ...] = ()
+    """Finished, and no measurement."""
+
+    @property
+    def splits(self) -> list[str]:
+        """On which the targets are compared."""
+        return sorted({target.question.split for target in self.targets})
 
 
 def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
-    """Raises `UserError` where nothing is finished, what is compared is unlike, or the question names what is not
-    there."""
-    done, copies = _without_copies(finished(runs))
-    _check_metric(done, question)
-    by_target: dict[str, list[Run]] = defaultdict(list)
-    for path, record in done:
-        by_target[str(record.dataset.get("name") or record.choices.get("dataset"))].append((path, record))
-    arms = {name: make_arms(members) for name, members in sorted(by_target.items())}
-    every = [arm for members in arms.values() for arm in members]
-    _check_group(question.group, every)
+    """Each group of runs whose mAP is one quantity is a target of its own.
+
+    Raises `UserError` where nothing is finished and measured, or the question names what is not there.
+    """
+    done, copies = without_copies(finished(runs))
+    check_split(question.split, done)
+    groups, unmeasured = make_groups(done, question.split)
+    if not groups:
+        raise UserError(no_measurement(unmeasured))
+    check_metric(groups, question.metric)
+    arms = [make_arms(group.runs) for group in groups]
+    every = [arm for members in arms for arm in members]
+    check_pooled_by(question.group, every)
     if question.baseline is not None:
         base.check_spec(question.baseline, every)
+    users = users_of_sources(record for group in groups for _, record in group.runs)
+    targets = [
+        make_target(title, group, members, question, users)
+        for title, group, members in zip(titles(groups), groups, arms, strict=True)
+    ]
     left_out = tuple((path, record) for path, record in runs if record.status != "finished")
-    targets = tuple(make_target(name, members, question) for name, members in arms.items())
-    return Comparison(question, targets, left_out, tuple(copies))
+    return Comparison(
+        question, tuple(sorted(targets, key=lambda target: target.name)), left_out, tuple(copies), tuple(unmeasured)
+    )
 
 
-def _without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Two folders may hold one run, brought together from two machines: it counts once."""
-    seen: dict[str, Run] = {}
-    for path, record in runs:
-        seen.setdefault(config_hash(record.config), (path, record))
-    kept = {id(record) for _, record in seen.values()}
-    return list(seen.values()), [(path, record) for path, record in runs if id(record) not in kept]
-
-
-def _check_metric(runs: Sequence[Run], question: Question) -> None:
-    results = [record.metrics[question.split] for _, record in runs if record.metrics.get(question.split)]
-    if not results:
-        raise UserError(
-            f"split={question.split}: no record has it. dataset.test_split names a test set before training; "
-            "split=val is in every record."
-        )
-    group, _, key = question.metric.partition("/")
-    known = {name for result in results for name in _metric_names(result)}
-    if question.metric not in known:
-        names = {name for name in known if key and name.startswith(f"{group}/")}
-        names = names or {re.sub("/.*", "/<class>", name) for name in known}
-        raise UserError(f"metric={question.metric}: the records have {', '.join(sorted(names))}.")
-
-
-def _metric_names(result: dict[str, object]) -> list[str]:
-    plain = [name for name, value in result.items() if not isinstance(value, dict) and name != "images"]
-    return plain + [f"{name}/{key}" for name, value in result.items() if isinstance(value, dict) for key in value]
-
-
-def _check_group(keys: Sequence[str], arms: Sequence[Arm]) -> None:
-    labels = list(dict.fromkeys(name for arm in arms for name in arm.labels))
-    if unknown := [key for key in keys if not any(arm.setting(key) for arm in arms)]:
-        raise UserError(
-            f"group={','.join(unknown)}: these runs differ in {', '.join(labels) or 'nothing but the seed'}."
-        )
-
-
-def make_target(name: str, arms: Sequence[Arm], question: Question) -> Target:
+def make_target(name: str, group: Group, arms: Sequence[Arm], question: Question, users: Mapping[str, int]) -> Target:
+    """`users`: of each run that was trained as a source, how many of the runs shown start from it."""
+    question = replace(question, split=group.split)
     rows, left = base.pool(arms, question.group) if question.group else (list(arms), [])
     spec = question.baseline or base.default_spec(rows)
     if question.group and spec and (other := set(spec) - set(question.group)):
@@ -184,8 +177,22 @@ def make_target(name: str, arms: Sequence[Arm], question: Question) -> Target:
         )
     best = max((mean(arm.metric(question.metric) or [-1.0]) for arm in rows), default=math.nan)
     threshold = SHARE_OF_BEST * best
-    made = _rows(rows, spec, question, threshold)
-    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold)
+    mixed = mixture(rows)
+    made = _marked(_rows(rows, spec, question, threshold), group.split, mixed, users)
+    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold, group, mixed)
+
+
+def _marked(rows: Sequence[Row], split: str, mixed: Mixture, users: Mapping[str, int]) -> list[Row]:
+    arms = [row.arm for row in rows]
+    return [
+        replace(
+            row,
+            selected=selected,
+            computed_in=computed_in(row.arm, mixed),
+            source_cost=source_costs(row.arm, users),
+        )
+        for row, selected in zip(rows, chosen_on(arms, split), strict=True)
+    ]
 
 
 def _rows(arms: Sequence[Arm], spec: base.Spec | None, question: Question, threshold: float) -> list[Row]:

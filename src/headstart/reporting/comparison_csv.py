@@ -10,6 +10,7 @@ from typing import Any
 
 from headstart.reporting.arms import Arm
 from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.costs import SOURCE_COSTS
 from headstart.reporting.retention import retention
 from headstart.reporting.statistics import Difference
 
@@ -26,7 +27,7 @@ def classes_as_csv(comparison: Comparison) -> str:
 
 def arm_lines(comparison: Comparison) -> list[dict[str, Any]]:
     """Column -> value of every arm; None or NaN for what is missing."""
-    return [_csv_row(target, row, comparison) for target in comparison.targets for row in target.rows]
+    return [_csv_row(target, row) for target in comparison.targets for row in target.rows]
 
 
 def class_lines(comparison: Comparison) -> list[dict[str, Any]]:
@@ -41,12 +42,12 @@ def class_lines(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _csv_row(target: Target, row: Row, comparison: Comparison) -> dict[str, Any]:
+def _csv_row(target: Target, row: Row) -> dict[str, Any]:
     names = ("cpu_seconds", "wall_seconds", "train_images_per_second", "peak_memory_mib", "trained_parameters")
     return (
         arm_columns(target, row.arm)
         | {
-            "metric": f"{comparison.question.split}/{comparison.question.metric}",
+            "metric": f"{target.question.split}/{target.question.metric}",
             "seeds": " ".join(map(str, row.values)),
             "mean": row.mean,
             "half_95": row.half,
@@ -55,8 +56,10 @@ def _csv_row(target: Target, row: Row, comparison: Comparison) -> dict[str, Any]
         | _difference_columns("difference", row.difference)
         | _difference_columns("gain", row.gain)
         | {name: row.arm.cost(name) for name in names}
+        | {f"source_{name}": row.source_cost.get(name) for name in SOURCE_COSTS}
         | _retention_columns(row.arm)
         | {"seconds_to_90": row.reach.seconds, "runs_to_90": row.reach.runs, "pareto": row.pareto}
+        | {"chosen_on_these_images": row.selected or None, "computed_in": row.computed_in or None}
         | {"labelled_images": row.images, "folders": " ".join(path.name for path, _ in row.arm.runs)}
     )
 

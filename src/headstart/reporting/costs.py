@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from headstart.records.record import RunRecord
 from headstart.reporting.arms import Arm
@@ -34,6 +37,31 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
         if value > best:
             best, at = value, cost
     return front
+
+
+SOURCE_COSTS = ("cpu_seconds", "wall_seconds")
+
+
+def users_of_sources(records: Iterable[RunRecord]) -> dict[str, int]:
+    """Run that was trained as a source -> how many of `records` start from it."""
+    return Counter(_source_run(source) for record in records if (source := record.cost.get("source")))
+
+
+def source_costs(arm: Arm, users: Mapping[str, int]) -> dict[str, float]:
+    """What training their sources cost the arm's runs, on average; empty where none of them has a source of its own.
+
+    A source that several of the runs shown start from is shared among them in equal parts.
+    """
+    sources = [source for record in arm.records if (source := record.cost.get("source"))]
+    shares = {
+        name: [source[name] / users[_source_run(source)] for source in sources if source.get(name) is not None]
+        for name in SOURCE_COSTS
+    }
+    return {name: math.fsum(found) / len(arm.records) for name, found in shares.items() if found}
+
+
+def _source_run(source: Mapping[str, Any]) -> str:
+    return Path(str(source.get("run"))).name
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def _functions(question: Question, folder: Path) -> dict[str, Any]:
         "cost_words": COSTS[question.cost][0],
         "cost": lambda row, name: row.arm.cost(name),
         "difference": tables.difference,
+        "from_source": tables.from_source,
         "heading": heading,
         "heat": heat,
         "href": lambda path: href(path, folder),
@@ -88,7 +89,6 @@ def payload(comparison: Comparison, folder: Path) -> dict[str, Any]:
     question = comparison.question
     return {
         "heading": heading(question.metric),
-        "split": question.split,
         "cost": COSTS[question.cost],
         "targets": [_target(target, folder) for target in comparison.targets],
     }

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from headstart.records.record import RunRecord
 from headstart.reporting.arms import Arm, make_arms
-from headstart.reporting.comparability import Run
+from headstart.reporting.comparability import only_group
+from headstart.reporting.measured import Run
 from headstart.reporting.statistics import interval_95, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -21,9 +22,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 def plot_summary(runs: Sequence[Run], path: Path) -> None:
     """mAP per arm with its seeds as points, over the epochs, and against the cost: three panels, one PNG.
 
-    Raises `UserError` where the runs cannot be compared.
+    Raises `UserError` where the runs do not belong in one picture.
     """
-    arms = make_arms(runs)
+    arms = make_arms(only_group(runs)[0].runs)
     figure = Figure(figsize=(13, 3.9), layout="constrained")
     bars, curves, costs = figure.subplots(1, 3)
     for position, arm in enumerate(arms):

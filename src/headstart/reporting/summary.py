@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from headstart.reporting.arms import Arm, make_arms
-from headstart.reporting.comparability import Run
+from headstart.reporting.comparability import only_group
+from headstart.reporting.measured import Run, Unmeasured
 from headstart.reporting.statistics import interval_95, mean
 
 
@@ -48,12 +49,13 @@ MEASURED = ("seeds", "mAP", "mAP50", "CPU time", "cost", "trained")
 
 
 def summarise(runs: Sequence[Run]) -> Summary:
-    """A row per arm, the best first. Raises `UserError` where the runs cannot be compared."""
-    arms = make_arms(runs)
+    """A row per arm, the best first. Raises `UserError` where the runs do not belong in one table."""
+    group, unmeasured = only_group(runs)
+    arms = make_arms(group.runs)
     labels = list(arms[0].labels)
     dearest = max((arm.cost("cpu_seconds") for arm in arms), key=lambda cost: -1.0 if math.isnan(cost) else cost)
     rows = [(*arm.labels.values(), *_measured(arm, dearest)) for arm in arms]
-    return Summary((*labels, *MEASURED), tuple(rows), tuple(_notes(runs, arms)))
+    return Summary((*labels, *MEASURED), tuple(rows), tuple(_notes(runs, arms, unmeasured)))
 
 
 def _measured(arm: Arm, dearest: float) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ def with_interval(values: Sequence[float]) -> str:
     return f"{values[0]:.3f}" if values else "-"
 
 
-def _notes(runs: Sequence[Run], arms: Sequence[Arm]) -> list[str]:
+def _notes(runs: Sequence[Run], arms: Sequence[Arm], unmeasured: Sequence[Unmeasured]) -> list[str]:
     """How to read the numbers, and what is not among them."""
     counts = {len(arm.seeds) for arm in arms}
     notes = ["mAP: COCO's average over IoU 0.50:0.95, on the validation images."]
@@ -89,4 +91,5 @@ def _notes(runs: Sequence[Run], arms: Sequence[Arm]) -> list[str]:
     others = sorted(path.name + f" ({record.status})" for path, record in runs if record.status != "finished")
     if others:
         notes.append(f"Left out, not finished: {', '.join(others)}.")
+    notes += [f"Left out: {run.path.name}, {run.why}." for run in unmeasured]
     return notes

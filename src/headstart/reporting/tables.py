@@ -36,7 +36,7 @@ def terminal(comparison: Comparison) -> RenderableType:
 
 
 def _target(target: Target) -> Iterator[RenderableType]:
-    yield Text(f"\n{target.name}", style="bold")
+    yield Text(f"\n{target.name}", style="bold").append(f", {target.question.split} images", style="not bold dim")
     yield Padding(Text(advice(target)), (0, 0, 1, 0))
     rows = target.rows[:MOST_ROWS]
     yield results(target, rows)
@@ -90,13 +90,14 @@ def difference(found: Difference | None) -> str:
 
 
 def verdict(row: Row) -> Text:
-    if row.is_baseline:
-        return Text("the baseline", style="dim")
     if not row.values:
         return Text("no number", style="dim")
-    text = Text(verdict_words(row.difference), style=STYLES.get(getattr(row.difference, "verdict", ""), "dim"))
+    words = "the baseline" if row.is_baseline else verdict_words(row.difference)
+    text = Text(words, style=STYLES.get(getattr(row.difference, "verdict", ""), "dim"))
     if row.negative_transfer:
         text.append("\nnegative transfer", style="bold red")
+    if row.selected:
+        text.append(f"\nchosen on these images: {row.selected}", style="not bold yellow")
     return text
 
 
@@ -113,12 +114,15 @@ def verdict_words(found: Difference | None) -> str:
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    table = _table("cost", "CPU s", "wall s", "img/s", "MiB", "trained", "to 90 %", "front")
+    sources = ["source"] if any(row.source_cost for row in rows) else []
+    table = _table("cost", "CPU s", *sources, "wall s", "img/s", "MiB", "trained", "to 90 %", "front")
     for row in rows:
         arm = row.arm
         table.add_row(
             escape(arm.name),
-            *(whole(arm.cost(name)) for name in ("cpu_seconds", "wall_seconds")),
+            whole(arm.cost("cpu_seconds")),
+            *(from_source(row) for _ in sources),
+            whole(arm.cost("wall_seconds")),
             "-" if math.isnan(speed := arm.cost("train_images_per_second")) else f"{speed:.1f}",
             whole(arm.cost("peak_memory_mib")),
             "-" if math.isnan(trained := arm.cost("trained_parameters")) else f"{trained / 1e6:.2f} M",
@@ -126,6 +130,11 @@ def costs(rows: Sequence[Row]) -> Table:
             "yes" if row.pareto else "",
         )
     return table
+
+
+def from_source(row: Row) -> str:
+    """CPU seconds of the source's training, the arm's share."""
+    return f"+{share:.0f}" if (share := row.source_cost.get("cpu_seconds")) is not None else "-"
 
 
 def whole(number: float) -> str:

@@ -83,26 +83,26 @@ def settings(comparison: Comparison) -> dict[str, Any]:
     question = comparison.question
     return {
         "metric": question.metric,
-        "split": question.split,
+        "split": ",".join(comparison.splits),
         "cost": question.cost,
         "pooled_by": ",".join(question.group) or None,
         "baseline": ",".join(f"{name}={word}" for name, word in (question.baseline or {}).items()) or None,
         "targets": [target.name for target in comparison.targets],
         "runs": sum(1 for _ in _runs(comparison)),
-        "left_out": len(comparison.left_out),
+        "left_out": len(comparison.left_out) + len(comparison.unmeasured),
     }
 
 
 def summary(comparison: Comparison) -> dict[str, float | str]:
     """Per target: the best metric and arm, the best transfer gain, and the advice."""
-    best = f"best/{comparison.question.split}/{comparison.question.metric}"
     found: dict[str, float | str] = {}
     for target in comparison.targets:
         found[f"advice/{target.name}"] = advice(target)
+        best = f"best/{target.question.split}/{target.question.metric}"
         if target.rows and target.rows[0].values:
             found |= {f"{best}/{target.name}": target.rows[0].mean, f"best/arm/{target.name}": target.rows[0].arm.name}
         if (row := _best_transfer(target)) is not None and row.gain is not None:
-            found[f"{gain_key(comparison.question)}/{target.name}"] = row.gain.mean
+            found[f"{gain_key(target.question)}/{target.name}"] = row.gain.mean
     return found
 
 

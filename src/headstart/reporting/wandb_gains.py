@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 from headstart.records.record import RunRecord
@@ -13,6 +12,9 @@ from headstart.wandb_client import PROJECT
 
 AT_A_TIME = 100
 """Runs that one query names."""
+
+Gains = dict[str, dict[str, float]]
+"""Id of a run, which is the name of its folder -> what its summary gets."""
 
 
 def gain_key(question: Question) -> str:
@@ -40,25 +42,25 @@ def write_gains(comparison: Comparison, entity: str) -> str:
             "W&B: no run has a transfer gain to write: it needs runs logged to W&B, and some from scratch beside them."
         )
     try:
-        written = sum(_write(path, gains, gain_key(comparison.question)) for path, gains in wanted.items())
+        written = sum(_write(path, gains) for path, gains in wanted.items())
     except Exception as error:  # the client's own, pydantic's, TypeError: whatever a server's answer makes of it
         return f"Warning: W&B: transfer gain was not written into the runs ({type(error).__name__}: {error})."
     missing = f"; {number - written} are not finished there: wandb sync them, then compare again" * (written < number)
     return f"W&B: transfer gain written into the summary of {written} of {number} runs{missing}."
 
 
-def _wanted(comparison: Comparison, entity: str) -> dict[str, dict[str, float]]:
-    """`entity/project` -> id of the run, which is the name of its folder -> gain."""
-    wanted: dict[str, dict[str, float]] = defaultdict(dict)
+def _wanted(comparison: Comparison, entity: str) -> dict[str, Gains]:
+    """By `entity/project`."""
+    wanted: dict[str, Gains] = defaultdict(dict)
     for target in comparison.targets:
-        gains = run_gains(target)
+        gains, key = run_gains(target), gain_key(target.question)
         for path, record in (run for arm in target.arms for run in arm.runs):
             if path in gains and (logged := logged_with(record)) is not None:
-                wanted[f"{logged['entity'] or entity}/{logged['project']}"][path.name] = gains[path]
+                wanted[f"{logged['entity'] or entity}/{logged['project']}"][path.name] = {key: gains[path]}
     return wanted
 
 
-def _write(path: str, gains: Mapping[str, float], key: str) -> int:
+def _write(path: str, gains: Gains) -> int:
     """How many runs were there to write to."""
     import wandb
 
@@ -67,6 +69,6 @@ def _write(path: str, gains: Mapping[str, float], key: str) -> int:
         run: Any
         for run in api.runs(path, filters={"name": {"$in": ids[start : start + AT_A_TIME]}}, lazy=False):
             if run.state == "finished":  # a summary is written as a whole: one that still changes would lose numbers
-                run.summary.update({key: gains[run.id]})
+                run.summary.update(gains[run.id])
                 written += 1
     return written

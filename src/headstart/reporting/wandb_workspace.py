@@ -45,7 +45,7 @@ def _workspace(comparison: Comparison, entity: str, project: str, group: str | N
 def _panels(comparison: Comparison) -> list[Any]:
     wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
 
-    question = comparison.question
+    question = comparison.targets[0].question  # a panel shows one metric of one split
     best, cost, gain = f"best/{question.split}/{question.metric}", f"cost/{question.cost}", gain_key(question)
     axes: list[Any] = [*map(wr.Config, CHOICES), wr.SummaryMetric(cost), wr.SummaryMetric(gain), wr.SummaryMetric(best)]
     return [

@@ -46,8 +46,9 @@ class CompareConfig:
     null: scratch where there is one, else full fine-tuning."""
     metric: str = "map"
     """`map`, `map_50`, `map_75`, `map_small`, `mar`, `per_class/<class>` …: any that the records have."""
-    split: str = "val"
-    """`val`, which also chose the best epoch, or `test`, which chose nothing."""
+    split: Optional[str] = None
+    """`val`, which also chose the best epoch, or `test`, which chose nothing; null: of each target `test` where every
+    run has the same one, else `val`."""
     cost: Cost = Cost.cpu_seconds
     """What the mAP is weighed against."""
     report_dir: Optional[str] = None
