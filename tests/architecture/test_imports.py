@@ -1,8 +1,10 @@
 """Imports point one way, and what must answer at once imports nothing heavy."""
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -60,15 +62,35 @@ NO_TORCH = (
 
 def imports_of(path: Path) -> set[str]:
     """Modules of ours that a file names in import statements, those within functions included."""
+    return imports_in(path.read_text(), MODULES)
+
+
+def imports_in(source: str, modules: Container[str]) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "headstart":
             inside = node.module.removeprefix("headstart").removeprefix(".")
             names = {".".join(filter(None, (inside, alias.name))) for alias in node.names}
-            found |= {name if name in MODULES else inside or "__init__" for name in names}
+            found |= {name if name in modules else inside or "__init__" for name in names}
         elif isinstance(node, ast.Import):
             found |= {a.name.removeprefix("headstart.") for a in node.names if a.name.startswith("headstart.")}
     return found
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other, in their order; empty where there are none.
+
+    What is imported within functions or for type checkers alone counts: who reads one must read the other.
+    """
+    packages = {module.removesuffix(".__init__"): module for module in sources}
+    graph = {
+        module: {packages.get(name, name) for name in imports_in(text, sources)} for module, text in sources.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
 
 
 def layer(module: str) -> int:
@@ -101,6 +123,24 @@ def test_packages_keep_apart(package: str, forbidden: set[str]) -> None:
         if module.split(".")[0] == package:
             wrong = {other for other in imports_of(path) if other.split(".")[0] in forbidden and other != "data.types"}
             assert not wrong, f"{module} imports {wrong}"
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circle({module: path.read_text() for module, path in MODULES.items()}) == []
+
+
+CIRCLES = {
+    "two": {"a": "from headstart.b import x", "b": "import headstart.a"},
+    "through a third": {"a": "from headstart import b", "b": "import headstart.c", "c": "from headstart.a import x"},
+    "through a package": {"p.__init__": "from headstart.p.a import x", "p.a": "from headstart.p import y"},
+    "within a function": {"a": "import headstart.b", "b": "def f():\n    import headstart.a"},
+    "for type checkers": {"a": "import headstart.b", "b": "if TYPE_CHECKING:\n    import headstart.a"},
+}
+
+
+@pytest.mark.parametrize("sources", CIRCLES.values(), ids=CIRCLES)
+def test_a_circle_is_found(sources: dict[str, str]) -> None:
+    assert set(circle(sources)) == set(sources)
 
 
 def test_what_answers_at_once_imports_nothing_heavy() -> None:

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, FasterRCNNConfig, Variant
 from headstart.detectors.backbones import Body, build_body
+from headstart.detectors.ignored import in_ignored, spared
 from headstart.detectors.interface import ClassAxis, ClassLogits, Features
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
@@ -24,6 +26,17 @@ from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetecto
 
 SIZES = (32, 64, 128, 256, 512)
 RATIOS = (0.5, 1.0, 2.0)
+
+
+class Proposer(RegionProposalNetwork):
+    """torchvision's; background in an ignored box is not sampled."""
+
+    def assign_targets_to_anchors(
+        self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        labels, matched_boxes = super().assign_targets_to_anchors(anchors, targets)
+        ignored = spared([label == 0 for label in labels], anchors, targets)
+        return [label.masked_fill(here, -1) for label, here in zip(labels, ignored, strict=True)], matched_boxes
 
 
 class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
@@ -54,6 +67,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
             box_nms_thresh=config.nms_threshold,
             box_detections_per_img=config.detections_per_image,
         )
+        self.rpn.__class__ = Proposer  # torchvision's constructor takes its parts, not its class
         self._set_up(config, body, class_names, default_preprocessing(backbone))
         for head in ("rpn.head", "roi_heads.box_predictor"):
             self.get_submodule(head).register_forward_hook(_in_float32)
@@ -63,8 +77,25 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     ) -> dict[str, Tensor]:
         with self._mode(training=True):
             proposals, rpn_losses = self.rpn(batch, features, targets)
+            proposals = [self._to_sample(*of_image) for of_image in zip(proposals, targets, strict=True)]
+            if not any(len(target["boxes"]) + len(boxes) for target, boxes in zip(targets, proposals, strict=True)):
+                return {**rpn_losses, **self._nothing_sampled()}
             _, box_losses = self.roi_heads(features, proposals, batch.image_sizes, targets)
         return {**rpn_losses, **box_losses}
+
+    def _to_sample(self, proposals: Tensor, target: dict[str, Tensor]) -> Tensor:
+        """Without those that would be background in an ignored box."""
+        ignored = in_ignored(proposals, target["ignored"])
+        if not ignored.any():
+            return proposals
+        boxes = target["boxes"].to(proposals)
+        _, (labels,) = self.roi_heads.assign_targets_to_proposals([proposals], [boxes], [target["labels"]])
+        return proposals[~ignored | (labels != 0)]
+
+    def _nothing_sampled(self) -> dict[str, Tensor]:
+        """Zeros, where torchvision's means over no proposal would be NaN; DDP waits for every parameter's gradient."""
+        zero = 0 * torch.stack([parameter.sum() for parameter in self.roi_heads.parameters()]).sum()
+        return {"loss_classifier": zero, "loss_box_reg": zero}
 
     def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
         with self._mode(training=False):

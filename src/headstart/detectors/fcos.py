@@ -6,15 +6,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor
-from torchvision.models.detection.fcos import FCOS
+from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, FCOSConfig
 from headstart.detectors.backbones import build_body
+from headstart.detectors.ignored import SparesIgnored
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, refuse_width
+
+
+class Head(SparesIgnored, FCOSHead):
+    """A cell's area is that of torchvision's anchor: a square as wide as the stride."""
 
 
 class FCOSDetector(OneStageDetector, FCOS):
@@ -24,10 +29,12 @@ class FCOSDetector(OneStageDetector, FCOS):
         width = backbone.neck_channels
         refuse_width(width, "model=fcos")
         body = build_body(backbone, (8, 16, 32))
+        network = FpnBackbone(body.module, body.channels, width, LastLevelP6P7(width, width))
         FCOS.__init__(
             self,
-            FpnBackbone(body.module, body.channels, width, LastLevelP6P7(width, width)),
+            network,
             num_classes=len(class_names),
+            head=Head(width, 1, len(class_names)),
             score_thresh=config.score_threshold,
             nms_thresh=config.nms_threshold,
             detections_per_img=config.detections_per_image,

@@ -92,7 +92,10 @@ class Detector(nn.Module, ABC):
     def losses(
         self, images: list[Tensor], targets: list[Target], features: Features | None = None
     ) -> dict[str, Tensor]:
-        """Named scalar losses, to be summed. Ignored boxes are left out; a target may be empty.
+        """Named scalar losses, to be summed. A target may be empty.
+
+        Ignored boxes are no objects; what would be background and lies in one by half of its area is left out, too
+        (`detectors/ignored.py`).
 
         `features`: those of the same images, where they are known already.
         """

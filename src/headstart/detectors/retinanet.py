@@ -14,11 +14,16 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, RetinaNetConfig, Variant
 from headstart.detectors.backbones import build_body
+from headstart.detectors.ignored import SparesIgnored
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
+
+
+class Head(SparesIgnored, RetinaNetHead):
+    pass
 
 
 class RetinaNetDetector(OneStageDetector, RetinaNet):
@@ -30,7 +35,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
             refuse_width(width, "model=retinanet model.variant=v2")
         body = build_body(backbone, (8, 16, 32))
         extra = LastLevelP6P7(body.channels[-1] if v2 else width, width)
-        head = RetinaNetHead(
+        head = Head(
             width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, NORM_GROUPS) if v2 else None
         )
         if v2:

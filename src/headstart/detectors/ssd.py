@@ -17,6 +17,7 @@ from torchvision.ops import boxes as box_ops
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
+from headstart.detectors.ignored import SparesIgnored
 from headstart.detectors.interface import ClassAxis, Stage
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
@@ -74,7 +75,7 @@ class ScaledBackbone(ExtendedBackbone):
         return maps
 
 
-class MultiBoxDetector(OneStageDetector, SSD):
+class MultiBoxDetector(SparesIgnored, OneStageDetector, SSD):
     """What SSD and SSDlite share: hard negative mining, a background row, default boxes of several maps."""
 
     background = 1

@@ -174,8 +174,9 @@ class TorchvisionDetector(Detector):
     def _torchvision_target(self, target: Target) -> dict[str, Tensor]:
         boxes = target.boxes_xyxy
         keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        exact = torch.promote_types(self._dtype(), torch.float32)
-        return {"boxes": boxes[keep].to(exact), "labels": target.labels[keep] + self.background}
+        boxes = boxes.to(torch.promote_types(self._dtype(), torch.float32))
+        labels = target.labels[keep] + self.background
+        return {"boxes": boxes[keep], "labels": labels, "ignored": boxes[target.ignore]}
 
 
 class OneStageDetector(TorchvisionDetector):
