@@ -17,9 +17,11 @@ def image(name: str) -> AnnotatedImage:
         name=name,
         read=lambda: PIL.Image.new("RGB", (9, 9)),
         size_wh=(9, 9),
-        boxes_xyxy=np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 2.0, 3.0, 3.5]]),
-        labels=np.array([0, 1]),
-        ignore=np.array([False, True]),
+        boxes_xyxy=np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 2.0, 3.0, 3.5], [5.0, 5.0, 6.0, 6.0]]),
+        labels=np.array([0, 1, 0]),
+        crowd=np.array([False, True, False]),
+        difficult=np.array([False, False, True]),
+        area=np.array([16.0, 1.5, 1.0]),
         digest=f"digest of {name}",
     )
 
@@ -52,9 +54,12 @@ def test_counts_leave_ignored_boxes_out():
 
 CHANGES = [
     {"digest": "another"},
-    {"boxes_xyxy": np.array([[0.0, 1.0, 4.0, 5.01], [2.0, 2.0, 3.0, 3.5]])},
-    {"labels": np.array([1, 1])},
-    {"ignore": np.array([False, False])},
+    {"boxes_xyxy": np.array([[0.0, 1.0, 4.0, 5.01], [2.0, 2.0, 3.0, 3.5], [5.0, 5.0, 6.0, 6.0]])},
+    {"labels": np.array([1, 1, 0])},
+    {"crowd": np.array([False, False, False])},
+    {"difficult": np.array([False, False, False])},
+    {"crowd": np.array([False, False, True]), "difficult": np.array([False, True, False])},
+    {"area": np.array([12.3, 1.5, 1.0])},
     {"size_wh": (9, 10)},
 ]
 
@@ -76,9 +81,8 @@ def test_renamed_classes_and_moved_images_change_the_fingerprint():
 
 def test_the_order_of_images_and_boxes_and_the_files_names_do_not_matter():
     item = DATA.splits["train"][0]
-    turned = with_image(
-        "train", name="renamed", boxes_xyxy=item.boxes_xyxy[::-1], labels=item.labels[::-1], ignore=item.ignore[::-1]
-    )
+    per_object = {name: getattr(item, name)[::-1] for name in ("boxes_xyxy", "labels", "crowd", "difficult", "area")}
+    turned = with_image("train", name="renamed", **per_object)
     turned = replace(turned, splits={**turned.splits, "train": turned.splits["train"][::-1]})
     assert fingerprints(turned) == fingerprints(DATA)
 

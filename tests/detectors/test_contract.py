@@ -195,7 +195,9 @@ def target(*boxes: tuple[float, ...], ignore: tuple[int, ...] = ()) -> Target:
     """Boxes of the classes 0, 1, 2, 0 …; `ignore`: which of them are."""
     labels = torch.arange(len(boxes)) % len(CLASSES)
     ignored = torch.tensor([i in ignore for i in range(len(boxes))], dtype=torch.bool)
-    return Target(0, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels, ignored, (64, 96), (64, 96))
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    no, area = torch.zeros_like(ignored), torch.ones(len(boxes))
+    return Target(0, corners, labels, ignored, no, area, (64, 96), (64, 96))
 
 
 BOXES = ((4.0, 6.0, 44.0, 50.0), (30.0, 10.0, 64.0, 40.0))

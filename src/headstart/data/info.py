@@ -48,8 +48,10 @@ def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:
 def _image_digest(image: AnnotatedImage, class_names: Sequence[str]) -> str:
     """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines."""
     objects = sorted(
-        (class_names[label], bool(ignore), *(round(value, 3) for value in box))
-        for box, label, ignore in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True)
+        (class_names[label], bool(crowd), bool(difficult), *(round(value, 3) for value in (area, *box)))
+        for box, label, crowd, difficult, area in zip(
+            image.boxes_xyxy.tolist(), image.labels, image.crowd, image.difficult, image.area.tolist(), strict=True
+        )
     )
     return hashlib.blake2b(repr((image.digest, image.size_wh, objects)).encode(), digest_size=16).hexdigest()
 
