@@ -44,10 +44,11 @@ def fingerprints(data: DetectionData) -> tuple[str, str]:
     return described.fingerprint, described.evaluation_fingerprint
 
 
-def test_counts_leave_ignored_boxes_out():
+def test_counts_tell_ignored_boxes_apart():
     described = info.describe(DATA, CONFIG)
     assert described.num_images == {"train": 2, "val": 1}
     assert described.num_boxes == {"train": {"cat": 2, "dog": 0}, "val": {"cat": 1, "dog": 0}}
+    assert described.num_ignored == {"train": {"crowd": 2, "difficult": 2}, "val": {"crowd": 1, "difficult": 1}}
     assert described.defects == {"empty_box": 2}
     assert (described.min_size, described.max_size) == (100, 200)
 

@@ -26,6 +26,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         min_size=config.min_size,
         max_size=config.max_size,
         defects=dict(Counter(defect.kind for defect in data.defects)),
+        num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
     )
 
 
@@ -34,6 +35,10 @@ def _num_boxes(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> 
     for image in images:
         counts += np.bincount(image.labels[~image.ignore], minlength=len(class_names))
     return dict(zip(class_names, counts.tolist(), strict=True))
+
+
+def _num_ignored(images: Sequence[AnnotatedImage]) -> dict[str, int]:
+    return {kind: sum(int(getattr(image, kind).sum()) for image in images) for kind in ("crowd", "difficult")}
 
 
 def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:

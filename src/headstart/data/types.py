@@ -81,6 +81,8 @@ class DatasetInfo:
     or the long side `max_size` if that comes first."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
+    num_ignored: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Split -> `crowd`, `difficult` -> boxes that are; one may be both."""
 
 
 @dataclass
