@@ -20,7 +20,8 @@ def picture(path: Path, size_wh: tuple[int, int], seed: int = 0) -> AnnotatedIma
     noise = np.random.default_rng(seed).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
     PIL.Image.fromarray(noise).save(path)
     none = np.zeros(0)
-    return AnnotatedImage(path.name, FileImage(path), size_wh, none.reshape(0, 4), none.astype(int), none.astype(bool))
+    no = none.astype(bool)
+    return AnnotatedImage(path.name, FileImage(path), size_wh, none.reshape(0, 4), none.astype(int), no, no, none)
 
 
 @pytest.fixture

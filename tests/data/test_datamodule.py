@@ -39,7 +39,7 @@ def flat(batches: list[Batch]) -> list[Tensor]:
         tensor
         for batch in batches
         for image, target in zip(batch.images, batch.targets, strict=True)
-        for tensor in (torch.tensor(target.image_id), image, target.boxes_xyxy, target.labels, target.ignore)
+        for tensor in (torch.tensor(target.image_id), image, *target.per_object().values())
     ]
 
 

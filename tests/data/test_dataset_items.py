@@ -1,5 +1,7 @@
 """Items of a split, and batches of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,25 +16,33 @@ MIN_SIZE, MAX_SIZE = 60, 80
 SCALE = AugmentConfig(name="scale", scale_min=0.6, scale_max=1.6)
 
 
-def still(array: np.ndarray, boxes: list[list[float]], ignore: list[bool] | None = None) -> AnnotatedImage:
+def still(array: np.ndarray, boxes: list[list[float]]) -> AnnotatedImage:
+    """Every second object is a crowd, every third difficult; areas are 0.5, 1.5 …"""
     return AnnotatedImage(
         "a",
         lambda: PIL.Image.fromarray(array),
         (array.shape[1], array.shape[0]),
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.arange(len(boxes)),
-        np.array(ignore or [False] * len(boxes), dtype=bool),
+        np.arange(len(boxes)) % 2 == 1,
+        np.arange(len(boxes)) % 3 == 2,
+        np.arange(len(boxes)) + 0.5,
     )
 
 
 def test_a_target_is_the_annotation_in_resized_pixels() -> None:
     """A 200x133 image becomes 80x53: x times 0.4, y times 53/133 (and not 0.4)."""
-    image = still(np.zeros((133, 200, 3), dtype=np.uint8), [[10, 0, 110, 133], [0, 66.5, 200, 133]], [False, True])
+    image = still(np.zeros((133, 200, 3), dtype=np.uint8), [[10, 0, 110, 133], [0, 66.5, 200, 133], [0, 0, 50, 133]])
     pixels, target = DetectionDataset([image, image], (MIN_SIZE, MAX_SIZE))[1]
     assert (tuple(pixels.shape), pixels.dtype) == ((3, 53, 80), torch.uint8)
     assert target.boxes_xyxy.dtype == torch.float32
-    assert target.boxes_xyxy.tolist() == [pytest.approx([4, 0, 44, 53]), pytest.approx([0, 26.5, 80, 53])]
-    assert (target.labels.tolist(), target.ignore.tolist()) == ([0, 1], [False, True])
+    expected = [[4, 0, 44, 53], [0, 26.5, 80, 53], [0, 0, 20, 53]]
+    assert target.boxes_xyxy.tolist() == [pytest.approx(box) for box in expected]
+    assert target.labels.tolist() == [0, 1, 2]
+    assert target.crowd.tolist() == [False, True, False]
+    assert target.difficult.tolist() == [False, False, True]
+    assert target.ignore.tolist() == [False, True, True]
+    assert (target.area.dtype, target.area.tolist()) == (torch.float32, [0.5, 1.5, 2.5])
     assert (target.image_id, target.original_hw, target.image_hw) == (1, (133, 200), (53, 80))
 
 
@@ -45,7 +55,8 @@ def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() ->
     assert batch.targets[1].boxes_xyxy.shape == (0, 4)
     for (pixels, target), image, packed in zip(samples, batch.images, batch.targets, strict=True):
         assert torch.equal(pixels, image)
-        assert torch.equal(target.boxes_xyxy, packed.boxes_xyxy)
+        assert target.per_object().keys() == packed.per_object().keys()
+        assert all(torch.equal(rows, packed.per_object()[name]) for name, rows in target.per_object().items())
         assert (target.image_id, target.image_hw, target.original_hw) == (
             packed.image_id,
             packed.image_hw,
@@ -53,12 +64,31 @@ def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() ->
         )
 
 
-def test_a_batch_of_a_hundred_images_is_four_blocks_of_memory() -> None:
+def test_a_batch_of_a_hundred_images_is_six_blocks_of_memory() -> None:
     """Each block that a worker hands over is an open file, of which a process usually may have 1024."""
     image = still(np.zeros((60, 80, 3), dtype=np.uint8), [[1, 2, 3, 4]])
     batch = collate([DetectionDataset([image] * 100, (MIN_SIZE, MAX_SIZE))[i] for i in range(100)])
-    tensors = [*batch.images, *(t for x in batch.targets for t in (x.boxes_xyxy, x.labels, x.ignore))]
-    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 4
+    tensors = [*batch.images, *(rows for target in batch.targets for rows in target.per_object().values())]
+    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 6
+
+
+def test_a_batch_moves_with_everything_that_is_said_of_its_objects() -> None:
+    image = still(np.zeros((60, 80, 3), dtype=np.uint8), [[1, 2, 3, 4]])
+    (target,) = collate([DetectionDataset([image], (MIN_SIZE, MAX_SIZE))[0]]).to("meta").targets
+    tensors = [value for value in vars(target).values() if isinstance(value, torch.Tensor)]
+    assert len(tensors) == len(target.per_object()) == 5
+    assert all(tensor.is_meta for tensor in tensors)
+
+
+def test_a_cropped_objects_area_stays_that_of_the_annotation() -> None:
+    images = shapes.draw(ShapesConfig(name="s", domain="source", num_train=30, num_val=1)).splits["train"]
+    images = [replace(image, area=image.labels + 0.5, difficult=image.labels == 1) for image in images]
+    data = DetectionDataset(images, (MIN_SIZE, MAX_SIZE), augment=replace(SCALE, crop=1.0))
+    targets = [data[i][1] for i in range(30)]
+    assert sum(len(target.labels) for target in targets) < sum(len(image.labels) for image in images)
+    for target in targets:
+        assert target.area.tolist() == (target.labels + 0.5).tolist()
+        assert target.difficult.tolist() == (target.labels == 1).tolist()
 
 
 def test_a_cropped_image_fills_the_picture_again() -> None:

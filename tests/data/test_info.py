@@ -17,9 +17,11 @@ def image(name: str) -> AnnotatedImage:
         name=name,
         read=lambda: PIL.Image.new("RGB", (9, 9)),
         size_wh=(9, 9),
-        boxes_xyxy=np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 2.0, 3.0, 3.5]]),
-        labels=np.array([0, 1]),
-        ignore=np.array([False, True]),
+        boxes_xyxy=np.array([[0.0, 1.0, 4.0, 5.0], [2.0, 2.0, 3.0, 3.5], [5.0, 5.0, 6.0, 6.0]]),
+        labels=np.array([0, 1, 0]),
+        crowd=np.array([False, True, False]),
+        difficult=np.array([False, False, True]),
+        area=np.array([16.0, 1.5, 1.0]),
         digest=f"digest of {name}",
     )
 
@@ -42,19 +44,23 @@ def fingerprints(data: DetectionData) -> tuple[str, str]:
     return described.fingerprint, described.evaluation_fingerprint
 
 
-def test_counts_leave_ignored_boxes_out():
+def test_counts_tell_ignored_boxes_apart():
     described = info.describe(DATA, CONFIG)
     assert described.num_images == {"train": 2, "val": 1}
     assert described.num_boxes == {"train": {"cat": 2, "dog": 0}, "val": {"cat": 1, "dog": 0}}
+    assert described.num_ignored == {"train": {"crowd": 2, "difficult": 2}, "val": {"crowd": 1, "difficult": 1}}
     assert described.defects == {"empty_box": 2}
     assert (described.min_size, described.max_size) == (100, 200)
 
 
 CHANGES = [
     {"digest": "another"},
-    {"boxes_xyxy": np.array([[0.0, 1.0, 4.0, 5.01], [2.0, 2.0, 3.0, 3.5]])},
-    {"labels": np.array([1, 1])},
-    {"ignore": np.array([False, False])},
+    {"boxes_xyxy": np.array([[0.0, 1.0, 4.0, 5.01], [2.0, 2.0, 3.0, 3.5], [5.0, 5.0, 6.0, 6.0]])},
+    {"labels": np.array([1, 1, 0])},
+    {"crowd": np.array([False, False, False])},
+    {"difficult": np.array([False, False, False])},
+    {"crowd": np.array([False, False, True]), "difficult": np.array([False, True, False])},
+    {"area": np.array([12.3, 1.5, 1.0])},
     {"size_wh": (9, 10)},
 ]
 
@@ -76,9 +82,8 @@ def test_renamed_classes_and_moved_images_change_the_fingerprint():
 
 def test_the_order_of_images_and_boxes_and_the_files_names_do_not_matter():
     item = DATA.splits["train"][0]
-    turned = with_image(
-        "train", name="renamed", boxes_xyxy=item.boxes_xyxy[::-1], labels=item.labels[::-1], ignore=item.ignore[::-1]
-    )
+    per_object = {name: getattr(item, name)[::-1] for name in ("boxes_xyxy", "labels", "crowd", "difficult", "area")}
+    turned = with_image("train", name="renamed", **per_object)
     turned = replace(turned, splits={**turned.splits, "train": turned.splits["train"][::-1]})
     assert fingerprints(turned) == fingerprints(DATA)
 

@@ -107,7 +107,52 @@ def test_classes_are_ordered_by_id_without_gaps_and_unused_ones_are_kept(tmp_pat
     data = read(tmp_path)
     assert data.class_names == ("cat", "dog", "never seen")
     assert [image.labels.tolist() for image in data.splits["train"]] == [[1], [0], [1], []]
-    assert [image.ignore.tolist() for image in data.splits["train"]] == [[False], [False], [True], []]
+    assert [image.crowd.tolist() for image in data.splits["train"]] == [[False], [False], [True], []]
+
+
+@pytest.mark.parametrize(
+    ("said", "crowd", "difficult"),
+    [({"iscrowd": 1}, True, False), ({"ignore": 1}, False, True), ({"difficult": 1}, False, True), ({}, False, False)],
+)
+def test_crowd_and_difficult_are_told_apart(tmp_path, said, crowd, difficult):
+    draw(tmp_path, "a.png", "b.png")
+    write(tmp_path, "train.json", broken(**said))
+    write(tmp_path, "val.json", content("b.png"))
+    (image,) = read(tmp_path).splits["train"]
+    assert (image.crowd.tolist(), image.difficult.tolist()) == ([crowd], [difficult])
+    assert image.ignore.tolist() == [crowd or difficult]
+
+
+@pytest.mark.parametrize(
+    ("said", "area", "defects"),
+    [
+        ({"area": 12.25}, 12.25, []),
+        ({"area": 7}, 7, []),
+        ({}, 33, []),
+        ({"area": None}, 33, []),
+        ({"area": 0}, 33, ["wrong_area"]),
+        ({"area": -3.0}, 33, ["wrong_area"]),
+        ({"area": float("nan")}, 33, ["wrong_area"]),
+        ({"area": float("inf")}, 33, ["wrong_area"]),
+        ({"area": "12"}, 33, ["wrong_area"]),
+    ],
+)
+def test_an_objects_area_is_the_annotations_or_its_boxs(tmp_path, said, area, defects):
+    """The box has 5.5 x 6 pixels."""
+    draw(tmp_path, "a.png", "b.png")
+    write(tmp_path, "train.json", broken(**said))
+    write(tmp_path, "val.json", content("b.png"))
+    data = read(tmp_path)
+    assert data.splits["train"][0].area.tolist() == [area]
+    assert [defect.kind for defect in data.defects] == defects
+    assert all(defect.where.startswith("train.json: annotation id 100: ") for defect in data.defects)
+
+
+def test_an_area_without_its_own_is_that_of_the_part_inside_the_image(tmp_path):
+    draw(tmp_path, "a.png", "b.png")
+    write(tmp_path, "train.json", broken(bbox=[54, 8, 20, 10]))
+    write(tmp_path, "val.json", broken(bbox=[54, 8, 20, 10], area=150) | {"images": content("b.png")["images"]})
+    assert [image.area.tolist() for split in read(tmp_path).splits.values() for image in split] == [[100], [150]]
 
 
 def test_roboflow_supercategory_is_dropped_only_while_unused(tmp_path):
@@ -197,7 +242,7 @@ def test_two_json_files_of_one_split_are_refused(tmp_path):
         read(tmp_path)
 
 
-def test_an_image_listed_twice_is_used_once_unless_its_boxes_differ(tmp_path):
+def test_an_image_listed_twice_is_used_once_unless_its_objects_differ(tmp_path):
     draw(tmp_path, "a.png", "v.png")
     write(tmp_path, "val.json", content("v.png"))
     write(tmp_path, "train.json", content("a.png", "a.png"))
@@ -205,7 +250,8 @@ def test_an_image_listed_twice_is_used_once_unless_its_boxes_differ(tmp_path):
     assert names(data)["train"] == ["a.png"]
     assert [defect.kind for defect in data.defects] == ["listed_twice"]
     value = content("a.png", "a.png")
-    value["annotations"][1]["bbox"] = [1, 2, 3, 4]
-    write(tmp_path, "train.json", value)
-    with pytest.raises(UserError, match=r"a\.png: described twice"):
-        read(tmp_path)
+    for change in ({"bbox": [1, 2, 3, 4]}, {"iscrowd": 1}, {"ignore": 1}, {"area": 20.5}):
+        value["annotations"][1] = value["annotations"][0] | {"image_id": 1} | change
+        write(tmp_path, "train.json", value)
+        with pytest.raises(UserError, match=r"a\.png: described twice"):
+            read(tmp_path)

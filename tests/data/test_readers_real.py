@@ -132,7 +132,8 @@ def test_genuine_voc_boxes_are_one_pixel_larger_than_the_difference_of_their_cor
     first = [int(items[0].findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
     assert first == [187, 135, 282, 242]
     assert image.boxes_xyxy[0].tolist() == [186, 134, 282, 242]
-    assert sum(int(image.ignore.sum()) for image in images_of(data)) == 727
+    assert sum(int(image.difficult.sum()) for image in images_of(data)) == 727
+    assert not any(image.crowd.any() for image in images_of(data))
 
 
 def test_coco208_as_yolo_equals_its_coco_json(real_data):
@@ -165,7 +166,10 @@ def test_coco208_boxes_are_those_pycocotools_reads(real_data):
         found[(name, reference.loadCats(annotation["category_id"])[0]["name"], *corners)] += 1
     data = catalog.read(CocoConfig(name="coco", root=str(path.parents[1])), seed=0)
     assert objects(data) == found
-    assert sum(int(image.ignore.sum()) for image in images_of(data)) == 10
+    assert sum(int(image.crowd.sum()) for image in images_of(data)) == 10
+    assert not any(image.difficult.any() for image in images_of(data))
+    areas = sorted(annotation["area"] for annotation in reference.loadAnns(reference.getAnnIds()))
+    assert sorted(area for image in images_of(data) for area in image.area.tolist()) == areas
 
 
 def test_a_json_of_another_export_is_refused_and_its_good_half_can_be_read(real_data):

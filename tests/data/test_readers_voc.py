@@ -128,7 +128,9 @@ def test_every_broken_box_is_mended_and_named(tmp_path):
     (image,) = data.splits["train"]
     assert image.boxes_xyxy.tolist() == [[0, 5, 10, 48], [0, 0, 64, 48], [1, 1, 2, 3]]
     assert [data.class_names[label] for label in image.labels] == ["cat", "dog", "cat"]
-    assert image.ignore.tolist() == [False, True, False]
+    assert image.difficult.tolist() == [False, True, False]
+    assert not image.crowd.any()
+    assert image.area.tolist() == [10 * 43, 64 * 48, 2]
     found = [(defect.kind, defect.where.split(":")[1].strip()) for defect in data.defects]
     assert sorted(found) == [
         ("box_outside", "object 3"),

@@ -61,7 +61,7 @@ def test_pictures_keep_the_contract_of_annotated_images(domain: str) -> None:
     for image in drawn(domain).splits["train"][:10]:
         assert image.read().size == image.size_wh == (WIDTH, HEIGHT)
         assert image.read().mode == "RGB"
-        assert len(image.boxes_xyxy) == len(image.labels) == len(image.ignore)
+        assert len(image.boxes_xyxy) == len(image.labels) == len(image.ignore) == len(image.area)
         assert (image.boxes_xyxy >= 0).all()
         assert (image.boxes_xyxy <= [WIDTH, HEIGHT, WIDTH, HEIGHT]).all()
         assert (image.boxes_xyxy[:, 2:] > image.boxes_xyxy[:, :2]).all()

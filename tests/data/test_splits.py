@@ -17,7 +17,8 @@ def image(name: str, digest: str = "") -> AnnotatedImage:
         (9, 9),
         np.zeros((0, 4)),
         np.zeros(0, int),
-        np.zeros(0, bool),
+        *[np.zeros(0, bool)] * 2,
+        np.zeros(0),
         digest,
     )
 

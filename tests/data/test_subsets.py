@@ -10,7 +10,7 @@ from headstart.data import subsets
 from headstart.data.types import AnnotatedImage
 
 
-def image(name: str, *labels: int, ignored: bool = False) -> AnnotatedImage:
+def image(name: str, *labels: int, ignored: str = "") -> AnnotatedImage:
     boxes = np.tile([0.0, 0.0, 5.0, 5.0], (len(labels), 1))
     return AnnotatedImage(
         name=name,
@@ -18,7 +18,9 @@ def image(name: str, *labels: int, ignored: bool = False) -> AnnotatedImage:
         size_wh=(9, 9),
         boxes_xyxy=boxes,
         labels=np.array(labels, np.int64),
-        ignore=np.full(len(labels), ignored),
+        crowd=np.full(len(labels), ignored == "crowd"),
+        difficult=np.full(len(labels), ignored == "difficult"),
+        area=np.full(len(labels), 25.0),
     )
 
 
@@ -69,7 +71,8 @@ def test_shots_take_no_more_images_than_they_need():
 
 
 def test_ignored_boxes_are_no_shots():
-    images = [image("seen", 0), image("ignored", 0, ignored=True), image("negative")]
+    ignored = [image(kind, 0, ignored=kind) for kind in ("crowd", "difficult")]
+    images = [image("seen", 0), *ignored, image("negative")]
     assert names(subsets.take_shots(images, 2, 1, seed=0)) == ["seen"]
 
 

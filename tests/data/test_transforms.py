@@ -32,7 +32,8 @@ def white_bounds(image: Tensor) -> list[float]:
 def sample(image: Tensor, boxes: list[Box]) -> tuple[Tensor, dict[str, Tensor]]:
     labels = torch.arange(len(boxes))
     target = wrap_boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), (image.shape[1], image.shape[2]))
-    return tv_tensors.Image(image), {"boxes": target, "labels": labels, "ignore": labels % 2 == 1}
+    rows = {"boxes_xyxy": target, "labels": labels, "crowd": labels % 2 == 1, "area": labels / 2}
+    return tv_tensors.Image(image), rows
 
 
 @st.composite
@@ -52,9 +53,9 @@ def test_boxes_follow_scale_crop_and_flips_to_the_pixel(picture: tuple[int, int,
     torch.manual_seed(seed)
     image, target = build_augmentation(config)(*sample(marked(width, height, box), [box]))
     seen = white_bounds(image)
-    if len(target["boxes"]):  # else its centre left the picture
+    if len(target["boxes_xyxy"]):  # else its centre left the picture
         # Interpolation moves an edge by at most one pixel.
-        assert target["boxes"][0].tolist() == pytest.approx(seen, abs=1.0)
+        assert target["boxes_xyxy"][0].tolist() == pytest.approx(seen, abs=1.0)
     else:
         assert not seen or _seen_share(seen, image) < 1
 
@@ -79,9 +80,10 @@ def test_flipped_boxes_are_those_computed_by_hand(setting: str, expected: list[l
     _, target = build_augmentation(AugmentConfig(name="flip", **{setting: 1.0}))(
         *sample(torch.zeros(3, 80, 100, dtype=torch.uint8), boxes)
     )
-    assert target["boxes"].tolist() == expected
+    assert target["boxes_xyxy"].tolist() == expected
     assert target["labels"].tolist() == [0, 1]
-    assert target["ignore"].tolist() == [False, True]
+    assert target["crowd"].tolist() == [False, True]
+    assert target["area"].tolist() == [0, 0.5]
 
 
 def test_none_changes_nothing() -> None:
@@ -94,13 +96,13 @@ def test_none_changes_nothing() -> None:
 def test_objects_smaller_than_a_pixel_are_kept() -> None:
     """torchvision's SanitizeBoundingBoxes would drop them, and with them every crowd seen from far."""
     image, target = sample(torch.zeros(3, 60, 60, dtype=torch.uint8), [(10, 10, 20, 20)])
-    target["boxes"] = wrap_boxes(torch.tensor([[10.0, 10.0, 10.5, 10.4]]), (60, 60))
+    target["boxes_xyxy"] = wrap_boxes(torch.tensor([[10.0, 10.0, 10.5, 10.4]]), (60, 60))
     _, kept = build_augmentation(AugmentConfig(name="flip", hflip=1.0))(image, target)
-    assert kept["boxes"].shape == (1, 4)
+    assert kept["boxes_xyxy"].shape == (1, 4)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_labels_and_flags_stay_with_their_boxes(seed: int) -> None:
+def test_labels_flags_and_areas_stay_with_their_boxes(seed: int) -> None:
     """Each object's label is the grey value that it is painted with."""
     boxes = [(x, y, x + 12, y + 12) for x in range(4, 180, 20) for y in range(4, 120, 20)]
     image = torch.zeros(3, 140, 200, dtype=torch.uint8)
@@ -109,11 +111,12 @@ def test_labels_and_flags_stay_with_their_boxes(seed: int) -> None:
     torch.manual_seed(seed)
     config = AugmentConfig(name="all", hflip=0.5, vflip=0.5, scale_min=0.8, scale_max=2.0, crop=0.5)
     warped, target = build_augmentation(config)(*sample(image, boxes))
-    assert 0 < len(target["boxes"]) <= len(boxes)
-    for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+    assert 0 < len(target["boxes_xyxy"]) <= len(boxes)
+    for box, label in zip(target["boxes_xyxy"].tolist(), target["labels"].tolist(), strict=True):
         x, y = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
         assert warped[0, y, x] == 130 + label
-    assert target["ignore"].tolist() == (target["labels"] % 2 == 1).tolist()
+    assert target["crowd"].tolist() == (target["labels"] % 2 == 1).tolist()
+    assert target["area"].tolist() == (target["labels"] / 2).tolist()
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -122,8 +125,8 @@ def test_pictures_without_objects_are_augmented_too(seed: int) -> None:
     config = AugmentConfig(name="all", hflip=0.5, brightness=0.3, hue=0.1, scale_min=0.5, scale_max=2.0, crop=1.0)
     image, target = build_augmentation(config)(*sample(torch.full((3, 60, 80), 99, dtype=torch.uint8), []))
     assert image.dtype == torch.uint8
-    assert target["boxes"].shape == (0, 4)
-    assert target["labels"].shape == target["ignore"].shape == (0,)
+    assert target["boxes_xyxy"].shape == (0, 4)
+    assert target["labels"].shape == target["crowd"].shape == target["area"].shape == (0,)
 
 
 def test_scale_jitter_keeps_the_size_and_covers_its_range() -> None:
@@ -133,7 +136,7 @@ def test_scale_jitter_keeps_the_size_and_covers_its_range() -> None:
     for _ in range(200):
         image, target = RandomScale(0.5, 1.5)(*sample(marked(100, 90, box), [box]))
         assert image.shape == (3, 90, 100)
-        x1, y1, x2, y2 = target["boxes"][0].tolist()
+        x1, y1, x2, y2 = target["boxes_xyxy"][0].tolist()
         if x1 > 0 and x2 < 100 and y1 > 0 and y2 < 90:
             sides.append(x2 - x1)
     assert min(sides) == pytest.approx(10, abs=1)
@@ -146,7 +149,7 @@ def test_each_colour_setting_changes_the_colours_and_no_box(setting: str) -> Non
     torch.manual_seed(0)
     changed, kept = build_augmentation(AugmentConfig(name="colour", **{setting: 0.4}))(image, target)
     assert not torch.equal(changed, image)
-    assert torch.equal(kept["boxes"], target["boxes"])
+    assert torch.equal(kept["boxes_xyxy"], target["boxes_xyxy"])
 
 
 # ----------------------------------------------------------------------------------------------------- resizing

@@ -335,7 +335,8 @@ OBJECTS = ("person", "dog", "traffic light")
 def test_losses_are_torchvisions(compared):
     names, categories = compared.ours.class_names, weights_of(compared.case).meta["categories"]
     boxes = torch.tensor(BOXES)
-    target = Target(0, boxes, torch.tensor([names.index(n) for n in OBJECTS]), torch.zeros(3).bool(), (0, 0), (0, 0))
+    labels, no = torch.tensor([names.index(n) for n in OBJECTS]), torch.zeros(3).bool()
+    target = Target(0, boxes, labels, no, no, torch.ones(3), (0, 0), (0, 0))
     torch.manual_seed(0)
     with torch.no_grad():
         found = compared.ours.losses([compared.photo], [target])

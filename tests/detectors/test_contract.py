@@ -193,8 +193,9 @@ IMAGES = [picture(64, 96), picture(96, 72, seed=1)]
 
 def target(*boxes: tuple[float, ...]) -> Target:
     """Boxes of the classes 0, 1, 2, 0 …"""
-    labels, ignore = torch.arange(len(boxes)) % len(CLASSES), torch.zeros(len(boxes), dtype=torch.bool)
-    return Target(0, torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels, ignore, (64, 96), (64, 96))
+    labels, no = torch.arange(len(boxes)) % len(CLASSES), torch.zeros(len(boxes), dtype=torch.bool)
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return Target(0, corners, labels, no, no, torch.ones(len(boxes)), (64, 96), (64, 96))
 
 
 BOXES = ((4.0, 6.0, 44.0, 50.0), (30.0, 10.0, 64.0, 40.0))

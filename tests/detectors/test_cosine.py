@@ -165,8 +165,8 @@ def test_a_cosine_head_learns_the_directions_of_its_rows_and_not_their_lengths(m
     """So each row's gradient is orthogonal to the row."""
     detector = build(model)
     use_cosine_head(detector, SCALE)
-    box = torch.tensor([[8.0, 8.0, 48.0, 40.0]])
-    targets = [Target(i, box, torch.tensor([i]), torch.tensor([False]), (64, 96), (64, 96)) for i in (0, 1)]
+    box, no, area = torch.tensor([[8.0, 8.0, 48.0, 40.0]]), torch.tensor([False]), torch.tensor([1280.0])
+    targets = [Target(i, box, torch.tensor([i]), no, no, area, (64, 96), (64, 96)) for i in (0, 1)]
     torch.stack(list(detector.losses(IMAGES, targets).values())).sum().backward()
     weight = detector.get_parameter(detector.class_axes()[0].tensor)
     assert weight.grad is not None

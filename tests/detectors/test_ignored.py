@@ -68,7 +68,8 @@ def target(*objects: Box, ignored: Sequence[Box] = ()) -> Target:
     """Objects of the class 0, ignored ones of the class 0 as well, in front of them."""
     boxes = torch.tensor([*ignored, *objects], dtype=torch.float32).reshape(-1, 4)
     ignore = torch.arange(len(boxes)) < len(ignored)
-    return Target(0, boxes, torch.zeros(len(boxes), dtype=torch.int64), ignore, SIZES[0], SIZES[0])
+    labels, no = torch.zeros(len(boxes), dtype=torch.int64), torch.zeros_like(ignore)
+    return Target(0, boxes, labels, ignore, no, torch.ones(len(boxes)), SIZES[0], SIZES[0])
 
 
 def losses_of(detector: Detector, targets: list[Target]) -> dict[str, Tensor]:

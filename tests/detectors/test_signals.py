@@ -41,8 +41,8 @@ def pictures() -> list[Tensor]:
 
 
 def targets() -> list[Target]:
-    box, label, ignore = torch.tensor([[4.0, 6.0, 44.0, 50.0]]), torch.tensor([1]), torch.tensor([False])
-    return [Target(0, box, label, ignore, size, size) for size in SIZES]
+    box, label, no = torch.tensor([[4.0, 6.0, 44.0, 50.0]]), torch.tensor([1]), torch.tensor([False])
+    return [Target(0, box, label, no, no, torch.tensor([1760.0]), size, size) for size in SIZES]
 
 
 def calls_of(module: nn.Module) -> list[tuple]:

@@ -16,11 +16,13 @@ SIDES = [8, 20, 32, 50, 96, 97, 150, 300]
 """From small to large; 32 and 96 lie on the borders between them."""
 
 
-def make_target(image_id, boxes, labels, ignore=None, original_hw=(SIZE, SIZE), image_hw=None):
-    ignore = [False] * len(labels) if ignore is None else ignore
+def make_target(image_id, boxes, labels, crowd=None, difficult=None, area=None, original_hw=(SIZE, SIZE)):
+    """Of an image in its original pixels; objects are neither crowds nor difficult and as large as their boxes."""
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    labels, ignore = torch.tensor(labels, dtype=torch.int64), torch.tensor(ignore, dtype=torch.bool)
-    return Target(image_id, boxes, labels, ignore, original_hw, image_hw or original_hw)
+    crowd, difficult = (torch.tensor(kind or [False] * len(labels), dtype=torch.bool) for kind in (crowd, difficult))
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) if area is None else torch.tensor(area, dtype=torch.float32)
+    labels = torch.tensor(labels, dtype=torch.int64)
+    return Target(image_id, boxes, labels, crowd, difficult, area, original_hw, original_hw)
 
 
 def make_prediction(boxes, scores, labels):
@@ -80,9 +82,9 @@ def numbers():
 def draw():
     """Images of everything that occurs: see `_image` and `_crowded`. All coordinates are quarters of a pixel."""
 
-    def images(seed, num_images=24, num_classes=4):
+    def images(seed, num_images=24, num_classes=4, difficult=0.0):
         rng = np.random.default_rng(seed)
-        return [_crowded(rng), *(_image(rng, image_id, num_classes) for image_id in range(1, num_images))]
+        return [_crowded(rng), *(_image(rng, image_id, num_classes, difficult) for image_id in range(1, num_images))]
 
     return images
 
@@ -100,8 +102,9 @@ def _near(rng, boxes):
     return np.where(rng.random((len(boxes), 1)) < 0.25, boxes, moved)
 
 
-def _image(rng, image_id, num_classes):
-    """Up to eight objects, some of them ignored; found twice, once, as another class or not; and false alarms.
+def _image(rng, image_id, num_classes, difficult):
+    """Up to eight objects, some of them crowds, the share `difficult` of them difficult, every other smaller than its
+    box; found twice, once, as another class or not; and false alarms.
 
     A fifth of the images has no object, a fifth no detection. The last class has no object, but detections. Scores
     are multiples of 1/16, so ties are many.
@@ -115,9 +118,11 @@ def _image(rng, image_id, num_classes):
     named = np.where(rng.random(len(named)) < 0.85, named, rng.integers(0, num_classes, len(named)))
     keep = slice(None) if rng.random() < 0.8 else slice(0)
     scores = np.sort(rng.integers(1, 16, len(named)) / 16)[::-1].copy()
+    kinds = [(rng.random(objects) < share).tolist() for share in (0.15, difficult)]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * rng.choice([0.3, 1], objects)
     return (
         make_prediction(detected[keep].tolist(), scores[keep].tolist(), named[keep].tolist()),
-        make_target(image_id, boxes.tolist(), labels.tolist(), (rng.random(objects) < 0.15).tolist()),
+        make_target(image_id, boxes.tolist(), labels.tolist(), *kinds, area.tolist()),
     )
 
 

@@ -59,7 +59,7 @@ class Steps(L.LightningModule):
 
 def batch_of(size):
     nothing = torch.zeros(0)
-    return Batch([nothing] * size, [Target(0, nothing, nothing, nothing, (1, 1), (1, 1))] * size)
+    return Batch([nothing] * size, [Target(0, *[nothing] * 5, (1, 1), (1, 1))] * size)
 
 
 def fit(clock, max_epochs=1, callbacks=(), ckpt_path=None, sizes=(4, 4, 1), **options):

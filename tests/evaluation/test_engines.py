@@ -35,11 +35,11 @@ def mean(values):
 
 
 def annotations(image_id, boxes, labels, **values):
-    """COCO's dictionaries, without ids; boxes are already in the original's pixels."""
+    """COCO's dictionaries, without ids; boxes are already in the original's pixels, and their areas unless given."""
     for i, (x, y, right, bottom) in enumerate(boxes.tolist()):
         box = [x, y, right - x, bottom - y]
         own = {name: column[i].item() for name, column in values.items()}
-        yield own | {"image_id": image_id, "category_id": int(labels[i]), "bbox": box, "area": box[2] * box[3]}
+        yield {"area": box[2] * box[3]} | own | {"image_id": image_id, "category_id": int(labels[i]), "bbox": box}
 
 
 def coco(images, rows):
@@ -58,7 +58,11 @@ def coco(images, rows):
 def by_pycocotools(images, max_detections=100):
     from pycocotools.cocoeval import COCOeval
 
-    truth = [row for _, t in images for row in annotations(t.image_id, t.boxes_xyxy, t.labels, iscrowd=t.ignore.int())]
+    truth = [
+        row
+        for _, t in images
+        for row in annotations(t.image_id, t.boxes_xyxy, t.labels, iscrowd=t.crowd.int(), area=t.area)
+    ]
     found = [row for p, t in images for row in annotations(t.image_id, p.boxes_xyxy, p.labels, score=p.scores)]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(coco(images, truth), coco(images, found), "bbox")
@@ -84,7 +88,7 @@ def by_torchmetrics(images):
     metric.warn_on_many_detections = False
     metric.update(
         [{"boxes": p.boxes_xyxy, "scores": p.scores, "labels": p.labels} for p, _ in images],
-        [{"boxes": t.boxes_xyxy, "labels": t.labels, "iscrowd": t.ignore.int()} for _, t in images],
+        [{"boxes": t.boxes_xyxy, "labels": t.labels, "iscrowd": t.crowd.int(), "area": t.area} for _, t in images],
     )
     with contextlib.redirect_stdout(io.StringIO()):
         found = metric.compute()

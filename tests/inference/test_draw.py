@@ -16,15 +16,11 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))  # type: ignore[return-value]
 
 
-def target(boxes: list[list[float]], labels: list[int], ignore: list[bool]) -> Target:
-    return Target(
-        0,
-        torch.tensor(boxes).reshape(-1, 4),
-        torch.tensor(labels),
-        torch.tensor(ignore, dtype=torch.bool),
-        (60, 80),
-        (60, 80),
-    )
+def target(boxes: list[list[float]], labels: list[int], ignored: str = "") -> Target:
+    """`ignored`: what all of them are, a crowd or difficult."""
+    kinds = [torch.full((len(boxes),), ignored == kind) for kind in ("crowd", "difficult")]
+    corners, area = torch.tensor(boxes).reshape(-1, 4), torch.ones(len(boxes))
+    return Target(0, corners, torch.tensor(labels), *kinds, area, (60, 80), (60, 80))
 
 
 def prediction(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Prediction:
@@ -32,7 +28,7 @@ def prediction(boxes: list[list[float]], scores: list[float], labels: list[int])
 
 
 def test_a_box_is_drawn_on_its_corners_in_the_colour_of_its_class() -> None:
-    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1], [False]), NAMES)
+    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1]), NAMES)
     for corner in ((10, 30), (50, 30), (10, 55), (50, 55)):
         assert picture.getpixel(corner) == rgb(COLOURS[1])
     assert picture.getpixel((30, 45)) == (0, 0, 0)
@@ -40,17 +36,20 @@ def test_a_box_is_drawn_on_its_corners_in_the_colour_of_its_class() -> None:
 
 
 def test_an_enlarged_picture_has_its_boxes_in_the_same_places() -> None:
-    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1], [False]), NAMES, scale=3)
+    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [1]), NAMES, scale=3)
     assert picture.size == (240, 180)
     for corner in ((30, 90), (150, 90), (30, 165), (150, 165)):
         assert picture.getpixel(corner) == rgb(COLOURS[1])
 
 
-def test_ignored_boxes_and_detections_of_low_score_are_left_out() -> None:
+@pytest.mark.parametrize("kind", ["crowd", "difficult"])
+def test_ignored_boxes_are_left_out(kind) -> None:
+    picture = draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [0], kind), NAMES)
+    assert np.array_equal(np.asarray(picture), np.zeros((60, 80, 3)))
+
+
+def test_detections_of_low_score_are_left_out() -> None:
     nothing = np.zeros((60, 80, 3))
-    assert np.array_equal(
-        np.asarray(draw_truth(BLACK, target([[10.0, 30.0, 50.0, 55.0]], [0], [True]), NAMES)), nothing
-    )
     assert np.array_equal(
         np.asarray(draw_prediction(BLACK, prediction([[1.0, 2.0, 30.0, 40.0]], [0.29], [0]), NAMES)), nothing
     )
@@ -72,7 +71,7 @@ def test_boxes_at_the_edge_are_drawn_in_the_size_of_the_image(box: list[float]) 
 
 
 def test_an_image_without_boxes_stays_as_it_is() -> None:
-    assert np.array_equal(np.asarray(draw_truth(BLACK, target([], [], []), NAMES)), np.zeros((60, 80, 3)))
+    assert np.array_equal(np.asarray(draw_truth(BLACK, target([], []), NAMES)), np.zeros((60, 80, 3)))
 
 
 def test_a_grid_has_every_picture_in_its_column_and_row() -> None:

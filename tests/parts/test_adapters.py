@@ -46,8 +46,8 @@ def detector(untouched) -> Detector:
 
 
 def losses(detector: Detector) -> dict[str, Tensor]:
-    box = torch.tensor([[8.0, 8.0, 48.0, 40.0]])
-    targets = [Target(i, box, torch.tensor([i]), torch.tensor([False]), (64, 96), (64, 96)) for i in (0, 1)]
+    box, no, area = torch.tensor([[8.0, 8.0, 48.0, 40.0]]), torch.tensor([False]), torch.tensor([1280.0])
+    targets = [Target(i, box, torch.tensor([i]), no, no, area, (64, 96), (64, 96)) for i in (0, 1)]
     torch.manual_seed(0)  # Faster R-CNN draws the regions it learns from
     return detector.losses(IMAGES, targets)
 

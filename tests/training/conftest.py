@@ -25,8 +25,8 @@ SCHEDULER = SchedulerConfig(name="constant", decay=Decay.constant, warmup_fracti
 def a_batch(number: int, size: int = 2) -> Batch:
     generator = torch.Generator().manual_seed(number)
     images = [torch.rand(3, 32, 32, generator=generator) for _ in range(size)]
-    box, label, ignore = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]), torch.tensor([False])
-    targets = [Target(number * size + i, box, label, ignore, (32, 32), (32, 32)) for i in range(size)]
+    box, label, no = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]), torch.tensor([False])
+    targets = [Target(number * size + i, box, label, no, no, torch.ones(1), (32, 32), (32, 32)) for i in range(size)]
     return Batch(images, targets)
 
 

@@ -34,9 +34,8 @@ def a_batch(size: int = 32, seed: int = 1) -> tuple[list[Tensor], list[Target]]:
     generator = torch.Generator().manual_seed(seed)
     images = [torch.rand(3, size, size, generator=generator) for _ in range(2)]
     box = torch.tensor([[4.0, 4.0, size / 2, size / 2]])
-    targets = [
-        Target(i, box.clone(), torch.tensor([0]), torch.tensor([False]), (size, size), (size, size)) for i in range(2)
-    ]
+    label, no, area = torch.tensor([0]), torch.tensor([False]), torch.tensor([(size / 2 - 4) ** 2])
+    targets = [Target(i, box.clone(), label, no, no, area, (size, size), (size, size)) for i in range(2)]
     return images, targets
 
 

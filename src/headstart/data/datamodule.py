@@ -63,33 +63,36 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         width, height = image.size_wh
         image_hw = (pixels.shape[-2], pixels.shape[-1])
         boxes = scale_boxes(torch.as_tensor(image.boxes_xyxy), (image_hw[1] / width, image_hw[0] / height))
-        labels, ignore = torch.as_tensor(image.labels), torch.as_tensor(image.ignore)
-        return pixels, Target(index, boxes.float(), labels, ignore, (height, width), image_hw)
+        return pixels, Target(
+            image_id=index,
+            boxes_xyxy=boxes.float(),
+            labels=torch.as_tensor(image.labels),
+            crowd=torch.as_tensor(image.crowd),
+            difficult=torch.as_tensor(image.difficult),
+            area=torch.as_tensor(image.area, dtype=torch.float32),
+            original_hw=(height, width),
+            image_hw=image_hw,
+        )
 
     def _augment(self, pixels: Tensor, target: Target) -> tuple[Tensor, Target]:
         assert self.augmentation is not None
-        tv_boxes = wrap_boxes(target.boxes_xyxy, target.image_hw)
-        sample = {"boxes": tv_boxes, "labels": target.labels, "ignore": target.ignore}
+        sample = target.per_object() | {"boxes_xyxy": wrap_boxes(target.boxes_xyxy, target.image_hw)}
         image, changed = self.augmentation(tv_tensors.Image(pixels), sample)
         # A crop is smaller: what it shows fills the picture again.
-        image, boxes = resize(image.as_subclass(Tensor), changed["boxes"].as_subclass(Tensor), *self.size)
+        image, boxes = resize(image.as_subclass(Tensor), changed["boxes_xyxy"].as_subclass(Tensor), *self.size)
         image_hw = (image.shape[-2], image.shape[-1])
-        labels, ignore = changed["labels"], changed["ignore"]
-        return image, replace(target, boxes_xyxy=boxes, labels=labels, ignore=ignore, image_hw=image_hw)
+        return image, replace(target, **changed | {"boxes_xyxy": boxes}, image_hw=image_hw)
 
 
 def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
-    """A batch whose tensors are views of four.
+    """A batch whose tensors are views of six.
 
     A worker hands over each tensor's memory as an open file: with hundreds of small ones the process runs out.
     """
     images, targets = [image for image, _ in samples], [target for _, target in samples]
-    boxes = _in_one([target.boxes_xyxy for target in targets])
-    labels = _in_one([target.labels for target in targets])
-    ignore = _in_one([target.ignore for target in targets])
-    packed = [
-        replace(target, boxes_xyxy=boxes[i], labels=labels[i], ignore=ignore[i]) for i, target in enumerate(targets)
-    ]
+    rows = [target.per_object() for target in targets]
+    blocks = {name: _in_one([own[name] for own in rows]) for name in rows[0]}
+    packed = [replace(target, **{name: parts[i] for name, parts in blocks.items()}) for i, target in enumerate(targets)]
     return Batch(_in_one(images), packed)
 
 

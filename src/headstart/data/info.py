@@ -28,6 +28,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         defects=dict(Counter(defect.kind for defect in data.defects)),
         fingerprints={name: _fingerprint(data, [name]) for name in data.splits},
         outside=sum(_is_outside(image.name) for images in data.splits.values() for image in images),
+        num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
     )
 
 
@@ -36,6 +37,10 @@ def _num_boxes(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> 
     for image in images:
         counts += np.bincount(image.labels[~image.ignore], minlength=len(class_names))
     return dict(zip(class_names, counts.tolist(), strict=True))
+
+
+def _num_ignored(images: Sequence[AnnotatedImage]) -> dict[str, int]:
+    return {kind: sum(int(getattr(image, kind).sum()) for image in images) for kind in ("crowd", "difficult")}
 
 
 def _is_outside(name: str) -> bool:
@@ -55,8 +60,10 @@ def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:
 def _image_digest(image: AnnotatedImage, class_names: Sequence[str]) -> str:
     """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines."""
     objects = sorted(
-        (class_names[label], bool(ignore), *(round(value, 3) for value in box))
-        for box, label, ignore in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True)
+        (class_names[label], bool(crowd), bool(difficult), *(round(value, 3) for value in (area, *box)))
+        for box, label, crowd, difficult, area in zip(
+            image.boxes_xyxy.tolist(), image.labels, image.crowd, image.difficult, image.area.tolist(), strict=True
+        )
     )
     return hashlib.blake2b(repr((image.digest, image.size_wh, objects)).encode(), digest_size=16).hexdigest()
 

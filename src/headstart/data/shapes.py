@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 
 from headstart.config.schema import ShapesConfig
+from headstart.data.boxes import box_areas
 from headstart.data.drawing import HEIGHT, STYLES, WIDTH, make_scene, paint
 from headstart.data.sampling import stable_seed
 from headstart.data.types import AnnotatedImage, DetectionData
@@ -44,13 +45,16 @@ def _annotate(domain: str, split: str, index: int, draw_seed: int) -> AnnotatedI
     style = STYLES[domain]
     seed = stable_seed("shapes", draw_seed, domain, split, index)
     shapes = make_scene(style, seed).shapes
+    boxes = np.array([shape.box_xyxy for shape in shapes], dtype=np.float64).reshape(-1, 4)
     return AnnotatedImage(
         name=f"{split}/{index:05d}",
         read=partial(_read, domain, seed),
         size_wh=(WIDTH, HEIGHT),
-        boxes_xyxy=np.array([shape.box_xyxy for shape in shapes], dtype=np.float64).reshape(-1, 4),
+        boxes_xyxy=boxes,
         labels=np.array([style.class_names.index(shape.class_name) for shape in shapes], dtype=np.int64),
-        ignore=np.zeros(len(shapes), dtype=bool),
+        crowd=np.zeros(len(shapes), dtype=bool),
+        difficult=np.zeros(len(shapes), dtype=bool),
+        area=box_areas(boxes),
         digest=hashlib.blake2b(f"shapes {VERSION} {domain} {seed}".encode(), digest_size=16).hexdigest(),
     )
 

@@ -20,7 +20,7 @@ def take_shots(images: Sequence[AnnotatedImage], shots: int, num_classes: int, s
     """Images such that each class stands in at least `shots` of them, where there are that many.
 
     Greedy, one shot after another and the rarest class first; K shots are part of K + 1 shots for the same seed.
-    Boxes marked `ignore` do not count, and images without boxes are not taken. Order is kept.
+    Ignored boxes do not count, and images without boxes are not taken. Order is kept.
     """
     order = _shuffled(images, seed)
     holding: list[list[int]] = [[] for _ in range(num_classes)]

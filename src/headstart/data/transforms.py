@@ -41,9 +41,9 @@ def resize(image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int) -> t
 def build_augmentation(config: AugmentConfig) -> v2.Compose:
     """Random changes, drawn from torch's global generator.
 
-    Takes and gives `(image, target)`: a `tv_tensors.Image`, and a dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY),
-    `labels` and `ignore`. An object stays as long as its centre is in the picture; its box is clipped to it. The crop
-    changes the image's size.
+    Takes and gives `(image, target)`: a `tv_tensors.Image`, and a dict of tensors with a row for each object, of which
+    `boxes_xyxy` is a `tv_tensors.BoundingBoxes`. An object stays as long as its centre is in the picture; its box is
+    clipped to it. The crop changes the image's size.
     """
     steps: list[nn.Module] = []
     if any((config.brightness, config.contrast, config.saturation, config.hue)):
@@ -108,17 +108,14 @@ class RandomScale(v2.Transform):
 
 
 class DropEmpty(nn.Module):
-    """Clips boxes to the picture and removes those without area, with their labels and ignore flags.
+    """Clips boxes to the picture and removes those without area, with all that is said of them.
 
     torchvision's `SanitizeBoundingBoxes` would also remove true objects of less than one pixel.
     """
 
     def forward(self, image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         height, width = image.shape[-2:]
-        boxes = clip_boxes(target["boxes"].as_subclass(Tensor), (height, width))
+        boxes = clip_boxes(target["boxes_xyxy"].as_subclass(Tensor), (height, width))
         keep = has_area(boxes)
-        return image, {
-            "boxes": wrap_boxes(boxes[keep], (height, width)),
-            "labels": target["labels"][keep],
-            "ignore": target["ignore"][keep],
-        }
+        kept = {name: rows[keep] for name, rows in target.items()}
+        return image, kept | {"boxes_xyxy": wrap_boxes(boxes[keep], (height, width))}

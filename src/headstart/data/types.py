@@ -24,10 +24,19 @@ class AnnotatedImage:
     """(N, 4) float64, inside the image, 0-based corners, positive width and height."""
     labels: np.ndarray
     """(N,) int64, index into `DetectionData.class_names`."""
-    ignore: np.ndarray
-    """(N,) bool: crowd or difficult; neither trained on nor scored, as COCO's `iscrowd`."""
+    crowd: np.ndarray
+    """(N,) bool: many objects in one box, COCO's `iscrowd`."""
+    difficult: np.ndarray
+    """(N,) bool: an object that nobody need find, VOC's `difficult`."""
+    area: np.ndarray
+    """(N,) float64, square pixels: of the object's outline where the annotation says so, else of its box."""
     digest: str = ""
     """Hex digest of the image itself: a moved file keeps it, another picture does not."""
+
+    @property
+    def ignore(self) -> np.ndarray:
+        """(N,) bool: which objects are neither to be learnt nor to be found."""
+        return self.crowd | self.difficult
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Defect:
     """Something broken in the data, and what was done about it."""
 
     kind: str
-    """`unreadable_image`, `empty_box`, `clipped_box`, `box_outside`, `missing_image`, …"""
+    """`unreadable_image`, `empty_box`, `clipped_box`, `box_outside`, `wrong_area`, `missing_image`, …"""
     where: str
     """File, and line or object number."""
     action: str
@@ -76,6 +85,8 @@ class DatasetInfo:
     """Split -> hex digest of its images and annotations as used, and of the names of the classes."""
     outside: int = 0
     """Images that lie outside of the data set's folder."""
+    num_ignored: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Split -> `crowd`, `difficult` -> boxes that are; one may be both."""
 
 
 @dataclass
@@ -88,21 +99,30 @@ class Target:
     """(N, 4) float32."""
     labels: Tensor
     """(N,) int64, 0-based index into the class names; there is no background class."""
-    ignore: Tensor
-    """(N,) bool."""
+    crowd: Tensor
+    """(N,) bool, as in `AnnotatedImage`."""
+    difficult: Tensor
+    """(N,) bool, as in `AnnotatedImage`."""
+    area: Tensor
+    """(N,) float32, that of `AnnotatedImage` in the original's pixels, whatever was resized or cut off since: scoring
+    alone reads it, and what is scored was not augmented."""
     original_hw: tuple[int, int]
     """Height and width in pixels of the image as it is on disk; mAP is computed in these pixels."""
     image_hw: tuple[int, int]
     """Height and width in pixels of the image that the boxes refer to."""
 
+    @property
+    def ignore(self) -> Tensor:
+        """(N,) bool: which objects are neither to be learnt nor to be found."""
+        return self.crowd | self.difficult
+
+    def per_object(self) -> dict[str, Tensor]:
+        """The fields that have a row for each object, by name."""
+        return {name: getattr(self, name) for name in ("boxes_xyxy", "labels", "crowd", "difficult", "area")}
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Target:
-        move = {"device": device, "non_blocking": non_blocking}
-        return replace(
-            self,
-            boxes_xyxy=self.boxes_xyxy.to(**move),
-            labels=self.labels.to(**move),
-            ignore=self.ignore.to(**move),
-        )
+        moved = {name: rows.to(device, non_blocking=non_blocking) for name, rows in self.per_object().items()}
+        return replace(self, **moved)
 
 
 @dataclass

@@ -20,7 +20,9 @@ from headstart.evaluation.types import ImageResult
 class MapResult:
     """AP averaged over IoU 0.50:0.05:0.95 unless the name says otherwise; NaN where there is no ground truth.
 
-    Small, medium and large: areas below 32², up to 96² and above, in pixels of the original images (Lin et al. 2014).
+    Small, medium and large: areas below 32², up to 96² and above, in pixels of the original images (Lin et al. 2014);
+    of an object's outline where the annotation states it, else of its box. Crowds and difficult objects need not be
+    found: a crowd excuses detections that lie in it (COCO's rule), a difficult one those that meet it (VOC's rule).
     """
 
     map: float
@@ -93,7 +95,9 @@ def _image_result(prediction: Prediction, target: Target) -> ImageResult:
     return ImageResult(
         truth_xywh=_xywh(target.boxes_xyxy, scale),
         truth_labels=target.labels.cpu().numpy(),
-        ignore=target.ignore.cpu().numpy(),
+        crowd=target.crowd.cpu().numpy(),
+        difficult=target.difficult.cpu().numpy(),
+        area=target.area.cpu().numpy().astype(np.float64),
         boxes_xywh=_xywh(prediction.boxes_xyxy, scale),
         scores=prediction.scores.detach().float().cpu().numpy().astype(np.float64),
         labels=prediction.labels.cpu().numpy(),

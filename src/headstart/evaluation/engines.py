@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from headstart.config.schema import Engine
+from headstart.evaluation.difficult import copies_and_areas
 from headstart.evaluation.types import ImageResult
 
 AREAS = ("all", "small", "medium", "large")
@@ -24,7 +25,8 @@ def evaluate(
         return _numbers(*_empty(num_classes))
     run = {Engine.hotcoco: _hotcoco, Engine.faster_coco_eval: _faster_coco_eval}[engine]
     with contextlib.redirect_stdout(io.StringIO()):
-        return _numbers(*run(_ground_truth(images, num_classes), _detections(images), max_detections))
+        truth = _ground_truth(images, num_classes, max_detections)
+        return _numbers(*run(truth, _detections(images), max_detections))
 
 
 def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,24 +89,25 @@ def _mean(values: np.ndarray) -> float:
     return float(valid.mean()) if valid.size else float("nan")
 
 
-def _ground_truth(images: Mapping[int, ImageResult], num_classes: int) -> dict[str, Any]:
+def _ground_truth(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> dict[str, Any]:
     """A COCO data set in memory. Ids from 1: pycocotools takes annotation 0 for "no match"."""
     annotations = [
-        {
-            "image_id": image_id,
-            "category_id": int(label) + 1,
-            "bbox": box.tolist(),
-            "area": round(float(box[2] * box[3]), 1),  # without what float32 adds to exactly 32² or 96²
-            "iscrowd": int(ignore),
-        }
+        {"image_id": image_id, "category_id": label + 1, "bbox": box, "area": area, "iscrowd": int(crowd)}
         for image_id, image in images.items()
-        for box, label, ignore in zip(image.truth_xywh, image.truth_labels, image.ignore, strict=True)
+        for box, label, crowd, area in _objects(image, max_detections)
     ]
     return {
         "images": [{"id": image_id, "width": 0, "height": 0} for image_id in images],
         "categories": [{"id": k + 1, "name": str(k)} for k in range(num_classes)],
         "annotations": [{"id": i + 1} | annotation for i, annotation in enumerate(annotations)],
     }
+
+
+def _objects(image: ImageResult, max_detections: int) -> Iterable[tuple[list[float], int, bool, float]]:
+    """Box, label, crowd and area of everything that stands in the ground truth."""
+    copies, area = copies_and_areas(image, max_detections)
+    columns = (image.truth_xywh, image.truth_labels, image.crowd, area)
+    return zip(*(np.repeat(column, copies, axis=0).tolist() for column in columns), strict=True)
 
 
 def _detections(images: Mapping[int, ImageResult]) -> np.ndarray:

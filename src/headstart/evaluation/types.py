@@ -13,7 +13,15 @@ class ImageResult:
 
     truth_xywh: np.ndarray
     truth_labels: np.ndarray
-    ignore: np.ndarray
+    crowd: np.ndarray
+    difficult: np.ndarray
+    area: np.ndarray
+    """Square pixels of the objects; a detection's area is its box's."""
     boxes_xywh: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+
+    @property
+    def ignore(self) -> np.ndarray:
+        """(N,) bool: which objects need not be found."""
+        return self.crowd | self.difficult

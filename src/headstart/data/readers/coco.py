@@ -2,12 +2,14 @@
 
 Classes are the json's categories by id, those without objects included, whatever gaps the ids have. Left out is only
 what Roboflow writes as category 0: an unused one that is the supercategory of all others. Images without annotations
-are negatives; `iscrowd` objects are ignored in training and scoring.
+are negatives. An object with `iscrowd` is a crowd; one with `difficult` or `ignore`, which is where converters put
+VOC's `difficult`, is difficult (pycocotools reads neither key). `area` is taken as it is written, if it is one.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -212,4 +214,20 @@ def _add(
         raise UserError(
             f"{part.path}: {place}: bbox is {annotation['bbox']!r}; it must be four numbers: x, y, width, height."
         ) from None
-    image.add((x, y, x + width, y + height), name, place, ignore=bool(annotation.get("iscrowd", 0)))
+    image.add(
+        (x, y, x + width, y + height),
+        name,
+        place,
+        crowd=bool(annotation.get("iscrowd")),
+        difficult=bool(annotation.get("difficult") or annotation.get("ignore")),
+        area=_area(annotation, f"{image.where}: {place}", defects),
+    )
+
+
+def _area(annotation: dict[str, Any], where: str, defects: list[Defect]) -> float | None:
+    """As written; None where there is none, or none that could be."""
+    area = annotation.get("area")
+    if area is None or (isinstance(area, int | float) and 0 < area < math.inf):
+        return area
+    defects.append(Defect("wrong_area", f"{where}: {area!r}", "used the box's area"))
+    return None

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import images, splits
+from headstart.data.boxes import box_areas
 from headstart.data.images import FileImage, ImageFacts, UnreadableImage
 from headstart.data.types import AnnotatedImage, Defect, DetectionData
 from headstart.errors import UserError
@@ -31,18 +33,35 @@ class RawImage:
     boxes_xyxy: list[tuple[float, float, float, float]] = field(default_factory=list)
     """0-based corners as written: in pixels, or shares of width and height where `normalised`."""
     classes: list[str] = field(default_factory=list)
-    ignore: list[bool] = field(default_factory=list)
+    crowd: list[bool] = field(default_factory=list)
+    difficult: list[bool] = field(default_factory=list)
+    areas: list[float | None] = field(default_factory=list)
+    """Square pixels of the objects' outlines; None where the file does not say."""
     places: list[str] = field(default_factory=list)
     """For messages: `object 3`, `line 7`."""
     size_wh: tuple[int, int] | None = None
     """As the annotation file has it; None where it does not say."""
     normalised: bool = False
 
-    def add(self, box_xyxy: tuple[float, float, float, float], name: str, place: str, ignore: bool = False) -> None:
+    def add(
+        self,
+        box_xyxy: tuple[float, float, float, float],
+        name: str,
+        place: str,
+        crowd: bool = False,
+        difficult: bool = False,
+        area: float | None = None,
+    ) -> None:
         self.boxes_xyxy.append(box_xyxy)
         self.classes.append(name)
         self.places.append(place)
-        self.ignore.append(ignore)
+        self.crowd.append(crowd)
+        self.difficult.append(difficult)
+        self.areas.append(area)
+
+    def objects(self) -> list[tuple[Any, ...]]:
+        """All that is said of each, but where."""
+        return [*zip(self.boxes_xyxy, self.classes, self.crowd, self.difficult, self.areas, strict=True)]
 
 
 @dataclass
@@ -110,7 +129,7 @@ def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
     found: dict[Path, RawImage] = {}
     for raw in raws:
         first = found.setdefault(raw.path, raw)
-        if first is not raw and (first.boxes_xyxy, first.classes) != (raw.boxes_xyxy, raw.classes):
+        if first is not raw and first.objects() != raw.objects():
             raise UserError(f"{raw.path}: described twice, in {first.where} and {raw.where}; merge the two.")
         if first is not raw:
             defects.append(Defect("listed_twice", f"{raw.path.name} in {raw.where}", "used once"))
@@ -151,13 +170,16 @@ def _annotate(
     if raw.normalised:
         boxes *= np.tile(size_wh, 2)
     boxes, keep = _mend_boxes(boxes, size_wh, raw, report)
+    area = np.array(raw.areas, dtype=np.float64)
     return AnnotatedImage(
         name=name,
         read=FileImage(raw.path, orientation),
         size_wh=size_wh,
         boxes_xyxy=boxes[keep],
         labels=np.array([index[name] for name in raw.classes], dtype=np.int64)[keep],
-        ignore=np.array(raw.ignore, dtype=bool)[keep],
+        crowd=np.array(raw.crowd, dtype=bool)[keep],
+        difficult=np.array(raw.difficult, dtype=bool)[keep],
+        area=np.where(np.isnan(area), box_areas(boxes), area)[keep],
         digest=facts.digest,
     )
 

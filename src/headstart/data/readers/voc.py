@@ -1,7 +1,7 @@
 """Pascal VOC xml, in the folder layouts of `layout.py`, with or without the lists of `ImageSets/Main`.
 
 An image without an xml file is skipped: whether it shows nothing or was not annotated yet, nobody can tell; an xml
-file without objects makes a negative. Objects marked `difficult` are ignored in training and scoring.
+file without objects makes a negative. Objects marked `difficult` are neither learnt nor to be found.
 Corners are read as written, 0-based, which is what labelImg and its like write; `one_based` is for the genuine
 Pascal VOC sets, whose pixels count from 1 and whose last pixel belongs to the box (VOC development kit, 2.2).
 """
@@ -137,7 +137,8 @@ def _read_xml(path: Path, image: Path, where: str, one_based: bool) -> RawImage:
         if not name:
             raise UserError(f"{path}: {place}: has no <name>; write its class there.")
         shift = 1 if one_based else 0
-        raw.add((x1 - shift, y1 - shift, x2, y2), name, place, ignore=(item.findtext("difficult") or "").strip() == "1")
+        difficult = (item.findtext("difficult") or "").strip() == "1"
+        raw.add((x1 - shift, y1 - shift, x2, y2), name, place, difficult=difficult)
     return raw
 
 
