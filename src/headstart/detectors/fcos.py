@@ -19,7 +19,8 @@ from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, 
 
 
 class Head(SparesIgnored, FCOSHead):
-    """A cell's area is that of torchvision's anchor: a square as wide as the stride."""
+    """torchvision's; background in an ignored box leaves the loss. A cell's area is that of its anchor: a square as
+    wide as the stride."""
 
 
 class FCOSDetector(OneStageDetector, FCOS):

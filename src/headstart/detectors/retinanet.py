@@ -23,7 +23,7 @@ ANCHORS_PER_CELL = 9
 
 
 class Head(SparesIgnored, RetinaNetHead):
-    pass
+    """torchvision's; background in an ignored box leaves the loss."""
 
 
 class RetinaNetDetector(OneStageDetector, RetinaNet):
