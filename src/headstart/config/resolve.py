@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
 from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig
@@ -18,7 +19,8 @@ T = TypeVar("T")
 
 
 def register() -> None:
-    """Puts every schema where the defaults lists of `conf/` look for it."""
+    """Puts every schema where the defaults lists of `conf/` look for it, and lets overrides reach all it may hold."""
+    reach.install()
     store = ConfigStore.instance()
     store.store(name="train_schema", node=RunConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
