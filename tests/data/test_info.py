@@ -29,6 +29,7 @@ DATA = DetectionData(
     ("cat", "dog"),
     {"train": [image("a"), image("b")], "val": [image("c")]},
     (Defect("empty_box", "x", "dropped box"), Defect("empty_box", "y", "dropped box")),
+    {"train": "found: train", "val": "found: val"},
 )
 
 
@@ -47,6 +48,7 @@ def test_counts_leave_ignored_boxes_out():
     assert described.num_images == {"train": 2, "val": 1}
     assert described.num_boxes == {"train": {"cat": 2, "dog": 0}, "val": {"cat": 1, "dog": 0}}
     assert described.defects == {"empty_box": 2}
+    assert described.splits_from == {"train": "found: train", "val": "found: val"}
     assert (described.min_size, described.max_size) == (100, 200)
 
 

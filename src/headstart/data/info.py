@@ -26,6 +26,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         min_size=config.min_size,
         max_size=config.max_size,
         defects=dict(Counter(defect.kind for defect in data.defects)),
+        splits_from=dict(data.splits_from),
     )
 
 

@@ -51,6 +51,8 @@ class DetectionData:
     splits: dict[str, list[AnnotatedImage]]
     """`train` and `val` always, `test` where the data set has one."""
     defects: tuple[Defect, ...] = ()
+    splits_from: dict[str, str] = field(default_factory=dict)
+    """Split -> where it is from: `found: val2017`, `drawn: 0.2 of train, dataset.split_seed=0`, …"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class DatasetInfo:
     or the long side `max_size` if that comes first."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
+    splits_from: dict[str, str] = field(default_factory=dict)
+    """Split -> where it is from, in words."""
 
 
 @dataclass
