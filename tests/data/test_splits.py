@@ -199,12 +199,14 @@ def test_without_a_share_for_testing_validation_is_drawn_as_ever():
 
 
 def test_a_share_for_testing_is_refused_where_the_data_set_has_a_split_for_it():
-    given = {"train": IMAGES[:10], "test": IMAGES[10:]}
     with pytest.raises(UserError, match=r"test_fraction=0.2: the data set has a test split of its own, late"):
-        complete(given, splits.Chosen("train", None, "late"), test_fraction=0.2)
+        splits.check_shares(splits.Chosen("train", None, "late"), FileDatasetConfig(test_fraction=0.2))
+    splits.check_shares(splits.Chosen("train", None, "late"), FileDatasetConfig())
+    splits.check_shares(splits.Chosen("train", unlabelled="late"), FileDatasetConfig(test_fraction=0.2))
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused():
+    halves = FileDatasetConfig(test_fraction=0.5, val_fraction=0.5)
     with pytest.raises(UserError, match=r"test_fraction=0.5 and dataset.val_fraction=0.5 leave nothing"):
-        complete({"train": IMAGES}, splits.Chosen("all"), test_fraction=0.5, val_fraction=0.5)
-    complete({"train": IMAGES[:10], "val": IMAGES[10:]}, splits.Chosen("t", "v"), test_fraction=0.5, val_fraction=0.5)
+        splits.check_shares(splits.Chosen("all"), halves)
+    splits.check_shares(splits.Chosen("train", "val"), halves)

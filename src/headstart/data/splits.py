@@ -86,13 +86,8 @@ def apart(
     return kept, defects
 
 
-def complete(
-    given: dict[str, list[AnnotatedImage]], chosen: Chosen, config: FileDatasetConfig
-) -> tuple[dict[str, list[AnnotatedImage]], dict[str, str]]:
-    """(train, val and test, of which those not given are drawn from train; split -> where it is from).
-
-    Both shares are of the training images given; test is drawn first, and only where `test_fraction` asks for it.
-    """
+def check_shares(chosen: Chosen, config: FileDatasetConfig) -> None:
+    """UserError where a test split is to be drawn beside one that there is, or nothing would be left to train on."""
     if config.test_fraction and chosen.test is not None:
         raise UserError(
             f"dataset.test_fraction={config.test_fraction}: the data set has a test split of its own, {chosen.test}. "
@@ -103,6 +98,15 @@ def complete(
             f"dataset.test_fraction={config.test_fraction} and dataset.val_fraction={config.val_fraction} leave "
             "nothing to train on: together they must be below 1."
         )
+
+
+def complete(
+    given: dict[str, list[AnnotatedImage]], chosen: Chosen, config: FileDatasetConfig
+) -> tuple[dict[str, list[AnnotatedImage]], dict[str, str]]:
+    """(train, val and test, of which those not given are drawn from train; split -> where it is from).
+
+    Both shares are of the training images given; test is drawn first, and only where `test_fraction` asks for it.
+    """
     train = "all images" if chosen.train == ALL else chosen.train
     origin = {"train": f"found: {train}"}
     origin |= {name: f"found: {where}" for name, where in (("val", chosen.val), ("test", chosen.test)) if where}

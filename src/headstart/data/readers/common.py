@@ -57,6 +57,7 @@ class RawData:
 
 def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
     """Looks at every image file, mends the boxes, keeps the splits apart, and draws those that there are not."""
+    splits.check_shares(raw.chosen, config)
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
     defects = list(raw.defects)
