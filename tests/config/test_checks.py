@@ -18,6 +18,8 @@ REFUSED = {
     "dataset.shots=0": "1 or more",
     "dataset.shots=5 dataset.fraction=0.5": "set one of the two",
     "dataset.batch_size=0": "1 or more",
+    "dataset=kangaroo dataset.test_fraction=1": "below 1",
+    "dataset=kangaroo dataset.test_fraction=-0.1": "0 (none is drawn)",
     "dataset.num_workers=-1": "0 or more",
     "dataset.min_size=16": "32 pixels",
     "dataset.min_size=400": "longer than the long side",
@@ -59,6 +61,7 @@ REFUSED = {
 ALLOWED = [
     "dataset.fraction=1.0",
     "dataset.fraction=0.01",
+    "dataset=kangaroo dataset.test_fraction=0.2",
     "dataset.shots=1",
     "dataset.num_workers=0",
     "dataset.min_size=32 dataset.max_size=32",
@@ -76,8 +79,10 @@ ALLOWED = [
 ]
 
 
-def changed(cfg: DictConfig, settings: str) -> Any:
-    for setting in settings.split():
+def changed(compose: Compose, settings: str) -> Any:
+    choices = [word for word in settings.split() if "." not in word.split("=")[0]]
+    cfg = compose(*choices)
+    for setting in (word for word in settings.split() if word not in choices):
         key, value = setting.split("=")
         OmegaConf.update(cfg, key, OmegaConf.create({"v": None}).v if value == "null" else parsed(value))
     return OmegaConf.to_object(cfg)
@@ -89,7 +94,7 @@ def parsed(value: str) -> Any:
 
 @pytest.mark.parametrize("settings", REFUSED)
 def test_refused(settings: str, compose: Compose) -> None:
-    config = changed(compose(), settings)
+    config = changed(compose, settings)
     with pytest.raises(UserError) as raised:
         check(config)
     key, value = settings.split()[-1].split("=")
@@ -102,12 +107,12 @@ def test_refused(settings: str, compose: Compose) -> None:
 
 @pytest.mark.parametrize("settings", ALLOWED)
 def test_let_through(settings: str, compose: Compose) -> None:
-    check(changed(compose(), settings))
+    check(changed(compose, settings))
 
 
 def test_everything_wrong_is_told_at_once(compose: Compose) -> None:
     with pytest.raises(UserError) as raised:
-        check(changed(compose(), "dataset.fraction=2 augment.hue=1 trainer.precision=8"))
+        check(changed(compose, "dataset.fraction=2 augment.hue=1 trainer.precision=8"))
     assert len(str(raised.value).splitlines()) == 3
 
 

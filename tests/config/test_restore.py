@@ -52,6 +52,22 @@ def test_settings_of_another_version_are_refused_with_a_remedy() -> None:
         restore("model", values)
 
 
+@pytest.mark.parametrize("choice", ["bccd", "coco208", "facemask_510", "shapes"])
+def test_a_setting_that_an_older_version_did_not_have_has_its_default(choice: str) -> None:
+    config = OmegaConf.to_object(config_of("dataset", choice))
+    older = {name: value for name, value in plain(config).items() if name not in ("test_fraction", "overlap")}
+    restored = restore("dataset", older)
+    assert restored == config
+    assert type(restored) is type(config)
+
+
+def test_what_has_no_default_must_be_there() -> None:
+    values = plain(OmegaConf.to_object(config_of("dataset", "shapes")))
+    del values["num_val"]
+    with pytest.raises(UserError, match="the version that trained it"):
+        restore("dataset", values)
+
+
 def test_a_target_in_a_record_is_not_called() -> None:
     with pytest.raises(UserError):
         restore("model", {"_target_": "os.system", "command": "true"})

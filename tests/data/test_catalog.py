@@ -38,6 +38,14 @@ def test_fraction_and_shots_cut_only_the_training_images(root):
         assert (len(data.splits["train"]), len(data.splits["val"])) == (count, 10)
 
 
+def test_a_line_says_of_each_split_whether_it_was_found_or_drawn(root, capsys):
+    read(root, val_split="val", test_fraction=0.2, fraction=0.5)
+    assert capsys.readouterr().out == (
+        "mine: train 4 images (the rest of train, dataset.fraction=0.5 of its 8), val 10 images (found: val), "
+        "test 2 images (drawn: 0.2 of train, dataset.split_seed=0)\n"
+    )
+
+
 def test_subsets_follow_the_runs_seed_unless_they_have_one_of_their_own(root):
     assert trained_on(read(root, seed=0, fraction=0.5)) != trained_on(read(root, seed=1, fraction=0.5))
     own = [trained_on(read(root, seed=seed, fraction=0.5, subset_seed=0)) for seed in (0, 1)]

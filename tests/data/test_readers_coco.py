@@ -66,6 +66,29 @@ def test_equal_names_in_both_splits_are_told_apart_by_the_folder(tmp_path):
     assert names(read(tmp_path)) == {"train": ["train2017/1.png"], "val": ["val2017/1.png"]}
 
 
+def test_a_test_json_is_found_and_one_without_objects_is_left_out_and_said(tmp_path):
+    for split in ("train", "val", "test"):
+        write(tmp_path, f"annotations/instances_{split}.json", content(f"{split}.png"))
+        draw(tmp_path, f"images/{split}.png")
+    assert names(read(tmp_path))["test"] == ["images/test.png"]
+    assert names(read(tmp_path, val_split="test"))["val"] == ["images/test.png"]
+    write(tmp_path, "annotations/instances_test.json", {"images": [{"id": 0, "file_name": "test.png"}]})
+    data = read(tmp_path)
+    assert set(names(data)) == {"train", "val"}
+    assert [defect.kind for defect in data.defects] == ["unlabelled_test"]
+
+
+def test_named_json_files_are_all_there_is(tmp_path):
+    for split in ("train", "val", "test"):
+        write(tmp_path, f"{split}.json", content(*(f"{split}{number}.png" for number in range(5))))
+        draw(tmp_path, *(f"{split}{number}.png" for number in range(5)))
+    data = read(tmp_path, train_json="train.json", test_json="test.json")
+    assert {split: len(images) for split, images in data.splits.items()} == {"train": 4, "val": 1, "test": 5}
+    assert data.splits_from["val"] == "drawn: 0.2 of train.json, dataset.split_seed=0"
+    with pytest.raises(UserError, match=r"test_fraction=0.2: the data set has a test split of its own, test\.json"):
+        read(tmp_path, train_json="train.json", test_json="test.json", test_fraction=0.2)
+
+
 def test_public_coco_has_other_json_files_which_are_left_alone(tmp_path):
     for split in ("train", "val"):
         write(tmp_path, f"annotations/instances_{split}2017.json", content(f"{split}.png"))

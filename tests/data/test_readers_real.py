@@ -1,6 +1,7 @@
 """The real sets, by their named configurations, against their SOURCE.md and an independent reading."""
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from headstart.config.schema import SCHEMAS, CocoConfig, FileDatasetConfig, YoloConfig
+from headstart.config.schema import SCHEMAS, CocoConfig, FileDatasetConfig, Overlap, VocConfig, YoloConfig
 from headstart.data import catalog
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.errors import UserError
@@ -55,7 +56,7 @@ def objects(data: DetectionData) -> Counter:
     [
         ("bccd", {"train": 205, "val": 87, "test": 72}, 4888 - 2, 3, {"empty_box": 2}),
         ("kangaroo", {"train": 130, "val": 33}, 266 - 3, 1, {"unreadable_image": 1}),
-        ("fruit", {"train": 240, "val": 60}, 582, 3, {"wrong_size": 37}),
+        ("fruit", {"train": 192, "val": 48, "test": 60}, 582, 3, {"wrong_size": 37}),
         ("facemask_510", {"train": 360, "val": 150}, 2548, 3, {}),
         ("rsod_110", {"train": 88, "val": 22}, 960, 4, {"clipped_box": 21}),
         ("coco208", {"train": 128, "val": 80}, 1461, 80, {}),
@@ -115,6 +116,25 @@ def test_rsod_keeps_equal_pictures_on_one_side(real_data):
     data = read("rsod_110", real_data)
     numbers = [(1023, 119), (104, 719), (200, 881), (523, 822)]
     assert_pairs_are_together(data, [(f"aircraft_{a}", f"aircraft_{b}") for a, b in numbers])
+
+
+@pytest.mark.parametrize("overlap", [Overlap.move, Overlap.keep])
+def test_rsods_own_lists_are_kept_apart(real_data, overlap):
+    """Three of its four pairs of equal pictures, which have different boxes, stand on both sides of its lists."""
+    root = real_data / "rsod_110"
+    listed = {name: (root / f"ImageSets/Main/{name}.txt").read_text().split() for name in ("trainval", "test")}
+    files = {
+        name: hashlib.md5((root / f"JPEGImages/{name}.jpg").read_bytes()).hexdigest()
+        for name in (*listed["trainval"], *listed["test"])
+    }
+    measured = {files[name] for name in listed["test"]}
+    clean = {name for name in listed["trainval"] if files[name] not in measured}
+    assert len(listed["trainval"]) - len(clean) == 3
+    data = catalog.read(VocConfig(name="rsod", root=str(root), val_split="test", overlap=overlap), seed=0)
+    assert {Path(image.name).stem for image in data.splits["val"]} == set(listed["test"])
+    expected = clean if overlap is Overlap.move else set(listed["trainval"])
+    assert {Path(image.name).stem for image in data.splits["train"]} == expected
+    assert kinds(data)["split_overlap"] == 3
 
 
 def assert_pairs_are_together(data: DetectionData, pairs: list[tuple[str, str]]) -> None:

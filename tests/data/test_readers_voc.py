@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from headstart.config.schema import VocConfig
+from headstart.config.schema import Overlap, VocConfig
 from headstart.data.readers import voc
 from headstart.errors import UserError
 
@@ -64,9 +64,34 @@ def test_layouts_without_splits_are_read_and_a_fifth_is_kept_for_validation(tmp_
     ],
 )
 def test_folders_named_after_splits_are_the_splits(tmp_path, image, xml):
-    for split, name in (("train", "a"), ("train", "b"), ("test", "c")):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "c"), ("test", "d")):
         write(tmp_path, image.format(split=split, name=name), xml.format(split=split, name=name), CAT)
-    assert names(read(tmp_path)) == {"train": ["a", "b"], "val": ["c"]}
+    data = read(tmp_path)
+    assert names(data) == {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
+    assert data.splits_from == {"train": "found: train", "val": "found: val", "test": "found: test"}
+
+
+def test_a_folder_named_test_is_kept_for_the_end_and_chooses_nothing(tmp_path):
+    for split, name in (*(("train", name) for name in "abcde"), ("test", "z")):
+        write(tmp_path, f"{split}/{name}.png", f"{split}/{name}.xml", CAT)
+    data = read(tmp_path)
+    assert {split: len(images) for split, images in data.splits.items()} == {"train": 4, "val": 1, "test": 1}
+    assert names(data)["test"] == ["z"]
+    assert data.splits_from == {
+        "train": "the rest of train",
+        "val": "drawn: 0.2 of train, dataset.split_seed=0",
+        "test": "found: test",
+    }
+    assert names(read(tmp_path, val_split="test")) == {"train": [*"abcde"], "val": ["z"]}
+    assert "test" not in names(read(tmp_path, test_split="none"))
+
+
+def test_a_test_split_is_drawn_where_there_is_none(tmp_path):
+    for name in "abcdefghij":
+        write(tmp_path, f"{name}.png", f"{name}.xml", CAT)
+    made = names(read(tmp_path, test_fraction=0.3))
+    assert {split: len(images) for split, images in made.items()} == {"train": 5, "val": 2, "test": 3}
+    assert names(read(tmp_path, test_fraction=0.3, fraction=0.1))["test"] == made["test"]
 
 
 def with_lists(root: Path, **lists: str) -> None:
@@ -77,11 +102,24 @@ def with_lists(root: Path, **lists: str) -> None:
         (root / f"ImageSets/Main/{split}.txt").write_text("\n".join(content.split(" ")) + "\n")
 
 
-def test_lists_decide_and_test_is_read_only_when_asked_for(tmp_path):
+def test_lists_decide(tmp_path):
     with_lists(tmp_path, train="a b", val="c", test="d.png", trainval="a b c", cat_train="a b")
-    assert names(read(tmp_path)) == {"train": ["a", "b"], "val": ["c"]}
-    assert names(read(tmp_path, test_split="test")) == {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
-    assert names(read(tmp_path, train_split="trainval")) == {"train": ["a", "b", "c"], "val": ["d"]}
+    assert names(read(tmp_path)) == {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
+    with_val = names(read(tmp_path, train_split="trainval"))
+    assert (sorted(with_val["train"] + with_val["val"]), with_val["test"]) == (["a", "b", "c"], ["d"])
+    convention = names(read(tmp_path, train_split="trainval", val_split="test"))
+    assert convention == {"train": ["a", "b", "c"], "val": ["d"]}
+
+
+def test_a_list_of_images_without_labels_is_no_test_split_unless_it_is_named(tmp_path):
+    with_lists(tmp_path, train="a b", val="c", test="y z")
+    write(tmp_path, "JPEGImages/y.png", None)
+    data = read(tmp_path)
+    assert set(names(data)) == {"train", "val"}
+    found = [(defect.kind, defect.where, defect.action) for defect in data.defects]
+    assert found == [("unlabelled_test", "the split test", "not measured")]
+    with pytest.raises(UserError, match="split test"):
+        read(tmp_path, test_split="test")
 
 
 def test_a_listed_name_may_hold_blanks_and_be_followed_by_a_flag(tmp_path):
@@ -173,12 +211,17 @@ def test_a_truncated_image_is_skipped_and_named(tmp_path):
     assert "b.jpg" in data.defects[0].where
 
 
-def test_the_same_picture_in_both_given_splits_is_reported(tmp_path):
-    write(tmp_path, "train/a.png", "train/a.xml", CAT)
+def test_the_same_picture_in_both_given_splits_is_validated_on_alone_and_reported(tmp_path):
+    for name in "ac":
+        write(tmp_path, f"train/{name}.png", f"train/{name}.xml", CAT)
     write(tmp_path, "val/b.png", "val/b.xml", CAT)
     (tmp_path / "val/b.png").write_bytes((tmp_path / "train/a.png").read_bytes())
-    (defect,) = read(tmp_path).defects
-    assert (defect.kind, defect.where) == ("split_overlap", "val/b.png (val) is the picture train/a.png (train)")
+    data = read(tmp_path)
+    assert names(data) == {"train": ["c"], "val": ["b"]}
+    (defect,) = data.defects
+    assert (defect.kind, defect.action) == ("split_overlap", "left out of train")
+    assert defect.where == "train/a.png (train) is the picture val/b.png (val)"
+    assert names(read(tmp_path, overlap=Overlap.keep)) == {"train": ["a", "c"], "val": ["b"]}
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,30 @@ def test_a_split_without_any_label_file_is_refused(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["images/test", "images/nowhere"])
+def test_a_test_split_without_labels_that_the_data_yaml_names_is_left_out_and_said(tmp_path, place):
+    two_splits(tmp_path)
+    write(tmp_path, "images/test/c.png", None)
+    (tmp_path / "data.yaml").write_text(f"train: images/train\nval: images/val\ntest: {place}\nnames: [cat, dog]\n")
+    data = read(tmp_path)
+    assert names(data) == {"train": ["a"], "val": ["b"]}
+    assert [defect.kind for defect in data.defects] == ["unlabelled_test"]
+    with pytest.raises(UserError, match="test"):
+        read(tmp_path, test_split="test")
+    assert read(tmp_path, test_split="none").defects == ()
+
+
+def test_a_test_split_is_found(tmp_path):
+    two_splits(tmp_path)
+    write(tmp_path, "images/test/c.png", "labels/test/c.txt")
+    assert names(read(tmp_path)) == {"train": ["a"], "val": ["b"], "test": ["c"]}
+    (tmp_path / "data.yaml").write_text("train: images/train\ntest: images/test\nnames: [cat, dog]\n")
+    write(tmp_path, "images/train/d.png", "labels/train/d.txt")
+    data = read(tmp_path)
+    assert sorted(names(data)["train"] + names(data)["val"]) == ["a", "d"]
+    assert names(data)["test"] == ["c"]
+
+
 def test_boxes_a_little_outside_are_clipped_and_counted(tmp_path):
     two_splits(tmp_path, "0 0.9 0.5 0.5 0.5\n0 0.5 0.5 1.000001 1")
     data = read(tmp_path)

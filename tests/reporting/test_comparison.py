@@ -253,3 +253,11 @@ def test_an_arm_that_also_measured_what_it_forgot_is_compared_with_one_that_did_
     rows = rows_of(compare_runs(runs, Question()))
     assert set(rows) == {"scratch", "imagenet"}
     assert rows["imagenet"].difference is not None
+
+
+def test_a_part_that_some_arms_lack_is_shown_by_its_setting_alone() -> None:
+    pulls: tuple[dict[str, float] | None, ...] = (None, {"strength": 1.0}, {"strength": 10.0})
+    found = rows_of(
+        compare_runs([run(strategy__pull=pull, seed=seed) for pull in pulls for seed in (0, 1)], Question())
+    )
+    assert set(found) == {"strength=-", "strength=1", "strength=10"}

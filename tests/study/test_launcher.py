@@ -61,6 +61,13 @@ def test_each_combination_is_a_single_run_of_its_own(monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.rglob("*.*")] == ["multirun.yaml"]  # all that Hydra leaves of its own
 
 
+def test_a_part_that_the_strategy_does_not_have_can_be_swept(monkeypatch):
+    jobs = study(["strategy=full", "strategy.pull.strength=1,10"], monkeypatch)
+    assert [job.label for job in jobs] == ["strategy.pull.strength=1", "strategy.pull.strength=10"]
+    assert len({job.folder for job in jobs}) == 2
+    assert all("-imagenet-full-seed0-" in job.folder.name for job in jobs)
+
+
 def test_what_makes_no_sense_is_told_recorded_and_left_out_and_is_no_failure(monkeypatch, capsys, tmp_path):
     jobs = study(["source=scratch,imagenet", "strategy=full,head_only"], monkeypatch)
     assert [job.words[4:] for job in jobs] == [

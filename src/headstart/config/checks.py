@@ -79,6 +79,8 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
             f"dataset.fraction={config.fraction} and dataset.shots={config.shots} both choose the training images: "
             "set one of the two."
         )
+    if isinstance(config, FileDatasetConfig) and not 0 <= config.test_fraction < 1:
+        yield f"dataset.test_fraction={config.test_fraction} must be 0 (none is drawn) or more, and below 1."
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
 from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig
@@ -20,8 +21,10 @@ T = TypeVar("T")
 
 
 def register() -> None:
-    """Puts every schema where the defaults lists of `conf/` look for it; makes `${folder_name:root}` known to them."""
+    """Puts every schema where the defaults lists of `conf/` look for it, makes `${folder_name:root}` known to them, and
+    lets overrides reach all that a schema may hold."""
     OmegaConf.register_new_resolver("folder_name", _folder_name_of, replace=True)
+    reach.install()
     store = ConfigStore.instance()
     store.store(name="train_schema", node=RunConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)

@@ -14,19 +14,20 @@ from headstart.errors import UserError
 def restore(group: str, values: dict[str, Any]) -> Any:
     """The dataclass of `group` (or of a node that is no group) whose fields are the keys of `values`.
 
-    Nothing named in the record is imported: the candidates are those of `config/schema/`. Raises `UserError` when
-    none fits, as in a record of another version.
+    Nothing named in the record is imported: the candidates are those of `config/schema/`. A setting that an older
+    version did not have has its default. Raises `UserError` when none fits, as in a record of a later version.
     """
     candidates = {group: NODES[group]} if group in NODES else SCHEMAS[group]
-    fitting = {
-        name: schema
+    lacking = {
+        name: names - set(values)
         for name, schema in candidates.items()
-        if {field.name for field in dataclasses.fields(schema)} == set(values)
+        if set(values) <= (names := {field.name for field in dataclasses.fields(schema)})
     }
-    if fitting:
-        # Some architectures have the same settings: then the one that the values name.
-        schema = fitting.get(str(values.get("architecture")), next(iter(fitting.values())))
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    # Some architectures have the same settings: then the one that the values name.
+    for name in sorted(lacking, key=lambda name: (name != str(values.get("architecture")), len(lacking[name]))):
+        node = OmegaConf.merge(OmegaConf.structured(candidates[name]), values)
+        if not any(OmegaConf.is_missing(node, setting) for setting in lacking[name]):
+            return OmegaConf.to_object(node)
     raise UserError(
         f"The record's settings of {group} ({', '.join(sorted(values))}) are not those of this version of Headstart: "
         "evaluate the run with the version that trained it (record.json, environment)."

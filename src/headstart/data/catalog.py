@@ -14,6 +14,7 @@ from headstart.data import download, subsets
 from headstart.data.readers import coco, voc, yolo
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
+from headstart.say import say
 
 _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
@@ -22,7 +23,8 @@ _NAMES_SHOWN = 3
 def read(config: DatasetConfig, seed: int) -> DetectionData:
     """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
 
-    `seed` draws the subset where `config.subset_seed` is null. What had to be mended is logged once.
+    `seed` draws the subset where `config.subset_seed` is null. Where each split is from is said in a line; what had to
+    be mended is logged once.
     """
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
@@ -30,7 +32,15 @@ def read(config: DatasetConfig, seed: int) -> DetectionData:
     data = _READERS[type(config)](config)
     if data.defects:
         _log.warning("%s: %s", data.name, summarise(data.defects))
-    return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+    data = _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+    say(splits_line(data))
+    return data
+
+
+def splits_line(data: DetectionData) -> str:
+    """`birds: train 80 images (found: train), val 20 images (…)`."""
+    parts = [f"{split} {len(images)} images ({data.splits_from[split]})" for split, images in data.splits.items()]
+    return f"{data.name}: {', '.join(parts)}"
 
 
 def summarise(defects: Sequence[Defect]) -> str:
@@ -75,7 +85,10 @@ def _check_subset(config: DatasetConfig) -> None:
 def _cut(data: DetectionData, config: DatasetConfig, seed: int) -> DetectionData:
     train = data.splits["train"]
     if config.shots is not None:
-        train = subsets.take_shots(train, config.shots, len(data.class_names), seed)
+        used, how = subsets.take_shots(train, config.shots, len(data.class_names), seed), f"shots={config.shots}"
     elif config.fraction < 1:
-        train = subsets.take_fraction(train, config.fraction, seed)
-    return replace(data, splits={**data.splits, "train": train})
+        used, how = subsets.take_fraction(train, config.fraction, seed), f"fraction={config.fraction:g}"
+    else:
+        return data
+    origin = f"{data.splits_from['train']}, dataset.{how} of its {len(train)}"
+    return replace(data, splits={**data.splits, "train": used}, splits_from={**data.splits_from, "train": origin})

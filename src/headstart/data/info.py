@@ -29,6 +29,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         fingerprints={name: _fingerprint(data, [name]) for name in data.splits},
         outside=sum(_is_outside(image.name) for images in data.splits.values() for image in images),
         num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
+        splits_from=dict(data.splits_from),
     )
 
 

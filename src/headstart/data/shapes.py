@@ -38,7 +38,8 @@ def draw(config: ShapesConfig) -> DetectionData:
         split: [_annotate(config.domain, split, index, config.draw_seed) for index in range(count)]
         for split, count in counts.items()
     }
-    return DetectionData(config.name, STYLES[config.domain].class_names, splits)
+    origin = dict.fromkeys(splits, "painted by code")
+    return DetectionData(config.name, STYLES[config.domain].class_names, splits, splits_from=origin)
 
 
 def _annotate(domain: str, split: str, index: int, draw_seed: int) -> AnnotatedImage:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from headstart.config.schema import FileDatasetConfig
+from headstart.config.schema import FileDatasetConfig, Overlap
 from headstart.data.types import AnnotatedImage, Defect
 from headstart.errors import UserError
 
 ALL = "all"
 """`dataset.train_split=all`: every image that is not in the val or test split asked for; val is drawn from it."""
+NONE = "none"
+"""`dataset.test_split=none`: nothing is measured at the end, whatever the data set has."""
 
 TRAIN_NAMES = ("train", "train2017", "train2014", "training", "trainval")
 VAL_NAMES = ("val", "val2017", "val2014", "valid", "validation", "dev")
@@ -22,64 +24,143 @@ NAMES = TRAIN_NAMES + VAL_NAMES + TEST_NAMES
 
 @dataclass(frozen=True)
 class Chosen:
-    """Names of splits of the data set; `val` None: draw it from `train`."""
+    """What the splits are called in the data set; `val` None: draw it from `train`."""
 
     train: str
-    val: str | None
-    test: str | None
+    val: str | None = None
+    test: str | None = None
+    unlabelled: str | None = None
+    """A split for testing that cannot be measured."""
 
 
-def choose(found: Collection[str], config: FileDatasetConfig) -> Chosen:
-    """The splits a run uses, of those the data set has. UserError for a name it does not have."""
+def choose(
+    found: Collection[str], config: FileDatasetConfig, labelled: Callable[[str], bool] = lambda name: True
+) -> Chosen:
+    """The splits a run uses, of those the data set has. UserError for a name it does not have.
+
+    What is called test never validates, for validation chooses the epoch; `labelled` says whether it can be measured.
+    """
     for key in ("train_split", "val_split", "test_split"):
-        _check(key, getattr(config, key), found, allow_all=key == "train_split")
+        _check(key, getattr(config, key), found)
     train = config.train_split or _first(TRAIN_NAMES, found) or _no_train(found)
-    taken = {config.test_split, train}
-    # trainval holds val, so only a test split is apart from it
-    names = TEST_NAMES if train.startswith("trainval") else VAL_NAMES + TEST_NAMES
-    val = config.val_split
-    if val is None and train != ALL:
-        val = _first(names, [name for name in found if name not in taken])
-    _check_apart(Chosen(train, val, config.test_split))
-    return Chosen(train, val, config.test_split)
+    val, test = config.val_split, config.test_split
+    # trainval holds val
+    if val is None and train != ALL and not train.startswith("trainval"):
+        val = _first(VAL_NAMES, [name for name in found if name not in (train, test)])
+    unlabelled = None
+    if test is None and train != ALL:
+        test = _first(TEST_NAMES, [name for name in found if name not in (train, val)])
+        if test is not None and not labelled(test):
+            test, unlabelled = None, test
+    chosen = Chosen(train, val, None if test == NONE else test, unlabelled)
+    _check_apart(chosen)
+    return chosen
 
 
-def make(
-    images: Sequence[AnnotatedImage], val_fraction: float, seed: int
+def apart(
+    given: dict[str, list[AnnotatedImage]], overlap: Overlap
+) -> tuple[dict[str, list[AnnotatedImage]], list[Defect]]:
+    """(the splits without pictures that stand in another one, a `split_overlap` for each).
+
+    They stay where they are measured: what test has leaves val, and what these have leaves train. UserError where
+    nothing is left, or with `Overlap.error` where there are any.
+    """
+    seen: dict[str, str] = {}
+    kept: dict[str, list[AnnotatedImage]] = {}
+    defects: list[Defect] = []
+    for split in (name for name in ("test", "val", "train") if name in given):
+        twice = {image.name for image in given[split] if image.digest in seen}
+        moved = twice if overlap is Overlap.move else set()
+        action = f"left out of {split}" if moved else "kept in both"
+        kept[split] = [image for image in given[split] if image.name not in moved]
+        defects += [
+            Defect("split_overlap", f"{image.name} ({split}) is the picture {seen[image.digest]}", action)
+            for image in given[split]
+            if image.name in twice
+        ]
+        if not kept[split]:
+            raise UserError(_none_left(split, defects[-1]))
+        seen |= {image.digest: f"{image.name} ({split})" for image in given[split] if image.digest}
+    if defects and overlap is Overlap.error:
+        raise UserError(_overlap_refused(defects))
+    return kept, defects
+
+
+def check_shares(chosen: Chosen, config: FileDatasetConfig) -> None:
+    """UserError where a test split is to be drawn beside one that there is, or nothing would be left to train on."""
+    if config.test_fraction and chosen.test is not None:
+        raise UserError(
+            f"dataset.test_fraction={config.test_fraction}: the data set has a test split of its own, {chosen.test}. "
+            f"Leave test_fraction at 0 to use it, or set dataset.test_split={NONE} to draw one in its place."
+        )
+    if config.test_fraction and chosen.val is None and config.test_fraction + config.val_fraction >= 1:
+        raise UserError(
+            f"dataset.test_fraction={config.test_fraction} and dataset.val_fraction={config.val_fraction} leave "
+            "nothing to train on: together they must be below 1."
+        )
+
+
+def complete(
+    given: dict[str, list[AnnotatedImage]], chosen: Chosen, config: FileDatasetConfig
+) -> tuple[dict[str, list[AnnotatedImage]], dict[str, str]]:
+    """(train, val and test, of which those not given are drawn from train; split -> where it is from).
+
+    Both shares are of the training images given; test is drawn first, and only where `test_fraction` asks for it.
+    """
+    train = "all images" if chosen.train == ALL else chosen.train
+    origin = {"train": f"found: {train}"}
+    origin |= {name: f"found: {where}" for name, where in (("val", chosen.val), ("test", chosen.test)) if where}
+    splits, total = dict(given), len(given["train"])
+    for name, share in (("test", config.test_fraction), ("val", config.val_fraction)):
+        if name in splits or (name == "test" and not share):
+            continue
+        splits["train"], splits[name] = draw(splits["train"], share, config.split_seed, name, total)
+        origin[name] = f"drawn: {share:.3g} of {train}, dataset.split_seed={config.split_seed}"
+        origin["train"] = f"the rest of {train}"
+    return {name: splits[name] for name in ("train", "val", "test") if name in splits}, origin
+
+
+def draw(
+    images: Sequence[AnnotatedImage], share: float, seed: int, split: str = "val", total: int | None = None
 ) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """(train, val) drawn by image with `seed`; equal pictures (same digest) are on the same side.
+    """(rest, drawn), by image with `seed`; equal pictures (same digest) are on the same side.
 
-    The draw depends on names and seed alone, not on the order of the images. Both sides hold at least one picture.
+    `share` is of `total` images, None: of these. The draw depends on names and seed alone, not on the order of the
+    images. Both sides hold at least one picture.
     """
     groups: dict[str, list[AnnotatedImage]] = defaultdict(list)
     for image in sorted(images, key=lambda image: image.name):
         groups[image.digest or image.name].append(image)
-    if not 0 < val_fraction < 1 or len(groups) < 2:
+    wanted = max(1, round((total or len(images)) * share))
+    if not 0 < share < 1 or len(groups) < 2:
         raise UserError(
-            f"dataset.val_fraction={val_fraction}: no validation split can be drawn from {len(groups)} different "
-            "images; it needs two or more, and a share between 0 and 1. Or name a split: dataset.val_split=…"
+            f"dataset.{split}_fraction={share}: no {split} split can be drawn from {len(groups)} different "
+            f"images; it needs two or more, and a share between 0 and 1. Or name a split: dataset.{split}_split=…"
         )
     order = list(groups.values())
     random.Random(seed).shuffle(order)
-    wanted = max(1, round(len(images) * val_fraction))
-    val: set[str] = set()
+    drawn: set[str] = set()
     for group in order[:-1]:
-        if len(val) >= wanted:
+        if len(drawn) >= wanted:
             break
-        val.update(image.name for image in group)
-    return [i for i in images if i.name not in val], [i for i in images if i.name in val]
+        drawn.update(image.name for image in group)
+    return [i for i in images if i.name not in drawn], [i for i in images if i.name in drawn]
 
 
-def overlap(splits: dict[str, list[AnnotatedImage]]) -> list[Defect]:
-    """One `split_overlap` for each picture of an evaluation split that is trained on as well."""
-    train = {image.digest: image.name for image in splits["train"] if image.digest}
-    return [
-        Defect("split_overlap", f"{image.name} ({name}) is the picture {train[image.digest]} (train)", "kept both")
-        for name, images in splits.items()
-        if name != "train"
-        for image in images
-        if image.digest in train
-    ]
+def _none_left(split: str, last: Defect) -> str:
+    return (
+        f"dataset.overlap={Overlap.move.value}: every image of the split {split} stands in another one as well, such "
+        f"as {last.where}. Name other splits (dataset.train_split, val_split, test_split), or leave out "
+        f"dataset.val_split to draw it from the training images."
+    )
+
+
+def _overlap_refused(defects: Sequence[Defect]) -> str:
+    shown = "; ".join(defect.where for defect in defects[:3])
+    return (
+        f"dataset.overlap={Overlap.error.value}: {len(defects)} pictures stand in two splits: {shown}. Remove one of "
+        f"each pair, or let dataset.overlap={Overlap.move.value} keep them where they are measured alone."
+    )
 
 
 def _first(names: Sequence[str], found: Collection[str]) -> str | None:
@@ -96,12 +177,17 @@ def _no_train(found: Collection[str]) -> str:
     )
 
 
-def _check(key: str, name: str | None, found: Collection[str], allow_all: bool) -> None:
-    if name is None or name in found or (allow_all and name == ALL):
+_WORDS = {"train_split": (ALL, "for every image"), "test_split": (NONE, "to measure none")}
+"""Setting -> what it may be beside a name, and why."""
+
+
+def _check(key: str, name: str | None, found: Collection[str]) -> None:
+    word, purpose = _WORDS.get(key, (None, ""))
+    if name is None or name in found or name == word:
         return
     has = f"it has {', '.join(sorted(found))}" if found else "it has none"
-    all_too = f", or {ALL} for every image" if allow_all else ""
-    raise UserError(f"dataset.{key}={name}: the data set has no split of this name; {has}{all_too}.")
+    or_else = f", or {word} {purpose}" if word else ""
+    raise UserError(f"dataset.{key}={name}: the data set has no split of this name; {has}{or_else}.")
 
 
 def _check_apart(chosen: Chosen) -> None:

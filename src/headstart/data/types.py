@@ -60,6 +60,8 @@ class DetectionData:
     splits: dict[str, list[AnnotatedImage]]
     """`train` and `val` always, `test` where the data set has one."""
     defects: tuple[Defect, ...] = ()
+    splits_from: dict[str, str] = field(default_factory=dict)
+    """Split -> where it is from: `found: val2017`, `drawn: 0.2 of train, dataset.split_seed=0`, …"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class DatasetInfo:
     """Images that lie outside of the data set's folder."""
     num_ignored: dict[str, dict[str, int]] = field(default_factory=dict)
     """Split -> `crowd`, `difficult` -> boxes that are; one may be both."""
+    splits_from: dict[str, str] = field(default_factory=dict)
+    """Split -> where it is from, in words."""
 
 
 @dataclass

@@ -159,7 +159,9 @@ def _settings(record: RunRecord) -> dict[str, str]:
 def _distinguishing(arms: Sequence[dict[str, str]]) -> list[str]:
     """Settings that differ between the arms, without those that another one shown explains."""
     names = sorted({name for settings in arms for name in settings}, key=_order)
-    differing = [name for name in names if len({settings.get(name) for settings in arms}) > 1]
+    # A part that some have and others have not is null in these: the settings of it say so already.
+    parts = {name for name in names if any(other.startswith(f"{name}.") for other in names)}
+    differing = [name for name in names if name not in parts and len({settings.get(name) for settings in arms}) > 1]
     choices = [name for name in differing if _is_choice(name, arms)]
     return choices + [
         name

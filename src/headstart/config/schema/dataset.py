@@ -17,6 +17,14 @@ class Cache(Enum):
     none = "none"
 
 
+class Overlap(Enum):
+    """What becomes of a picture that stands in two splits."""
+
+    move = "move"  # it stays where it is measured: out of train, and what test has, out of val
+    keep = "keep"  # it stays in both, and is counted
+    error = "error"  # the data set is refused
+
+
 @dataclass
 class DatasetConfig:
     """What every data set has."""
@@ -49,16 +57,22 @@ class FileDatasetConfig(DatasetConfig):
     class_names: list[str] = field(default_factory=list)
     """Order of the classes; empty: as found (COCO: by category id; YOLO: data.yaml; VOC: sorted)."""
     val_fraction: float = 0.2
-    """Share of the images kept for validation where the data set has no split of its own."""
+    """Share of the training images that validates where the data set has no split for it."""
+    test_fraction: float = 0.0
+    """Share of the training images that is measured once, at the end, and chooses nothing; 0: none is drawn. For a
+    data set without a test split."""
     split_seed: int = 0
-    """Draws that split: the same images for every `seed`, so that runs stay comparable."""
+    """Draws these splits: the same images for every `seed`, so that runs stay comparable."""
+    overlap: Overlap = Overlap.move
+    """Pictures that stand in two of the data set's splits."""
     train_split: Optional[str] = None
     """Name of the split to train on; null: found (train, trainval, train2017 …); `all`: every image but those of
     the other splits named here."""
     val_split: Optional[str] = None
-    """Name of the split to validate on; null: found (val, valid, test …) or made."""
+    """Name of the split to validate on; null: found (val, valid, val2017 …) or drawn."""
     test_split: Optional[str] = None
-    """Name of a further split, evaluated once at the end; null: none."""
+    """Name of the split that is measured once, at the end; null: found (test, test2017 …), if it has labels; `none`:
+    not even that."""
 
 
 @dataclass
@@ -84,7 +98,7 @@ class CocoConfig(FileDatasetConfig):
     val_json: Optional[str] = None
     """Likewise; null with `train_json` given: the validation split is drawn from the training images."""
     test_json: Optional[str] = None
-    """Evaluated once at the end; null: none."""
+    """Measured once, at the end; null: found, without `train_json`."""
     download: bool = False
     """Fetch the public data set into `root` first (only for the named public sets)."""
     url_set: Optional[str] = None

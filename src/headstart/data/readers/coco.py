@@ -39,8 +39,9 @@ _NUM_TRIED = 50
 def read(config: CocoConfig) -> DetectionData:
     """Every split in use; UserError names the json and the object that cannot be read."""
     root = dataset_folder(config)
-    raw = RawData({}, [], [])
-    parts = {split: [_load(path) for path in paths] for split, paths in _choose(root, config).items()}
+    chosen, places = _choose(root, config)
+    raw = RawData(chosen)
+    parts = {split: [_load(path) for path in paths] for split, paths in places.items()}
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])
     image_folders = _image_folders(root)
     for split, jsons in parts.items():
@@ -59,20 +60,30 @@ class _Json:
     """Id -> name, in the order of the ids."""
 
 
-def _choose(root: Path, config: CocoConfig) -> dict[str, list[Path]]:
-    """Our name of a split -> its json files; without `val` where that has to be drawn."""
+def _choose(root: Path, config: CocoConfig) -> tuple[splits.Chosen, dict[str, list[Path]]]:
+    """What the splits are called, and our name of a split -> its json files, without those that have to be drawn."""
     named = {"train": config.train_json, "val": config.val_json, "test": config.test_json}
     if config.train_json is not None:
-        return {split: [_named(root, split, name)] for split, name in named.items() if name is not None}
+        places = {split: [_named(root, split, name)] for split, name in named.items() if name is not None}
+        return splits.Chosen(config.train_json, config.val_json, config.test_json), places
     for split in ("val", "test"):
         if named[split] is not None:
             raise UserError(f"dataset.{split}_json={named[split]}: give dataset.train_json as well.")
     found = _find(root)
     by_split = _by_split(found, root)
-    chosen = splits.choose(by_split, config)
+    chosen = splits.choose(by_split, config, lambda name: _labelled(by_split[name]))
     paths = {ours: [by_split[name]] for ours, name in (("val", chosen.val), ("test", chosen.test)) if name is not None}
     rest = [path for path in found if [path] not in paths.values()]
-    return {"train": rest if chosen.train == splits.ALL else [by_split[chosen.train]], **paths}
+    return chosen, {"train": rest if chosen.train == splits.ALL else [by_split[chosen.train]], **paths}
+
+
+def _labelled(path: Path) -> bool:
+    """What is to be submitted to a server has images alone; what is no json is refused when it is read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return True
+    return not isinstance(content, dict) or bool(content.get("annotations"))
 
 
 def _by_split(found: list[Path], root: Path) -> dict[str, Path]:

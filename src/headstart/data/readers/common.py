@@ -68,13 +68,15 @@ class RawImage:
 class RawData:
     """What a reader found: the images of the splits in use (`train` always) and the classes in their order."""
 
-    splits: dict[str, list[RawImage]]
-    class_names: list[str]
-    defects: list[Defect]
+    chosen: splits.Chosen
+    splits: dict[str, list[RawImage]] = field(default_factory=dict)
+    class_names: list[str] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
 
 
 def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
-    """Looks at every image file, mends the boxes, and draws the val split where there is none."""
+    """Looks at every image file, mends the boxes, keeps the splits apart, and draws those that there are not."""
+    splits.check_shares(raw.chosen, config)
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
     defects = list(raw.defects)
@@ -83,12 +85,11 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
         read[split] = list(_annotated(_once(raws, defects), root, index, defects))
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
-    if "val" in read:
-        defects += splits.overlap(read)
-    else:
-        read["train"], read["val"] = splits.make(read["train"], config.val_fraction, config.split_seed)
-    ordered = {name: read[name] for name in ("train", "val", "test") if name in read}
-    return DetectionData(config.name, tuple(class_names), ordered, tuple(defects))
+    if raw.chosen.unlabelled is not None:
+        defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
+    read, twice = splits.apart(read, config.overlap)
+    read, origin = splits.complete(read, raw.chosen, config)
+    return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin)
 
 
 def relative_name(path: Path, root: Path) -> str:

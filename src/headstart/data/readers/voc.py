@@ -35,8 +35,8 @@ def read(config: VocConfig) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
     root = dataset_folder(config)
     found = _Files(root)
-    raw = RawData({}, [], [])
-    for split, keys in found.choose(config).items():
+    raw = RawData(splits.choose(found.splits, config, found.labelled))
+    for split, keys in found.keys_of(raw.chosen).items():
         raw.splits[split] = list(_read_split(split, keys, found, config, raw.defects))
     raw.class_names = sorted({name for raws in raw.splits.values() for image in raws for name in image.classes})
     return assemble(raw, root, config)
@@ -57,9 +57,11 @@ class _Files:
             )
         self.splits = self._lists(paths) or self._folders()
 
-    def choose(self, config: VocConfig) -> dict[str, list[Key]]:
-        """Our name of a split -> what is in it; without `val` where that has to be drawn."""
-        chosen = splits.choose(self.splits, config)
+    def labelled(self, split: str) -> bool:
+        return any(key in self.xml and key in self.images for key in self.splits[split])
+
+    def keys_of(self, chosen: splits.Chosen) -> dict[str, list[Key]]:
+        """Our name of a split -> what is in it; without those that have to be drawn."""
         names = {"val": chosen.val, "test": chosen.test}
         keys = {ours: self.splits[name] for ours, name in names.items() if name is not None}
         elsewhere = {key for part in keys.values() for key in part}

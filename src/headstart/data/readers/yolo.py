@@ -33,9 +33,10 @@ def read(config: YoloConfig) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
     root = dataset_folder(config)
     source = _data_yaml(root, config)
-    raw = RawData({}, [], [])
+    found = {} if source.splits else _folders(root)
+    raw = RawData(splits.choose(source.splits or found, config, lambda name: _labelled(name, source, root)))
     names = source.class_names or _names_file(root) or list(config.class_names)
-    for split, paths in _choose(root, source, config).items():
+    for split, paths in _paths_of(raw.chosen, root, source, found).items():
         raw.splits[split] = list(_read_split(split, paths, root, names, raw.defects))
     raw.class_names = names or _numbered(raw)
     return assemble(raw, root, config)
@@ -102,10 +103,10 @@ def _names_file(root: Path) -> list[str]:
     return found[0] if found else []
 
 
-def _choose(root: Path, source: _DataYaml, config: YoloConfig) -> dict[str, list[Path]]:
-    """Our name of a split -> its image files; without `val` where that has to be drawn."""
-    found = {} if source.splits else _folders(root)
-    chosen = splits.choose(source.splits or found, config)
+def _paths_of(
+    chosen: splits.Chosen, root: Path, source: _DataYaml, found: dict[str, list[Path]]
+) -> dict[str, list[Path]]:
+    """Our name of a split -> its image files; without those that have to be drawn."""
 
     def images(name: str) -> list[Path]:
         return _listed(name, source, root) if source.splits else found[name]
@@ -133,6 +134,16 @@ def _with_labels(root: Path) -> list[Path]:
     if not labelled:
         raise UserError(f"dataset.root={root}: no image with a label file ({len(paths)} images). Looked for {LAYOUTS}.")
     return [path for path in paths if path.parent in labelled]
+
+
+def _labelled(split: str, source: _DataYaml, root: Path) -> bool:
+    """Many a data.yaml names a split for testing whose labels, or images, are elsewhere; folders have labels."""
+    if split not in source.splits:
+        return True
+    try:
+        return any(_label_file(path) for path in _listed(split, source, root))
+    except UserError:
+        return False
 
 
 def _listed(split: str, source: _DataYaml, root: Path) -> list[Path]:
