@@ -61,6 +61,7 @@ def question(config: CompareConfig) -> Question:
         cost=config.cost.value,
         group=tuple(word for word in re.split(r"[,\s]+", (config.group or "").strip("[] ")) if word),
         baseline=parse_spec(config.baseline) if config.baseline else None,
+        margin=config.margin,
     )
 
 

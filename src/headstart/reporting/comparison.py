@@ -14,8 +14,10 @@ from headstart.reporting import baseline as base
 from headstart.reporting.arms import Arm, finished, make_arms
 from headstart.reporting.comparability import Run
 from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach
+from headstart.reporting.family import Family
 from headstart.reporting.labels import Curve, Saving, curves, images_of, savings
 from headstart.reporting.statistics import Difference, interval_95, mean, paired
+from headstart.reporting.verdicts import Judged
 from headstart.runs.identity import config_hash
 
 
@@ -30,6 +32,8 @@ class Question:
     """Labels to pool the arms by; none: every arm is a row."""
     baseline: base.Spec | None = None
     """None: scratch where there is one, else full fine-tuning."""
+    margin: float = 0.02
+    """So much less of the metric is as good, if it is cheaper."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,10 @@ class Row:
     baseline: Arm | None
     """None: there is none, or it is this one (`is_baseline`)."""
     is_baseline: bool
-    difference: Difference | None
+    difference: Judged | None
     scratch: Arm | None
-    """The counterpart that learned from random weights; None for scratch itself."""
-    gain: Difference | None
+    """The best comparable arm that learned from random weights; None for scratch itself."""
+    gain: Judged | None
     """Transfer gain: over `scratch`."""
     classes: dict[str, ClassRow]
     pareto: bool
@@ -66,13 +70,13 @@ class Row:
 
     @property
     def negative_transfer(self) -> bool:
-        """The source did harm, and it is no chance."""
+        """The source did harm, and that is sure beside all else that is said of the target."""
         return self.gain is not None and self.gain.verdict == "worse"
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """Average precision of one class."""
+    """Average precision of one class: numbers without a verdict, for there are too many to judge."""
 
     mean: float
     half: float | None
@@ -95,6 +99,12 @@ class Target:
     """Arms that no group could pool."""
     threshold: float
     """90 % of the best arm's metric on the validation set."""
+    family: Family
+    """What its verdicts are adjusted for: every pair of its rows."""
+
+    def judge(self, row: Row, other: Row) -> Judged | None:
+        """`row` minus `other`; None where they share no seed."""
+        return self.family.judge(row.arm.title, other.arm.title)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -184,27 +194,32 @@ def make_target(name: str, arms: Sequence[Arm], question: Question) -> Target:
         )
     best = max((mean(arm.metric(question.metric) or [-1.0]) for arm in rows), default=math.nan)
     threshold = SHARE_OF_BEST * best
-    made = _rows(rows, spec, question, threshold)
-    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold)
+    family = Family({arm.title: arm.by_seed(question.metric, question.split) for arm in rows})
+    made = _rows(rows, spec, question, threshold, family)
+    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold, family)
 
 
-def _rows(arms: Sequence[Arm], spec: base.Spec | None, question: Question, threshold: float) -> list[Row]:
+def _rows(
+    arms: Sequence[Arm], spec: base.Spec | None, question: Question, threshold: float, family: Family
+) -> list[Row]:
     means = [mean(list(arm.by_seed(question.metric, question.split).values())) for arm in arms]
     front = pareto([(arm.cost(question.cost), value) for arm, value in zip(arms, means, strict=True)])
     scratch = [arm for arm in arms if base.is_scratch(arm)]
     baselines = [arm for arm in arms if base.matches(arm, spec)] if spec else []
-    rows = [_row(arm, baselines, scratch, spec, question, on, threshold) for arm, on in zip(arms, front, strict=True)]
+    shared = (baselines, scratch, spec, question, threshold, family)
+    rows = [_row(arm, on, *shared) for arm, on in zip(arms, front, strict=True)]
     return sorted(rows, key=lambda row: -row.mean if row.values else math.inf)
 
 
 def _row(
     arm: Arm,
+    on_front: bool,
     baselines: Sequence[Arm],
     scratch: Sequence[Arm],
     spec: base.Spec | None,
     question: Question,
-    on_front: bool,
     threshold: float,
+    family: Family,
 ) -> Row:
     other = base.counterpart(arm, baselines, spec or {}, question.metric, question.split)
     origin = None if arm in scratch else base.counterpart(arm, scratch, {}, question.metric, question.split)
@@ -213,17 +228,13 @@ def _row(
         arm.by_seed(question.metric, question.split),
         None if other is arm else other,
         other is arm,
-        None if other is arm else _difference(arm, other, question.metric, question.split),
+        None if other is None or other is arm else family.judge(arm.title, other.title),
         origin,
-        _difference(arm, origin, question.metric, question.split),
+        None if origin is None else family.judge(arm.title, origin.title),
         _class_rows(arm, origin, question.split),
         on_front,
         reach(arm, question.metric, threshold),
     )
-
-
-def _difference(arm: Arm, other: Arm | None, metric: str, split: str) -> Difference | None:
-    return None if other is None else paired(arm.by_seed(metric, split), other.by_seed(metric, split))
 
 
 def _class_rows(arm: Arm, origin: Arm | None, split: str) -> dict[str, ClassRow]:
@@ -232,6 +243,7 @@ def _class_rows(arm: Arm, origin: Arm | None, split: str) -> dict[str, ClassRow]
     )
     rows = {}
     for name in names:
-        values = list(arm.by_seed(key := f"per_class/{name}", split).values())
-        rows[name] = ClassRow(mean(values), interval_95(values), _difference(arm, origin, key, split))
+        by_seed = arm.by_seed(key := f"per_class/{name}", split)
+        gain = None if origin is None else paired(by_seed, origin.by_seed(key, split))
+        rows[name] = ClassRow(mean(values := list(by_seed.values())), interval_95(values), gain)
     return rows
