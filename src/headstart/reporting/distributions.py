@@ -96,10 +96,8 @@ def range_tail(q: float, groups: int, freedom: int) -> float:
 @lru_cache(maxsize=256)
 def _deviations(freedom: int) -> tuple[tuple[float, float], ...]:
     """Values of a standard deviation with `freedom` degrees of freedom, and their probability."""
-    nodes, width = 40, 1 / math.sqrt(2 * freedom)
-    low, high = -7 * width - 12 / freedom, 5 * width
-    step = (high - low) / nodes
-    logs = [low + step * i for i in range(nodes + 1)]
+    width = 1 / math.sqrt(2 * freedom)
+    logs = [width * i / 2 for i in range(-14 - round(24 * width), 11)]
     weights = [math.exp(freedom * (u - (math.exp(2 * u) - 1) / 2)) for u in logs]
     total = math.fsum(weights)
     return tuple(
@@ -107,8 +105,8 @@ def _deviations(freedom: int) -> tuple[tuple[float, float], ...]:
     )
 
 
-STEP = 0.2
-GRID = [STEP * i for i in range(-40, 41)]
+STEP = 0.25
+GRID = [STEP * i for i in range(-26, 31)]
 DENSITY = [math.exp(-z * z / 2) / math.sqrt(2 * math.pi) * STEP for z in GRID]
 BELOW = [math.erfc(-z / math.sqrt(2)) / 2 for z in GRID]
 
@@ -116,8 +114,7 @@ BELOW = [math.erfc(-z / math.sqrt(2)) / 2 for z in GRID]
 def range_above(width: float, groups: int) -> float:
     """Probability that the range of `groups` standard normal numbers is above `width`."""
     root = math.sqrt(2)
-    inside = math.fsum(
-        density * (below - math.erfc((width - z) / root) / 2) ** (groups - 1)
-        for z, density, below in zip(GRID, DENSITY, BELOW, strict=True)
-    )
-    return 1 - groups * inside
+    found = 0.0
+    for z, density, below in zip(GRID, DENSITY, BELOW, strict=True):
+        found += density * (below - math.erfc((width - z) / root) / 2) ** (groups - 1)
+    return 1 - groups * found

@@ -40,6 +40,15 @@ class Family:
 
     def judge(self, one: str, other: str) -> Judged | None:
         """`one` minus `other`; None where they share no seed."""
+        if (one, other) not in self._known:
+            self._known[one, other] = self._judge(one, other)
+        return self._known[one, other]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], Judged | None]:
+        return {}
+
+    def _judge(self, one: str, other: str) -> Judged | None:
         found = paired(self.values[one], self.values[other])
         if found is None:
             return None
