@@ -97,7 +97,7 @@ def test_enough_seeds_let_every_pair_have_its_own_deviation() -> None:
 
 
 def by_hand(p_values: Mapping[Any, float]) -> dict[Any, float]:
-    """Holm (1979) as it is written: reject from the smallest on, until one fails; the level at which each is reached."""
+    """Holm (1979) as it is written: reject from the smallest on, until one fails; the level at which each is."""
     order, adjusted = sorted(p_values, key=lambda key: p_values[key]), {}
     for rank, key in enumerate(order):
         adjusted[key] = min(1.0, max((len(order) - i) * p_values[order[i]] for i in range(rank + 1)))
