@@ -1,5 +1,5 @@
-"""What `headstart compare` says is true: no effect, and next to nothing is said; a known effect, and it is found as often
-as theory has it; a cheaper way is advised where it is as good, and hardly ever where it is not."""
+"""What `headstart compare` says is true. No effect: next to nothing is said. A known effect: it is found as often as
+theory has it. A cheaper way is advised where it is as good, and hardly ever where it is not."""
 
 import csv
 import math
@@ -27,8 +27,7 @@ ONE = [0.01] * 11 + [0.03]
 
 
 def at_most(level: float, number: int) -> float:
-    """The share of `number` studies that one simulation of a thousand exceeds where the truth is `level`: 7.1 % of 1000,
-    9.8 % of 200."""
+    """What one simulation of a thousand exceeds where the truth is `level`: 7.1 % of 1000 studies, 9.8 % of 200."""
     return level + float(stats.norm.isf(0.001)) * math.sqrt(level * (1 - level) / number)
 
 
@@ -152,7 +151,7 @@ def test_what_is_open_is_named_with_the_seeds_that_settle_it() -> None:
 
 @pytest.mark.slow
 def test_the_seeds_that_are_said_to_settle_it_do() -> None:
-    """Loss 0.005 of a margin of 0.02, deviation 0.01: as many as `seeds_needed` says show it in four of five studies."""
+    """Loss 0.005 of a margin of 0.02, deviation 0.01: so many seeds show it in four of five studies, or nearly."""
     seeds = seeds_needed(0.015, 0.01 * math.sqrt(2), Tukey(3))
     assert seeds is not None
     truth = Truth([0.1, 0.40, 0.395], [0.01] * 3, seeds)

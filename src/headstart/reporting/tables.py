@@ -151,7 +151,7 @@ def class_gains(shown: Sequence[Row]) -> Table | None:
         column.justify = "left"
     for row in rows:
         gains = sorted((c.gain.mean, name) for name, c in row.classes.items() if c.gain is not None)
-        ends = [f"{name} {gain:+.2f}" for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
+        ends = [escape(f"{name} {gain:+.2f}") for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
         style = "bold red" if row.negative_transfer else ""
         table.add_row(escape(row.arm.name), Text(difference(row.gain), style), *ends)
     return table
