@@ -56,7 +56,7 @@ def _table(*columns: str, left: int = 1) -> Table:
     """The first `left` columns are text."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), width=None, pad_edge=False, show_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", overflow="fold")
+        table.add_column(escape(column), justify="left" if position < left else "right", overflow="fold")
     return table
 
 
@@ -188,6 +188,9 @@ def _matrix(comparison: Comparison) -> Table | None:
         found = [matrix.cells.get((source, target)) for target in matrix.targets]
         table.add_row(
             escape(source),
-            *("-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{cell.strategy}" for cell in found),
+            *(
+                "-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{escape(cell.strategy)}"
+                for cell in found
+            ),
         )
     return table
