@@ -117,6 +117,17 @@ def test_the_terminal_names_the_classes_that_transfer_helps_most_and_least_as_th
     assert "harmed" not in text  # three classes, or eighty: none of them is judged
 
 
+def test_the_terminal_shows_names_of_any_kind_as_they_are(tmp_path: Path) -> None:
+    for target in ("[/]one", "[b]two"):
+        for source in ("[/x]", "scratch"):
+            name, record = make_record(target, source)
+            record.config["strategy"]["name"] = record.choices["strategy"] = "[/y]"
+            write(tmp_path, name.replace("/", "-"), record)
+    text = printed(tmp_path, metric="per_class/thing")
+    for name in ("[/]one", "[b]two", "[/x]", "[/y]"):
+        assert text.count(name) > 2
+
+
 def test_a_long_table_is_cut_in_the_terminal_alone_and_says_so(tmp_path: Path) -> None:
     for number in range(27):
         name, record = make_record(ap=0.1 + number / 100, optimizer__lr=(number + 1) * 1e-4)
