@@ -105,3 +105,16 @@ def test_arms_with_fewer_labels_are_not_advised() -> None:
     ]
     text = advice(compare_runs([(Path(name), record) for name, record in runs], Question()).targets[0])
     assert text.startswith("Use full from imagenet: 0.500")
+
+
+def test_where_the_cost_of_the_best_is_not_known_none_is_called_cheaper() -> None:
+    runs = []
+    for strategy, ap in (("full", 0.4), ("head_only", 0.399)):
+        for seed in range(3):
+            name, record = make_record(strategy=strategy, seed=seed, ap=ap + seed / 100)
+            if strategy == "full":
+                record.cost = {}
+            runs.append((Path(name), record))
+    text = advice(compare_runs(runs, Question()).targets[0])
+    assert text.startswith("Use full from imagenet: 0.410")
+    assert "times the" not in text

@@ -32,7 +32,7 @@ def advice(target: Target) -> str:
         return "No run has a number: there is no ground truth for this metric."
     best, question = rows[0], target.question
     beside = [(row, target.judge(row, best)) for row in rows[1:]]
-    cheaper = [one for one in beside if _cost(one[0], question.cost) < _cost(best, question.cost)]
+    cheaper = [one for one in beside if _cost(one[0], question.cost) < _cost(best, question.cost) < math.inf]
     equal = [one for one in cheaper if _is_equal(one[1], question.margin)]
     choice = min(equal, key=lambda one: _cost(one[0], question.cost), default=(best, None))
     sentences = [

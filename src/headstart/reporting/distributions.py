@@ -72,7 +72,7 @@ def _inverted(tail_of: Callable[[float], float], tail: float) -> float:
         low /= 2
     while tail_of(high) > tail:
         high *= 2
-    below, above = (math.log(tail_of(x) / tail) for x in (low, high))
+    below, above = (math.log(max(tail_of(x), 1e-300) / tail) for x in (low, high))
     while high - low > 1e-9 * high:
         share = min(0.95, max(0.05, below / (below - above)))
         middle = low * (high / low) ** share
@@ -83,10 +83,10 @@ def _inverted(tail_of: Callable[[float], float], tail: float) -> float:
 
 def range_tail(q: float, groups: int, freedom: int) -> float:
     """Probability that the range of `groups` standard normal means over an independent standard deviation with
-    `freedom` degrees of freedom is above `q`, to 1e-7.
+    `freedom` degrees of freedom is above `q`, to 2e-6 where `freedom` is at least groups - 1.
 
     The double integral of Copenhaver and Holland (1988), by the trapezoidal rule, which is all but exact for smooth
-    functions that vanish at both ends: over the logarithm of the deviation and over the smallest mean.
+    functions that vanish at both ends: over the logarithm of the deviation and over the largest mean.
     """
     return max(
         0.0, math.fsum(weight * range_above(q * deviation, groups) for deviation, weight in _deviations(freedom))

@@ -52,7 +52,8 @@ class Layout:
 
         An arm that scatters more than the rest is not judged by the calm of the others; one that seems to scatter
         less gets no credit for it, which few seeds would give by chance. Where the variances are not alike, the
-        greatest stands for all.
+        greatest stands for all. What this does not see is noise that whole groups of arms share and others do not, such
+        as that of a source of its own for each seed.
         """
         return max(self.pooled, *((self.scatter[one], self.scatter[other]) if self.alike else self.scatter.values()))
 
