@@ -97,7 +97,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_run_folder, check_study_folder
+    from headstart.config.checks import check_comparison, check_run_folder
     from headstart.config.resolve import register, typed
     from headstart.config.schema import CompareConfig, EvaluateConfig
 
@@ -115,7 +115,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     read: dict[str, Callable[[Any], Any]] = {
         "train": read_train,
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
-        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_study_folder),
+        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
     }
 
     def task(cfg: Any) -> None:

@@ -14,10 +14,11 @@ from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord, record_files
 from headstart.reporting.baseline import parse_spec
-from headstart.reporting.comparison import Comparison, Question, compare_runs
+from headstart.reporting.comparison import Comparison, compare_runs
 from headstart.reporting.comparison_csv import as_csv, classes_as_csv
 from headstart.reporting.measured import Run
 from headstart.reporting.page import as_html
+from headstart.reporting.rows import Question
 from headstart.reporting.tables import terminal
 from headstart.reporting.wandb_comparison import log_comparison
 from headstart.say import say
@@ -61,6 +62,7 @@ def question(config: CompareConfig) -> Question:
         cost=config.cost.value,
         group=tuple(word for word in re.split(r"[,\s]+", (config.group or "").strip("[] ")) if word),
         baseline=parse_spec(config.baseline) if config.baseline else None,
+        margin=config.margin,
     )
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.reporting.comparison import Comparison, Question, Row, compare_runs
+from headstart.reporting.comparison import Comparison, compare_runs
 from headstart.reporting.matrix import make_matrix
+from headstart.reporting.rows import Question, Row
+from headstart.reporting.run_gains import run_gains
 from headstart.reporting.statistics import interval_95
 
 from .study_records import make_record
@@ -137,6 +139,83 @@ def test_of_baselines_equally_alike_the_best_counts() -> None:
         row = rows_of(compare_runs(runs, Question(metric=metric)))["imagenet lr=0.0001"]
         assert row.gain is not None
         assert row.gain.mean == pytest.approx(gain)
+
+
+def test_gain_in_a_sweep_of_learning_rates_is_over_the_best_scratch_of_the_sweep() -> None:
+    """The rate that suits the source does not suit scratch: like beside like, 0.33 - 0.10, would be a gain."""
+    maps = {("scratch", 1e-4): 0.10, ("scratch", 1e-3): 0.40, ("imagenet", 1e-4): 0.33, ("imagenet", 1e-3): 0.31}
+    made = [
+        (lr, run(source=source, ap=ap + 0.01 * seed, seed=seed, optimizer__lr=lr))
+        for (source, lr), ap in maps.items()
+        for seed in range(3)
+    ]
+    runs = [(path / f"{lr}", record) for lr, (path, record) in made]
+    comparison = compare_runs(runs, Question())
+    rows = rows_of(comparison)
+    for name, gain in (("imagenet lr=0.0001", -0.07), ("imagenet lr=0.001", -0.09)):
+        assert rows[name].gain is not None
+        assert rows[name].gain.mean == pytest.approx(gain)  # pyright: ignore[reportOptionalMemberAccess]
+        assert rows[name].baseline is rows[name].scratch is rows["scratch lr=0.001"].arm
+        assert rows[name].negative_transfer
+        of_runs = run_gains(comparison.targets[0])
+        assert [of_runs[path] for path, _ in rows[name].arm.runs] == pytest.approx([gain] * 3)
+    weak = rows["scratch lr=0.0001"]  # not a baseline of its own, beside which it would look as good as any
+    assert (weak.is_baseline, weak.gain) == (False, None)
+    assert weak.baseline is rows["scratch lr=0.001"].arm
+
+
+TUNED = {
+    "optimizer__lr": (1e-4, 1e-3),
+    "optimizer__name": ("adamw", "sgd"),
+    "scheduler__name": ("constant", "cosine"),
+    "strategy__norm": ("frozen", "train"),
+    "augment__name": ("basic", "strong"),
+    "training__ema_decay": (None, 0.99),
+    "training__early_stopping_patience": (None, 5),
+    "dataset__batch_size": (4, 8),
+    "trainer__accumulate_grad_batches": (1, 2),
+    "trainer__gradient_clip_val": (10.0, 1.0),
+}
+OTHER = {
+    "trainer__max_epochs": (20, 80),
+    "trainer__max_steps": (-1, 1000),
+    "trainer__precision": ("32-true", "bf16-mixed"),
+    "dataset__fraction": (1.0, 0.5),
+    "dataset__shots": (None, 5),
+    "model__anchor_scale": (1.0, 0.5),
+    "model__architecture": ("retinanet", "ssd"),
+    "backbone__architecture": ("tf_efficientnet_lite0", "resnet50"),
+    "monitor__name": ("val/map", "val/map_50"),
+}
+
+
+@pytest.mark.parametrize("setting", [*TUNED, *OTHER])
+def test_a_better_scratch_counts_if_it_is_tuned_and_not_if_it_has_more(setting: str) -> None:
+    here, there = (TUNED | OTHER)[setting]
+    runs = [
+        groups_of(run(source=source, ap=ap), setting, value)
+        for source, value, ap in (("imagenet", here, 0.3), ("scratch", here, 0.1), ("scratch", there, 0.4))
+    ]
+    (row,) = (row for row in compare_runs(runs, Question()).targets[0].rows if row.arm.setting("source") == "imagenet")
+    assert row.gain is not None
+    assert row.gain.mean == pytest.approx(-0.1 if setting in TUNED else 0.2)
+
+
+def groups_of(made: Run, setting: str, value: Any) -> Run:
+    group, _, key = setting.partition("__")
+    made[1].config.setdefault(group, {})[key] = value
+    return made
+
+
+def test_the_baseline_beside_strategies_is_the_most_alike_not_the_best() -> None:
+    """Only scratch stands for what can be had without a source; a strategy is compared at its own learning rate."""
+    runs = [
+        run(strategy=strategy, ap=ap, optimizer__lr=lr)
+        for strategy, lr, ap in (("full", 1e-4, 0.3), ("full", 1e-3, 0.4), ("head_only", 1e-4, 0.35))
+    ]
+    row = rows_of(compare_runs(runs, Question()))["head_only lr=0.0001"]
+    assert row.difference is not None
+    assert row.difference.mean == pytest.approx(0.05)
 
 
 def test_targets_are_apart_and_each_has_its_own_baseline() -> None:

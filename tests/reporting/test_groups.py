@@ -9,8 +9,9 @@ import pytest
 
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
-from headstart.reporting.comparison import Comparison, Question, Target, compare_runs
+from headstart.reporting.comparison import Comparison, Target, compare_runs
 from headstart.reporting.notes import notes
+from headstart.reporting.rows import Question
 
 from .study_records import make_record
 

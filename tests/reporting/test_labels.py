@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from headstart.reporting.comparison import Question, Target, compare_runs
+from headstart.reporting.comparison import Target, compare_runs
 from headstart.reporting.labels import crossing
+from headstart.reporting.rows import Question
 
 from .study_records import make_record
 

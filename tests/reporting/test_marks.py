@@ -11,10 +11,11 @@ from rich.console import Console
 
 from headstart.records.record import RunRecord
 from headstart.reporting.advice import advice
-from headstart.reporting.comparison import Comparison, Question, Row, compare_runs
+from headstart.reporting.comparison import Comparison, compare_runs
 from headstart.reporting.comparison_csv import as_csv
 from headstart.reporting.notes import notes
 from headstart.reporting.page import as_html
+from headstart.reporting.rows import Question, Row
 from headstart.reporting.tables import terminal
 
 from .study_records import make_record

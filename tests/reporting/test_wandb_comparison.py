@@ -14,7 +14,8 @@ from headstart import compare
 from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.records.record import RunRecord, read_all
 from headstart.reporting import wandb_workspace
-from headstart.reporting.comparison import Comparison, Question, compare_runs
+from headstart.reporting.comparison import Comparison, compare_runs
+from headstart.reporting.rows import Question
 from headstart.reporting.run_gains import run_gains
 from headstart.reporting.wandb_comparison import _identity, summary
 

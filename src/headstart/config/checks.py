@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def check_run_folder(config: EvaluateConfig) -> None:
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
 
 
-def check_study_folder(config: CompareConfig) -> None:
-    """Raises `UserError` where `folder` is no folder."""
+def check_comparison(config: CompareConfig) -> None:
+    """Raises `UserError` where `folder` is no folder, or `margin` no loss."""
+    if not 0 <= config.margin < math.inf:
+        raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
     if not Path(config.folder).expanduser().is_dir():
         raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
 

@@ -1,4 +1,8 @@
-"""A paragraph per target: what to do, from the numbers alone, and how sure they are."""
+"""A paragraph per target: what to do, from the numbers alone, and how sure they are.
+
+Best and cheapest are picked by the numbers, so nothing said of them may rest on a comparison judged by itself: verdicts
+and intervals are those of the target's family.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,39 @@ from collections.abc import Iterator, Sequence
 
 from headstart.reporting.arms import name_of
 from headstart.reporting.baseline import is_scratch
-from headstart.reporting.comparison import Row, Target
+from headstart.reporting.comparison import Target
 from headstart.reporting.costs import COSTS
 from headstart.reporting.labels import BUDGETS, Saving
 from headstart.reporting.matrix import full_rows
-from headstart.reporting.statistics import Difference, paired
+from headstart.reporting.rows import Question, Row
+from headstart.reporting.verdicts import Judged
 
 MOST_NAMES = 3
+MUCH_CHEAPER = 0.7
+
+Beside = tuple[Row, Judged | None]
+"""An arm, and how it stands beside the best one; None where they share no seed."""
 
 
 def advice(target: Target) -> str:
-    """Among the arms with most labels: the cheapest of those that cannot be told from the best."""
+    """Among the arms with most labels: the cheapest that loses no more than the margin against the best, for sure, else
+    the best itself."""
     rows = full_rows(target)
     if not rows:
         return "No run has a number: there is no ground truth for this metric."
-    best, cost = rows[0], target.question.cost
-    against = [(row, paired(row.values, best.values)) for row in rows[1:]]
-    ties = [(row, found) for row, found in against if not _is_worse(found)]
-    cheap = min([best, *(row for row, _ in ties if row.half is not None)], key=lambda row: _cost(row, cost))
-    choice = cheap if best.half is not None else best
+    best, question = rows[0], target.question
+    beside = [(row, target.judge(row, best)) for row in rows[1:]]
+    cheaper = [one for one in beside if _cost(one[0], question.cost) < _cost(best, question.cost) < math.inf]
+    equal = [one for one in cheaper if _is_equal(one[1], question.margin)]
+    choice = min(equal, key=lambda one: _cost(one[0], question.cost), default=(best, None))
     sentences = [
-        _choice(choice, best, cost),
-        *_alternatives(choice, best, rows, cost),
-        *_selected(choice),
-        *_certainty(choice, best, rows, ties),
-        *_saved(choice, target),
+        _choice(choice, best, question),
+        *(_cheaper(cheaper, best, question) if choice[0] is best else ()),
+        *_selected(choice[0]),
+        *_certainty(best, rows, beside),
+        *_saved(choice[0], target),
         *_harm(rows),
-        *_unknown(rows, target.question.group),
+        *_unknown(rows, question.group),
     ]
     return " ".join(sentences)
 
@@ -53,8 +63,12 @@ def number(row: Row) -> str:
     return f"{row.mean:.3f}" + ("" if row.half is None else f" ± {row.half:.3f}")
 
 
-def _is_worse(found: Difference | None) -> bool:
+def _is_worse(found: Judged | None) -> bool:
     return found is not None and found.verdict == "worse"
+
+
+def _is_equal(found: Judged | None, margin: float) -> bool:
+    return found is not None and found.loss_at_most is not None and found.loss_at_most <= margin
 
 
 def _cost(row: Row, cost: str) -> float:
@@ -62,12 +76,20 @@ def _cost(row: Row, cost: str) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _choice(choice: Row, best: Row, cost: str) -> str:
-    seeds = len(choice.values)
-    text = f"Use {describe(choice)}: {number(choice)} ({seeds} seed{'s' * (seeds > 1)})"
-    if choice is best:
+def _choice(choice: Beside, best: Row, question: Question) -> str:
+    row, found = choice
+    seeds = len(row.values)
+    text = f"Use {describe(row)}: {number(row)} ({_seeds(seeds)})"
+    if found is None:
         return text + ", the highest mean."
-    return text + f" at {_times(choice, best, cost)} of {describe(best)}, which has the highest mean, {number(best)}."
+    return (
+        f"{text} at {_times(row, best, question.cost)} of {describe(best)}, which has the highest mean, "
+        f"{number(best)}; against that it loses {found.loss_at_most:.3f} at most (margin {question.margin:g})."
+    )
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'s' * (number != 1)}"
 
 
 def _times(row: Row, other: Row, cost: str) -> str:
@@ -75,14 +97,20 @@ def _times(row: Row, other: Row, cost: str) -> str:
     return f"{factor:.2g} times the {COSTS[cost][0]}"
 
 
-def _alternatives(choice: Row, best: Row, rows: Sequence[Row], cost: str) -> Iterator[str]:
-    """What is much cheaper, and what that loses."""
-    if choice is not best:
+def _cheaper(cheaper: Sequence[Beside], best: Row, question: Question) -> Iterator[str]:
+    """Which cheaper arm may be as good, and what would settle it; where all are surely worse, what the best loses."""
+    open_ = [one for one in cheaper if one[1] is not None and not _is_worse(one[1])]
+    if open_:
+        # of those that lose little, as far as is seen, the cheapest; a dear tie is a better question than a cheap loser
+        yield _open(min(open_, key=lambda one: _urgency(one, question)), best, question)
         return
-    cheaper = [row for row in rows if row.pareto and _cost(row, cost) < 0.7 * _cost(best, cost)]
-    if cheaper:
-        row = cheaper[0]
-        yield (f"Cheaper: {describe(row)}, {number(row)} at {_times(row, best, cost)}.")
+    much = [
+        row
+        for row, _ in cheaper
+        if row.pareto and _cost(row, question.cost) < MUCH_CHEAPER * _cost(best, question.cost)
+    ]
+    if much:
+        yield f"Cheaper: {describe(much[0])}, {number(much[0])} at {_times(much[0], best, question.cost)}."
 
 
 def _selected(choice: Row) -> Iterator[str]:
@@ -91,17 +119,42 @@ def _selected(choice: Row) -> Iterator[str]:
         yield f"Its number was chosen on these very images ({choice.selected}), so it is too good; a test split tells."
 
 
-def _certainty(
-    choice: Row, best: Row, rows: Sequence[Row], ties: Sequence[tuple[Row, Difference | None]]
-) -> Iterator[str]:
+def _urgency(one: Beside, question: Question) -> tuple[bool, float]:
+    row, found = one
+    return found is None or -found.mean > question.margin, _cost(row, question.cost)
+
+
+def _open(one: Beside, best: Row, question: Question) -> str:
+    row, found = one
+    assert found is not None
+    text = f"Open: {describe(row)} at {_times(row, best, question.cost)} loses {max(0.0, -found.mean):.3f}"
+    if found.loss_at_most is None:
+        return f"{text} as far as {_seeds(found.pairs)} can tell; run at least 2 more."
+    return (
+        f"{text}, and may lose {found.loss_at_most:.3f}, more than the margin of {question.margin:g}; "
+        f"{_settles(found, question.margin)}."
+    )
+
+
+def _settles(found: Judged, margin: float) -> str:
+    """The seeds that show a loss within the margin, or any loss at all: whichever are fewer."""
+    known = [more for more in (found.more_to_equal(margin), found.more_seeds) if more is not None]
+    return f"about {_more(min(known))} would settle it" if known else "200 seeds would not settle it"
+
+
+def _more(seeds: int) -> str:
+    return f"{seeds} more seed{'s' * (seeds > 1)}"
+
+
+def _certainty(best: Row, rows: Sequence[Row], beside: Sequence[Beside]) -> Iterator[str]:
     if len(rows) == 1:
         yield "Nothing else was run with as many labels, so this is no comparison."
     elif best.half is None:
-        yield "One seed: a hint, no more. seed=0,1,2 would tell luck from effect."
+        yield "One seed: a hint, no more. seed=0,1,2 would begin to tell luck from effect."
     else:
-        worse = len(rows) - 1 - len(ties)
-        if worse:
-            yield f"Sure at 95 %: {describe(best)} is better than {_count(worse, len(rows) - 1)}."
+        ties = [one for one in beside if not _is_worse(one[1])]
+        if worse := len(beside) - len(ties):
+            yield f"Sure at 95 %, all arms considered: {describe(best)} is better than {_count(worse, len(beside))}."
         if ties:
             yield (
                 f"Not distinguishable from {describe(best)}: "
@@ -114,11 +167,11 @@ def _count(some: int, of: int) -> str:
     return "every other" if some == of else f"{some} of {of} others"
 
 
-def _tie(row: Row, found: Difference | None) -> str:
+def _tie(row: Row, found: Judged | None) -> str:
     return f"{describe(row)} ({number(row)}; {how_to_settle(found)})"
 
 
-def how_to_settle(found: Difference | None) -> str:
+def how_to_settle(found: Judged | None) -> str:
     """What would tell two arms apart that are not yet."""
     if found is None:
         return "no seed in common"
@@ -129,7 +182,7 @@ def how_to_settle(found: Difference | None) -> str:
     more = found.more_seeds
     if more is None:
         return f"no difference that 200 seeds would show, going by {found.pairs}"
-    return f"about {more} more seed{'s' * (more > 1)} would tell"
+    return f"about {_more(more)} would tell"
 
 
 def _harm(rows: Sequence[Row]) -> Iterator[str]:

@@ -16,6 +16,17 @@ MAY_DIFFER = ("source", "strategy", "optimizer", "scheduler")
 """Groups in which an arm and its baseline may differ although the baseline does not name them: a scratch run cannot
 freeze, and a strategy brings its own learning rate."""
 
+TUNED = (
+    *MAY_DIFFER,
+    "augment",
+    "training",
+    "dataset.batch_size",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+)
+"""Groups and settings that whoever trains from scratch would tune, too: they give it neither other data or labels, nor
+another network, nor more epochs, nor another measurement."""
+
 
 def parse_spec(text: str) -> Spec:
     """`source=scratch`, or several joined by commas or blanks. Raises `UserError` for anything else."""
@@ -58,24 +69,30 @@ def counterpart(arm: Arm, baselines: Sequence[Arm], spec: Spec, metric: str, spl
     """The one of `baselines`, which match `spec`, that `arm` is compared with: it is as like as there is.
 
     Data, labels, model and budget are the same; of several the one with most in common, and of those the best, so that
-    no gain is owed to a weak baseline. None where there is no such arm.
+    no gain is owed to a weak baseline. From scratch it is the best of all that are comparable (`TUNED`), like or not: a
+    gain over scratch with a learning rate that suits only the other is none. That it is chosen by the metric it is
+    compared by can only make a gain smaller; harm is judged in a family that holds every pair. None where there is no
+    such arm.
     """
 
+    def level(other: Arm) -> float:
+        return mean(list(other.by_seed(metric, split).values()) or [-1.0])
+
     def likeness(other: Arm) -> tuple[int, float]:
-        common = sum(other.labels.get(name) == value for name, value in arm.labels.items())
-        return common, mean(list(other.by_seed(metric, split).values()) or [-1.0])
+        return sum(other.labels.get(name) == value for name, value in arm.labels.items()), level(other)
 
     candidates = [other for other in baselines if _comparable(arm, other, spec)]
-    return max(candidates, key=likeness, default=None)
+    found = max(candidates, key=likeness, default=None)
+    if found is None or not is_scratch(found):
+        return found
+    return max(filter(is_scratch, candidates), key=level)
 
 
 def _comparable(arm: Arm, other: Arm, spec: Spec) -> bool:
     """A baseline that names `model=ssd` brings the settings of that model, too."""
+    free = {*spec, *(TUNED if is_scratch(other) else MAY_DIFFER)}
     return all(
-        other.labels.get(name) == value
-        or name in spec
-        or (group := name.partition(".")[0]) in MAY_DIFFER
-        or group in spec
+        other.labels.get(name) == value or name in free or name.partition(".")[0] in free
         for name, value in arm.labels.items()
     )
 

@@ -4,88 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from headstart.errors import UserError
 from headstart.reporting import baseline as base
 from headstart.reporting.arms import Arm, make_arms, without_copies
 from headstart.reporting.comparability import Group, make_groups, no_measurement, titles
-from headstart.reporting.costs import SHARE_OF_BEST, Reach, pareto, reach, source_costs, users_of_sources
-from headstart.reporting.labels import Curve, Saving, curves, images_of, savings
-from headstart.reporting.marks import Mixture, chosen_on, computed_in, mixture
+from headstart.reporting.costs import SHARE_OF_BEST, users_of_sources
+from headstart.reporting.family import Family
+from headstart.reporting.labels import Curve, Saving, curves, savings
+from headstart.reporting.marks import Mixture, mixture
 from headstart.reporting.measured import Run, Unmeasured, finished
 from headstart.reporting.questions import check_metric, check_pooled_by, check_split
-from headstart.reporting.statistics import Difference, interval_95, mean, paired
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of the records."""
-
-    metric: str = "map"
-    split: str = ""
-    """Empty: of each target `test` where every run has the same one, else `val`. In a target's own question it is
-    never empty."""
-    cost: str = "cpu_seconds"
-    group: tuple[str, ...] = ()
-    """Labels to pool the arms by; none: every arm is a row."""
-    baseline: base.Spec | None = None
-    """None: scratch where there is one, else full fine-tuning."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """An arm beside its baseline."""
-
-    arm: Arm
-    values: dict[int, float]
-    """Seed -> metric."""
-    baseline: Arm | None
-    """None: there is none, or it is this one (`is_baseline`)."""
-    is_baseline: bool
-    difference: Difference | None
-    scratch: Arm | None
-    """The counterpart that learned from random weights; None for scratch itself."""
-    gain: Difference | None
-    """Transfer gain: over `scratch`."""
-    classes: dict[str, ClassRow]
-    pareto: bool
-    reach: Reach
-    """Training time until `Target.threshold`."""
-    selected: str = ""
-    """What was chosen on the very images compared, more than in other rows: `best of 5 mixtures`."""
-    computed_in: str = ""
-    """Precision, device and versions, where the runs of the target differ in them."""
-    source_cost: dict[str, float] = field(default_factory=dict)
-    """Seconds that training the source took, its share: not part of the arm's own cost."""
-
-    @property
-    def mean(self) -> float:
-        return mean(list(self.values.values()))
-
-    @property
-    def half(self) -> float | None:
-        return interval_95(list(self.values.values()))
-
-    @property
-    def images(self) -> float:
-        return images_of(self.arm)
-
-    @property
-    def negative_transfer(self) -> bool:
-        """The source did harm, and it is no chance."""
-        return self.gain is not None and self.gain.verdict == "worse"
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """Average precision of one class."""
-
-    mean: float
-    half: float | None
-    gain: Difference | None
-    """Over scratch."""
+from headstart.reporting.rows import Question, Row, make_rows, marked
+from headstart.reporting.statistics import mean
+from headstart.reporting.verdicts import Judged
 
 
 @dataclass(frozen=True)
@@ -107,6 +41,12 @@ class Target:
     """Its runs, the split they are compared on and why, the images and the definition of mAP."""
     mixture: Mixture
     """Conditions that differ between its runs, beside their settings."""
+    family: Family
+    """What its verdicts are adjusted for: every pair of its rows."""
+
+    def judge(self, row: Row, other: Row) -> Judged | None:
+        """`row` minus `other`; None where they share no seed."""
+        return self.family.judge(row.arm.title, other.arm.title)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -178,67 +118,6 @@ def make_target(name: str, group: Group, arms: Sequence[Arm], question: Question
     best = max((mean(arm.metric(question.metric) or [-1.0]) for arm in rows), default=math.nan)
     threshold = SHARE_OF_BEST * best
     mixed = mixture(rows)
-    made = _marked(_rows(rows, spec, question, threshold), group.split, mixed, users)
-    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold, group, mixed)
-
-
-def _marked(rows: Sequence[Row], split: str, mixed: Mixture, users: Mapping[str, int]) -> list[Row]:
-    arms = [row.arm for row in rows]
-    return [
-        replace(
-            row,
-            selected=selected,
-            computed_in=computed_in(row.arm, mixed),
-            source_cost=source_costs(row.arm, users),
-        )
-        for row, selected in zip(rows, chosen_on(arms, split), strict=True)
-    ]
-
-
-def _rows(arms: Sequence[Arm], spec: base.Spec | None, question: Question, threshold: float) -> list[Row]:
-    means = [mean(list(arm.by_seed(question.metric, question.split).values())) for arm in arms]
-    front = pareto([(arm.cost(question.cost), value) for arm, value in zip(arms, means, strict=True)])
-    scratch = [arm for arm in arms if base.is_scratch(arm)]
-    baselines = [arm for arm in arms if base.matches(arm, spec)] if spec else []
-    rows = [_row(arm, baselines, scratch, spec, question, on, threshold) for arm, on in zip(arms, front, strict=True)]
-    return sorted(rows, key=lambda row: -row.mean if row.values else math.inf)
-
-
-def _row(
-    arm: Arm,
-    baselines: Sequence[Arm],
-    scratch: Sequence[Arm],
-    spec: base.Spec | None,
-    question: Question,
-    on_front: bool,
-    threshold: float,
-) -> Row:
-    other = base.counterpart(arm, baselines, spec or {}, question.metric, question.split)
-    origin = None if arm in scratch else base.counterpart(arm, scratch, {}, question.metric, question.split)
-    return Row(
-        arm,
-        arm.by_seed(question.metric, question.split),
-        None if other is arm else other,
-        other is arm,
-        None if other is arm else _difference(arm, other, question.metric, question.split),
-        origin,
-        _difference(arm, origin, question.metric, question.split),
-        _class_rows(arm, origin, question.split),
-        on_front,
-        reach(arm, question.metric, threshold),
-    )
-
-
-def _difference(arm: Arm, other: Arm | None, metric: str, split: str) -> Difference | None:
-    return None if other is None else paired(arm.by_seed(metric, split), other.by_seed(metric, split))
-
-
-def _class_rows(arm: Arm, origin: Arm | None, split: str) -> dict[str, ClassRow]:
-    names = dict.fromkeys(
-        name for record in arm.records for name in (record.metrics.get(split) or {}).get("per_class", {})
-    )
-    rows = {}
-    for name in names:
-        values = list(arm.by_seed(key := f"per_class/{name}", split).values())
-        rows[name] = ClassRow(mean(values), interval_95(values), _difference(arm, origin, key, split))
-    return rows
+    family = Family({arm.title: arm.by_seed(question.metric, question.split) for arm in rows})
+    made = marked(make_rows(rows, spec, question, threshold, family), group.split, mixed, users)
+    return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold, group, mixed, family)

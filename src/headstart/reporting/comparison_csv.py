@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.reporting.arms import Arm
-from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import SOURCE_COSTS
 from headstart.reporting.retention import retention
+from headstart.reporting.rows import Row
 from headstart.reporting.statistics import Difference
+from headstart.reporting.verdicts import Judged
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -53,8 +55,8 @@ def _csv_row(target: Target, row: Row) -> dict[str, Any]:
             "half_95": row.half,
             "baseline": row.arm.title if row.is_baseline else row.baseline.title if row.baseline else None,
         }
-        | _difference_columns("difference", row.difference)
-        | _difference_columns("gain", row.gain)
+        | _judged_columns("difference", row.difference)
+        | _judged_columns("gain", row.gain)
         | {name: row.arm.cost(name) for name in names}
         | {f"source_{name}": row.source_cost.get(name) for name in SOURCE_COSTS}
         | _retention_columns(row.arm)
@@ -79,6 +81,14 @@ def _difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
         name: found and found.mean,
         f"{name}_half_95": found and found.half,
         f"{name}_pairs": found and found.pairs,
+    }
+
+
+def _judged_columns(name: str, found: Judged | None) -> dict[str, Any]:
+    """`_half_95` is of this difference by itself; `_half_95_family` and `_p_family` hold for all of the target."""
+    return _difference_columns(name, found) | {
+        f"{name}_half_95_family": found and found.wide,
+        f"{name}_p_family": found and found.p,
         f"{name}_verdict": found and found.verdict,
         f"{name}_more_seeds": found and found.more_seeds,
     }

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.reporting.arms import Arm, short
-from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.labels import most_labels
+from headstart.reporting.rows import Row
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ def notes(comparison: Comparison) -> Iterator[str]:
     """How to read the numbers, and what is not among them."""
     metric, cost = heading(comparison.question.metric), COSTS[comparison.question.cost][0]
     yield from (
-        "±: half of the 95 % t-interval of the mean over seeds; differences are paired by seed. One comparison in "
-        "twenty looks better or worse by chance alone.",
+        "±: half of the 95 % t-interval over seeds of this one mean or paired difference; of twenty, one is wrong. "
+        "Better, worse, sure, at most and negative transfer are adjusted for every pair of a target's arms: where "
+        "nothing differs, one study in twenty says any of it. Classes have numbers and no verdict.",
         f"to 90 %: training time until the validation has 90 % of the best arm's {metric}, "
         f"estimated by spreading the wall time evenly over the epochs. front: nothing cheaper is as good ({cost}).",
     )
@@ -65,6 +66,8 @@ def _target_notes(target: Target, comparison: Comparison) -> Iterator[str]:
         yield f"measured on the {SPLITS.get(group.split, group.split)} images: {group.why}."
     if len(group.names) > 1:
         yield f"the same images are also called {', '.join(group.names[1:])}."
+    if target.family.method:
+        yield f"verdicts by {target.family.method}."
     if target.spec:
         yield f"baseline is {', '.join(f'{name}={word}' for name, word in target.spec.items())}, all else equal."
     if question.baseline and not any(matches(row.arm, question.baseline) for row in target.rows):

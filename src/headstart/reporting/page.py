@@ -14,12 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from headstart.reporting import tables
 from headstart.reporting.advice import advice, how_to_settle
 from headstart.reporting.arms import Arm, metric_of, short
-from headstart.reporting.comparison import Comparison, Question, Row, Target
+from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import COSTS, curve
 from headstart.reporting.labels import Curve
 from headstart.reporting.matrix import make_matrix
 from headstart.reporting.notes import heading, left_out, notes, reason
 from headstart.reporting.retention import retention
+from headstart.reporting.rows import Question, Row
 
 FILES = Path(__file__).parent / "page_files"
 MOST_POINTS = 60

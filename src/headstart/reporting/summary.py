@@ -84,10 +84,10 @@ def _notes(runs: Sequence[Run], arms: Sequence[Arm], unmeasured: Sequence[Unmeas
     notes = ["mAP: COCO's average over IoU 0.50:0.95, on the validation images."]
     notes.append("cost: CPU time relative to the dearest; trained: parameters that learn.")
     if max(counts) > 1:
-        notes.append("±: half of the 95 % t-interval of the mean over seeds.")
+        notes.append("±: half of the 95 % t-interval over seeds, of each mean by itself.")
     if 1 in counts:
         who = "1 seed" if counts == {1} else "Rows with 1 seed"
-        notes.append(f"{who}: no interval. A second seed would tell luck from effect.")
+        notes.append(f"{who}: no interval. More seeds would begin to tell luck from effect.")
     others = sorted(path.name + f" ({record.status})" for path, record in runs if record.status != "finished")
     if others:
         notes.append(f"Left out, not finished: {', '.join(others)}.")

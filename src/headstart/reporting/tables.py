@@ -13,12 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.reporting.advice import advice
-from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import Reach
 from headstart.reporting.matrix import make_matrix
 from headstart.reporting.notes import heading, notes
 from headstart.reporting.retention import retention
+from headstart.reporting.rows import Row
 from headstart.reporting.statistics import Difference
+from headstart.reporting.verdicts import Judged
 
 MOST_ROWS = 25
 """Of a target, in the terminal."""
@@ -55,7 +57,7 @@ def _table(*columns: str, left: int = 1) -> Table:
     """The first `left` columns are text."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), width=None, pad_edge=False, show_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", overflow="fold")
+        table.add_column(escape(column), justify="left" if position < left else "right", overflow="fold")
     return table
 
 
@@ -101,7 +103,7 @@ def verdict(row: Row) -> Text:
     return text
 
 
-def verdict_words(found: Difference | None) -> str:
+def verdict_words(found: Judged | None) -> str:
     """`better`, `not distinguishable (5 more seeds)`."""
     if found is None:
         return "no baseline"
@@ -150,24 +152,19 @@ def reached(found: Reach) -> str:
 
 
 def class_gains(shown: Sequence[Row]) -> Table | None:
-    """The classes that each arm helps most and harms; None where there is no scratch to tell it."""
+    """The classes that each arm helps most and least, by their means; None where there is no scratch to tell it."""
     rows = [row for row in shown if row.gain is not None]
     if not rows:
         return None
-    table = _table("transfer gain", "over scratch", "most", "least", "harmed", left=1)
+    table = _table("transfer gain", "over scratch", "most", "least", left=1)
     for column in table.columns[2:]:
         column.justify = "left"
     for row in rows:
         gains = sorted((c.gain.mean, name) for name, c in row.classes.items() if c.gain is not None)
-        ends = [f"{name} {gain:+.2f}" for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
+        ends = [escape(f"{name} {gain:+.2f}") for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
         style = "bold red" if row.negative_transfer else ""
-        table.add_row(escape(row.arm.name), Text(difference(row.gain), style), *ends, Text(harmed(row), "bold red"))
+        table.add_row(escape(row.arm.name), Text(difference(row.gain), style), *ends)
     return table
-
-
-def harmed(row: Row) -> str:
-    """Classes whose gain is surely below zero."""
-    return ", ".join(name for name, c in row.classes.items() if c.gain is not None and c.gain.verdict == "worse")
 
 
 def retention_table(rows: Sequence[Row]) -> Table | None:
@@ -201,6 +198,9 @@ def _matrix(comparison: Comparison) -> Table | None:
         found = [matrix.cells.get((source, target)) for target in matrix.targets]
         table.add_row(
             escape(source),
-            *("-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{cell.strategy}" for cell in found),
+            *(
+                "-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{escape(cell.strategy)}"
+                for cell in found
+            ),
         )
     return table

@@ -10,7 +10,8 @@ from headstart.config.schema import WandbConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.reporting.advice import advice
-from headstart.reporting.comparison import Comparison, Row, Target
+from headstart.reporting.comparison import Comparison, Target
+from headstart.reporting.rows import Row
 from headstart.reporting.wandb_gains import gain_key, logged_with, write_gains
 from headstart.reporting.wandb_tables import plots, tables
 from headstart.reporting.wandb_workspace import make_workspace

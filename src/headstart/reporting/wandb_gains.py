@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from headstart.records.record import RunRecord
-from headstart.reporting.comparison import Comparison, Question
+from headstart.reporting.comparison import Comparison
+from headstart.reporting.rows import Question
 from headstart.reporting.run_gains import run_gains
 from headstart.wandb_client import PROJECT
 

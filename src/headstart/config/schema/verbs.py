@@ -51,6 +51,8 @@ class CompareConfig:
     run has the same one, else `val`."""
     cost: Cost = Cost.cpu_seconds
     """What the mAP is weighed against."""
+    margin: float = 0.02
+    """In units of the metric: a cheaper way is advised where it surely loses no more than this against the best."""
     report_dir: Optional[str] = None
     """Where report.html and the CSV files go; null: into `folder`."""
     wandb: bool = False
