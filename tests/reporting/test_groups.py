@@ -178,6 +178,29 @@ def test_the_same_run_before_and_after_its_data_changed_is_no_copy() -> None:
     assert len(comparison.targets[0].rows) == 2
 
 
+def test_runs_whose_source_was_trained_again_in_between_are_arms_apart() -> None:
+    runs = [run(source="voc", seed=seed) for seed in range(3)] + [run(source="scratch", seed=seed) for seed in range(3)]
+    for (_, record), digest in zip(runs, ("aaaa", "aaaa", "bbbb", "none", "none", "none"), strict=True):
+        record.load = {"digest": digest}
+    (target,) = compared(runs).values()
+    rows = {row.arm.name: row for row in target.rows}
+    assert {name: list(row.values) for name, row in rows.items()} == {
+        "voc weights=aaaa": [0, 1],
+        "voc weights=bbbb": [2],
+        "scratch weights=-": [0, 1, 2],
+    }
+    assert rows["voc weights=aaaa"].baseline is rows["scratch weights=-"].arm
+
+
+def test_an_older_run_that_does_not_say_its_sources_weights_is_a_copy_and_an_arm_with_one_that_does() -> None:
+    runs = [older(run(seed=0)), run(seed=0), run(seed=1)]
+    for _, record in runs[1:]:
+        record.load = {"digest": "aaaa"}
+    comparison = compare_runs([(Path("old"), runs[0][1]), *runs[1:]], Question())
+    assert [path.name for path, _ in comparison.copies] == ["old"]
+    assert [list(row.values) for row in comparison.targets[0].rows] == [[0, 1]]
+
+
 # --------------------------------------------------------------------------------------------------- test or val
 
 

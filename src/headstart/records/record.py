@@ -13,8 +13,8 @@ from typing import Any
 from headstart.errors import UserError
 
 SCHEMA_VERSION = 2
-READABLE = (1, 2)
-"""Versions that are read: runs of older ones are compared, and not gone on with."""
+READABLE = (1, SCHEMA_VERSION)
+"""Records of version 1 are compared, but do not say enough of their data to be gone on with."""
 SOURCES = "sources"
 """Folder of runs that others start from: they are no cells of a comparison."""
 STATUSES = ("finished", "failed", "interrupted", "not_applicable")
