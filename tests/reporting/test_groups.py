@@ -170,6 +170,25 @@ def test_sets_with_the_same_validation_images_and_other_training_images_are_told
     assert len(target.rows) == 6
 
 
+@pytest.mark.parametrize("settings", [{"dataset__batch_size": 4}, {"dataset__min_size": 120}])
+def test_a_change_of_the_data_is_noticed_between_arms_that_differ_in_what_chooses_no_images(
+    settings: dict[str, Any],
+) -> None:
+    runs = [*study(), *changed([run(**settings)], lambda record: record.dataset.update(fingerprint="other"))]
+    assert "the data has changed in between" in told(runs)
+    (target,) = compared(runs).values()
+    assert "images=other" in " ".join(row.arm.name for row in target.rows)
+
+
+def test_sets_of_one_name_that_differ_in_their_training_images_are_told_by_their_folders() -> None:
+    runs = study(dataset__root="few") + changed(
+        study(dataset__root="many"), lambda record: record.dataset.update(fingerprint="many")
+    )
+    (target,) = compared(runs).values()
+    assert {row.arm.labels["dataset.root"] for row in target.rows} == {"few", "many"}
+    assert "the data has changed" not in told(runs)
+
+
 def test_the_same_run_before_and_after_its_data_changed_is_no_copy() -> None:
     first, second = run(seed=0), run(seed=0)
     second[1].dataset["fingerprint"] = "other"

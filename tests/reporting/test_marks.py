@@ -198,3 +198,4 @@ def test_without_a_pretrained_source_there_is_no_column_of_it() -> None:
     comparison = compare_runs([run(source="scratch"), run()], Question())
     assert ">source</th>" not in shown(comparison)["page"].partition("<h3>Cost</h3>")[2]
     assert "source:" not in shown(comparison)["notes"]
+    assert "CPU s wall s" in shown(comparison)["terminal"]
