@@ -80,7 +80,8 @@ def read_slim(folder: Path) -> Iterator[Run]:
         rows = [
             {key: value for key, value in row.items() if _is_read(key)} for row in record.metrics.get("history", [])
         ]
-        yield path.parent, replace(record, load={}, plan=[], metrics=record.metrics | {"history": rows})
+        load = {name: word for name, word in record.load.items() if name == "digest"}
+        yield path.parent, replace(record, load=load, plan=[], metrics=record.metrics | {"history": rows})
 
 
 def _is_read(key: str) -> bool:

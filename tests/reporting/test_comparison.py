@@ -286,6 +286,7 @@ def test_questions_about_what_is_not_there_are_refused() -> None:
         (Question(metric="mapp"), r"metric=mapp: the records have map, map_50, per_class/<class>"),
         (Question(metric="per_class/dog"), r"per_class/platelet, per_class/red cell"),
         (Question(split="test"), r"split=test: no record has it"),
+        (Question(split="history"), r"split=history: no record has it"),
         (Question(baseline={"source": "coco"}), r"baseline=source=coco: .* imagenet, scratch"),
         (Question(group=("strategy",), baseline={"source": "scratch"}), r"source is pooled by group=strategy"),
     ):

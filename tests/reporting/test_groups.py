@@ -171,12 +171,54 @@ def test_sets_with_the_same_validation_images_and_other_training_images_are_told
     assert len(target.rows) == 6
 
 
+@pytest.mark.parametrize("settings", [{"dataset__batch_size": 4}, {"dataset__min_size": 120}])
+def test_a_change_of_the_data_is_noticed_between_arms_that_differ_in_what_chooses_no_images(
+    settings: dict[str, Any],
+) -> None:
+    runs = [*study(), *changed([run(**settings)], lambda record: record.dataset.update(fingerprint="other"))]
+    assert "the data has changed in between" in told(runs)
+    (target,) = compared(runs).values()
+    assert "images=other" in " ".join(row.arm.name for row in target.rows)
+
+
+def test_sets_of_one_name_that_differ_in_their_training_images_are_told_by_their_folders() -> None:
+    runs = study(dataset__root="few") + changed(
+        study(dataset__root="many"), lambda record: record.dataset.update(fingerprint="many")
+    )
+    (target,) = compared(runs).values()
+    assert {row.arm.labels["dataset.root"] for row in target.rows} == {"few", "many"}
+    assert "the data has changed" not in told(runs)
+
+
 def test_the_same_run_before_and_after_its_data_changed_is_no_copy() -> None:
     first, second = run(seed=0), run(seed=0)
     second[1].dataset["fingerprint"] = "other"
     comparison = compare_runs([first, (Path("again"), second[1])], Question())
     assert comparison.copies == ()
     assert len(comparison.targets[0].rows) == 2
+
+
+def test_runs_whose_source_was_trained_again_in_between_are_arms_apart() -> None:
+    runs = [run(source="voc", seed=seed) for seed in range(3)] + [run(source="scratch", seed=seed) for seed in range(3)]
+    for (_, record), digest in zip(runs, ("aaaa", "aaaa", "bbbb", "none", "none", "none"), strict=True):
+        record.load = {"digest": digest}
+    (target,) = compared(runs).values()
+    rows = {row.arm.name: row for row in target.rows}
+    assert {name: list(row.values) for name, row in rows.items()} == {
+        "voc weights=aaaa": [0, 1],
+        "voc weights=bbbb": [2],
+        "scratch weights=-": [0, 1, 2],
+    }
+    assert rows["voc weights=aaaa"].baseline is rows["scratch weights=-"].arm
+
+
+def test_an_older_run_that_does_not_say_its_sources_weights_is_a_copy_and_an_arm_with_one_that_does() -> None:
+    runs = [older(run(seed=0)), run(seed=0), run(seed=1)]
+    for _, record in runs[1:]:
+        record.load = {"digest": "aaaa"}
+    comparison = compare_runs([(Path("old"), runs[0][1]), *runs[1:]], Question())
+    assert [path.name for path, _ in comparison.copies] == ["old"]
+    assert [list(row.values) for row in comparison.targets[0].rows] == [[0, 1]]
 
 
 # --------------------------------------------------------------------------------------------------- test or val

@@ -157,6 +157,12 @@ def test_the_device_of_an_older_record_is_that_of_its_machine_unless_it_asked_fo
     assert rows_of(runs)["head_only"].computed_in == ""
 
 
+def test_a_run_that_went_on_in_another_arithmetic_is_named() -> None:
+    runs = computed({}, {"changes": ["torch 2.11.0 -> 2.12.0", "threads 2 -> 4"]}, {"changes": ["threads 2 -> 4"]})
+    note = next(line for line in notes(compare_runs(runs, Question())) if "went on in another arithmetic" in line)
+    assert note.endswith(f"{runs[1][0].name} (torch 2.11.0 -> 2.12.0).")
+
+
 # ------------------------------------------------------------------------------------------------- cost of a source
 
 
@@ -193,3 +199,4 @@ def test_without_a_pretrained_source_there_is_no_column_of_it() -> None:
     comparison = compare_runs([run(source="scratch"), run()], Question())
     assert ">source</th>" not in shown(comparison)["page"].partition("<h3>Cost</h3>")[2]
     assert "source:" not in shown(comparison)["notes"]
+    assert "CPU s wall s" in shown(comparison)["terminal"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,10 @@ NAMES = ("name", "architecture")
 
 MEASURED_BESIDE = ("evaluation.retention",)
 """Settings of a run by which it finds more, and nothing else."""
+
+
+WEIGHTS = "source.weights"
+"""Digest of the source's weights, where runs with the same settings started from others."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +134,26 @@ def make_arms(runs: Sequence[Run]) -> list[Arm]:
 def _settings_of_arms(runs: Sequence[Run]) -> list[dict[str, str]]:
     """What a data set is called, and where it lies, counts where its images are told by it, and not otherwise."""
     told, images = told_by(runs), fingerprints(runs, "train")
-    return [
+    settings = [
         {name: word for name, word in _settings(record).items() if name not in ADDRESS or name == told}
         | ({IMAGES: found[:8]} if told == IMAGES else {})
         for (_, record), found in zip(runs, images, strict=True)
+    ]
+    weights = _weights(runs, [tuple(words.items()) for words in settings])
+    return [words | ({WEIGHTS: found} if found else {}) for words, found in zip(settings, weights, strict=True)]
+
+
+def _weights(runs: Sequence[Run], keys: Sequence[Hashable]) -> list[str]:
+    """Of the weights that each run started from the digest, where those of the same key started from others; a source
+    may have been trained again in between. Else, and where a record does not say it, as if there were but one."""
+    known: dict[Hashable, list[str]] = defaultdict(list)
+    for (_, record), key in zip(runs, keys, strict=True):
+        if digest := record.load.get("digest"):
+            known[key].append(digest)
+    several = {key for key, digests in known.items() if len(set(digests)) > 1}
+    return [
+        str(record.load.get("digest") or known[key][0])[:8] if key in several else ""
+        for (_, record), key in zip(runs, keys, strict=True)
     ]
 
 
@@ -141,14 +161,18 @@ def without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Two folders may hold one run, brought together from two machines or done by two versions: it counts once, by
     the newer record."""
     images = zip(*(fingerprints(runs, split) for split in ("train", "val", "test")), strict=True)
-    seen: dict[Any, Run] = {}
-    for run, found in zip(runs, images, strict=True):
-        settings = {name: word for name, word in _settings(run[1]).items() if name not in ADDRESS}
-        key = (run[1].choices["seed"], found, tuple(settings.items()))
+    same = [(run[1].choices["seed"], found, _elsewhere(run[1])) for run, found in zip(runs, images, strict=True)]
+    seen: dict[Hashable, Run] = {}
+    for run, key in zip(runs, zip(same, _weights(runs, same), strict=True), strict=True):
         if key not in seen or seen[key][1].schema_version < run[1].schema_version:
             seen[key] = run
     kept = {id(record) for _, record in seen.values()}
     return list(seen.values()), [(path, record) for path, record in runs if id(record) not in kept]
+
+
+def _elsewhere(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    """The settings that the same run has in any other place."""
+    return tuple((name, word) for name, word in _settings(record).items() if name not in ADDRESS)
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

@@ -138,6 +138,8 @@ PARTED_BY = (
     "dataset.val_json",
     "dataset.test_split",
     "dataset.val_fraction",
+    "dataset.test_fraction",
+    "dataset.overlap",
     "dataset.split_seed",
     "dataset.num_val",
     "dataset.draw_seed",

@@ -73,6 +73,12 @@ def conditions(record: RunRecord) -> dict[str, str]:
     return {name: str(value) for name, value in known.items() if value}
 
 
+def changes(record: RunRecord) -> list[str]:
+    """What changed of them between the run's attempts, in words: `torch 2.11.0 -> 2.12.0`."""
+    names = ("precision", "device", *PACKAGES)
+    return [line for line in record.environment.get("changes") or [] if line.split()[0] in names]
+
+
 def _device(record: RunRecord) -> str | None:
     """As an older record lets guess: it names the GPUs of the machine, and what it was asked to use."""
     gpus = record.environment.get("gpus")

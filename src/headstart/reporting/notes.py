@@ -10,6 +10,7 @@ from headstart.reporting.baseline import Spec, matches
 from headstart.reporting.comparability import DEFINITION, names_of
 from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import COSTS, users_of_sources
+from headstart.reporting.marks import changes
 from headstart.reporting.measured import folders
 from headstart.reporting.training_images import changed
 
@@ -111,6 +112,9 @@ def _marks(target: Target) -> Iterator[str]:
         mixing = [name for name, count in counts.items() if count > 1]
         within = f" Within one arm: {names_of(mixing)}." if mixing else ""
         yield f"{condition} is not the same in all runs, and may be what a difference is owed to: {words}.{within}"
+    resumed = [f"{path.name} ({', '.join(found)})" for path, record in target.group.runs if (found := changes(record))]
+    if resumed:
+        yield f"went on in another arithmetic than they began in: {names_of(resumed)}."
 
 
 def _sources(comparison: Comparison) -> Iterator[str]:

@@ -13,7 +13,7 @@ from headstart.reporting.measured import Run
 
 def check_split(split: str, runs: Sequence[Run]) -> None:
     """Raises `UserError` where no record has the split; empty is none asked for."""
-    if split and not any(record.metrics.get(split) for _, record in runs):
+    if split and (split not in ("val", "test") or not any(record.metrics.get(split) for _, record in runs)):
         raise UserError(
             f"split={split}: no record has it. dataset.test_split names a test set before training, "
             "dataset.test_fraction draws one; split=val is in every record."
