@@ -1,8 +1,9 @@
 """Boxes against values computed by hand."""
 
+import numpy as np
 import torch
 
-from headstart.data.boxes import centre_inside, clip_boxes, has_area, scale_boxes
+from headstart.data.boxes import box_areas, centre_inside, clip_boxes, has_area, scale_boxes
 
 BOXES = torch.tensor([[-10.0, 5.0, 20.0, 50.0], [90.0, 30.0, 130.0, 40.0], [120.0, 10.0, 140.0, 20.0]])
 IMAGE_HW = (40, 100)
@@ -30,3 +31,9 @@ def test_no_boxes_stay_no_boxes() -> None:
     none = torch.zeros(0, 4)
     assert scale_boxes(none, (2.0, 2.0)).shape == clip_boxes(none, IMAGE_HW).shape == (0, 4)
     assert has_area(none).shape == centre_inside(none, IMAGE_HW).shape == (0,)
+
+
+def test_an_area_on_a_border_stays_there_where_corners_round() -> None:
+    """32 x 32 pixels anywhere: small and medium, as in pycocotools, which has width and height as written."""
+    corners = np.arange(0, 90, 0.37)[:, None] * [1, 0.7]
+    assert set(box_areas(np.hstack([corners, corners + 32]))) == {1024.0}

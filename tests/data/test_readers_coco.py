@@ -135,7 +135,13 @@ def test_classes_are_ordered_by_id_without_gaps_and_unused_ones_are_kept(tmp_pat
 
 @pytest.mark.parametrize(
     ("said", "crowd", "difficult"),
-    [({"iscrowd": 1}, True, False), ({"ignore": 1}, False, True), ({"difficult": 1}, False, True), ({}, False, False)],
+    [
+        ({"iscrowd": 1}, True, False),
+        ({"ignore": 1}, False, True),
+        ({"difficult": True}, False, True),
+        ({"iscrowd": "0", "ignore": "0", "difficult": "1"}, False, True),
+        ({"ignore": None, "difficult": "0"}, False, False),
+    ],
 )
 def test_crowd_and_difficult_are_told_apart(tmp_path, said, crowd, difficult):
     draw(tmp_path, "a.png", "b.png")

@@ -1,9 +1,10 @@
 """Difficult objects, by VOC's rule, for engines that know only COCO's.
 
 At each IoU threshold a detection that overlaps a difficult object of its class enough, and takes none that counts, is
-dropped: it is neither right nor wrong. Many detections may meet the same difficult object, and none has to
-(Everingham et al., The Pascal VOC Challenge, 2010, 4.2). COCO's crowds differ: there the overlap is measured by the
-detection's own area, so that everything inside a large one is forgiven.
+dropped: it is neither right nor wrong. Many detections may meet the same difficult object, and none has to. (VOC's own
+script, VOCevaldet.m, asks only the object that is overlapped most: it calls wrong a second detection of an object that
+is found, though a difficult one is met as well.) COCO's crowds differ: there the overlap is measured by the detection's
+own area, so that everything inside a large one is forgiven.
 
 The engines drop, by plain IoU, what meets an object whose area lies in no range, but one detection for each of them.
 So a difficult one stands in the ground truth as many times as there are detections that could meet it.

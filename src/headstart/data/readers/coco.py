@@ -229,10 +229,14 @@ def _add(
         (x, y, x + width, y + height),
         name,
         place,
-        crowd=bool(annotation.get("iscrowd")),
-        difficult=bool(annotation.get("difficult") or annotation.get("ignore")),
+        crowd=_says(annotation, "iscrowd"),
+        difficult=_says(annotation, "difficult") or _says(annotation, "ignore"),
         area=_area(annotation, f"{image.where}: {place}", defects),
     )
+
+
+def _says(annotation: dict[str, Any], flag: str) -> bool:
+    return annotation.get(flag) in (1, "1")  # some exporters write "0", which Python takes for true
 
 
 def _area(annotation: dict[str, Any], where: str, defects: list[Defect]) -> float | None:
