@@ -86,13 +86,14 @@ def _subset(settings: Settings) -> Found:
 
 
 def _splits(settings: Settings) -> Found:
-    given = next((key for key in ("val_split", "val_json") if settings.get(f"dataset.{key}") is not None), None)
-    if given is not None:
-        why = f"dataset.{given} names the validation split"
+    in_files = settings.get("dataset.train_json") is not None
+    given = "dataset.val_json" if in_files else "dataset.val_split"
+    if settings.get(given) is not None:
+        why = f"{given} names the validation split"
         yield "dataset.val_fraction", why
         if settings.get("dataset.test_fraction") is None:
             yield "dataset.split_seed", why
-    if settings.get("dataset.train_json") is not None:
+    if in_files:
         for split in ("train", "val", "test"):
             yield f"dataset.{split}_split", "dataset.train_json names the files of the splits"
 
