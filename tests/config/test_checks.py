@@ -40,6 +40,7 @@ REFUSED = {
     "scheduler.warmup_fraction=1": "below 1",
     "scheduler.final_factor=1.1": "between 0 and 1",
     "training.ema_decay=1": "0.999 is usual",
+    "training.ema_decay=0.99 trainer.precision=bf16-true": "precision=bf16-mixed",
     "training.early_stopping_patience=0": "null for never",
     "monitor.mode=maximum": "max or min",
     "evaluation.max_detections=0": "1 or more",

@@ -52,7 +52,7 @@ def test_statistics_move_when_the_model_is_validated_in_training_mode(make_modul
     assert any("running_mean" in name for name in moved(before, all_digests(module)))
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.5])
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_lightning_trains_what_the_plan_trains_and_nothing_else(make_module, make_trainer, batches, ema_decay):
     """With a moving average of the weights, too: an average of equal values must be the value, to the last bit."""
     module = make_module(freeze_through="stage1")
@@ -122,26 +122,6 @@ def test_rates_follow_the_schedule_step_by_step(make_module, make_trainer, batch
     make_trainer(callbacks=[Look()]).fit(module, batches(3), batches(1, first=5))
     assert [step["head"] for step in rates] == [1e-2 * lr_factor(step, 6, scheduler) for step in range(6)]
     assert [step["stem"] for step in rates] == pytest.approx([0.1 * step["head"] for step in rates])
-
-
-def test_the_average_is_what_is_validated(make_module, make_trainer, batches):
-    """Decay 0.5, one parameter followed by hand: a(1) = w(1), then a(t) = 0.5 a(t-1) + 0.5 w(t)."""
-    module, weights, validated = make_module(), [], []
-
-    class Look(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            weights.append(pl_module.detector.head.cls.bias.detach().clone())
-
-        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx):
-            validated.append(pl_module.detector.head.cls.bias.detach().clone())
-
-    callbacks = [*optional_callbacks(TrainingConfig(ema_decay=0.5), MonitorConfig()), Look()]
-    make_trainer(max_epochs=1, callbacks=callbacks).fit(module, batches(3), batches(1, first=5))
-    average = weights[0]
-    for weight in weights[1:]:
-        average = 0.5 * average + 0.5 * weight
-    torch.testing.assert_close(validated[-1], average)
-    assert not torch.equal(average, weights[-1])
 
 
 def test_early_stopping_ends_when_the_monitor_stands_still(make_module, make_trainer, batches):

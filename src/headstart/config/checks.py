@@ -151,6 +151,12 @@ def _optimization(config: RunConfig) -> Iterator[str]:
     decay = config.training.ema_decay
     if decay is not None and not 0 < decay < 1:
         yield f"training.ema_decay={decay} must be between 0 and 1 (0.999 is usual), or null for none."
+    if decay is not None and str(config.trainer.precision) in HALF:
+        yield (
+            f"training.ema_decay={decay} does not go with trainer.precision={config.trainer.precision}: most steps of "
+            "the average are too small for 16 bits. Use trainer.precision="
+            f"{str(config.trainer.precision).replace('true', 'mixed')}, or training.ema_decay=null."
+        )
     patience = config.training.early_stopping_patience
     if patience is not None and patience < 1:
         yield f"training.early_stopping_patience={patience} must be 1 or more, or null for never."

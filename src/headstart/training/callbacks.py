@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from headstart.config.schema import MonitorConfig, TrainingConfig
 from headstart.detectors.interface import Detector
+from headstart.training.average import MovingAverage
 from headstart.transfer.proof import moved, tensor_digests
 from headstart.transfer.types import TransferPlan
 
@@ -69,5 +70,5 @@ def optional_callbacks(config: TrainingConfig, monitor: MonitorConfig) -> list[C
             )
         )
     if config.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+        callbacks.append(MovingAverage(config.ema_decay))
     return callbacks

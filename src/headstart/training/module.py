@@ -55,6 +55,10 @@ class DetectionModule(EvaluationModule):
         self.scheduler = scheduler
         self.seed = seed
 
+    def setup(self, stage: str) -> None:
+        # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
+        self.trainer.precision_plugin.convert_module(self)
+
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
         super().train(mode)
