@@ -145,12 +145,12 @@ def train(config: RunConfig, experiment: Experiment, folder: Path, record: RunRe
     """Measures, trains, measures the best weights, exports them, and fills the record."""
     say(report_table(experiment.report), plan_table(experiment.plan))
     module, data, detector = experiment.module, experiment.data, experiment.detector
-    history, proof, cost = History(folder), FrozenProof(), CostCallback()
+    history, proof, cost = History(folder), FrozenProof(), CostCallback(folder / "checkpoints" / "cost.json")
     best = checkpoints(folder / "checkpoints", config.monitor)
     optional = optional_callbacks(config.training, config.monitor)
     pictures = LogDetections(config.logger.log_images)
     loggers = build_loggers(config.logger, folder, folder.name, record.config)
-    progress = make_progress(config.trainer.enable_progress_bar)
+    progress = make_progress(config.trainer.enable_progress_bar, history)
     callbacks = [history, proof, cost, pictures, *optional, best]
     trainer = build.build_trainer(config.trainer, folder, callbacks, loggers, progress)
     last = folder / "checkpoints" / "last.ckpt"

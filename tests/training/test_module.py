@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
 from headstart.errors import UserError
-from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
+from headstart.training.callbacks import FrozenProof, optional_callbacks
 from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
@@ -130,23 +130,3 @@ def test_early_stopping_ends_when_the_monitor_stands_still(make_module, make_tra
     trainer = make_trainer(max_epochs=10, callbacks=callbacks)
     trainer.fit(make_module(freeze_through="neck"), batches(1), batches(1))
     assert trainer.current_epoch < 9
-
-
-def test_the_best_checkpoint_is_that_of_the_best_epoch_and_holds_plain_types(
-    make_module, make_trainer, batches, tmp_path
-):
-    module, values = make_module(), iter([0.1, 0.3, 0.2])
-    states = []
-
-    class Judge(Callback):
-        def on_validation_end(self, trainer, pl_module):
-            trainer.callback_metrics["val/map"] = torch.tensor(next(values))
-            states.append(pl_module.detector.head.cls.bias.detach().clone())
-
-    best = checkpoints(tmp_path / "c", MonitorConfig())
-    trainer = make_trainer(max_epochs=3, callbacks=[Judge(), best], enable_checkpointing=True)
-    trainer.fit(module, batches(1), batches(1))
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["best.ckpt", "last.ckpt"]
-    content = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
-    assert torch.equal(content["state_dict"]["detector.head.cls.bias"], states[1])
-    assert content["class_names"] == ["a", "b", "c"]

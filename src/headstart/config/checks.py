@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
     Architecture,
@@ -31,6 +32,7 @@ def check(config: RunConfig) -> None:
         *_augment(config.augment),
         *_optimization(config),
         *_trainer(config),
+        *length_problems(config),
     ]
     if problems:
         raise UserError("\n".join(problems))
@@ -175,12 +177,6 @@ def _trainer(config: RunConfig) -> Iterator[str]:
             f"trainer.precision={trainer.precision} does not go with model=faster_rcnn, whose second stage needs "
             f"float32 boxes: use trainer.precision={str(trainer.precision).replace('true', 'mixed')}."
         )
-    if trainer.max_epochs is not None and trainer.max_epochs < 1:
-        yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
-    if trainer.max_epochs is None and trainer.max_steps < 1:
-        yield "trainer.max_epochs=null needs trainer.max_steps: the learning rate needs to know the end."
-    if not isinstance(trainer.limit_val_batches, bool) and trainer.limit_val_batches == 0:
-        yield f"trainer.limit_val_batches={trainer.limit_val_batches} cannot be used: no validation, no mAP."
     for name, value, reason in (
         ("use_distributed_sampler", True, "Headstart's own sampler gives each process its share"),
         ("enable_checkpointing", False, "the best weights and the resume come from checkpoints"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+foreach: Any = torch
+"""All tensors of a list at once, as torch's own optimizers do; the names are not public."""
 
 
 def decay_at(updates: int, decay: float) -> float:
@@ -21,17 +24,17 @@ def decay_at(updates: int, decay: float) -> float:
 
 
 @torch.no_grad()
-def move(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int, decay: float) -> None:
+def move(averages: list[Tensor], current: list[Tensor], updates: Tensor | int, decay: float) -> None:
     """Moves each average towards its tensor, in place; all tensors have one device and one type.
 
     Of equal finite values the average is the value, to the last bit: what is frozen stays as it is. Neither
     `d * a + (1 - d) * c` is (torch's and Lightning's own), nor is `lerp`, which makes 0.0 of -0.0. Counters are copied.
     """
     if not averages[0].is_floating_point():
-        torch._foreach_copy_(list(averages), list(current))
+        foreach._foreach_copy_(averages, current)
         return
-    distances = torch._foreach_sub(list(averages), list(current))
-    torch._foreach_sub_(list(averages), distances, alpha=1 - decay_at(int(updates), decay))
+    distances = foreach._foreach_sub(averages, current)
+    foreach._foreach_sub_(averages, distances, alpha=1 - decay_at(int(updates), decay))
 
 
 class MovingAverage(WeightAveraging):
