@@ -42,6 +42,7 @@ REFUSED = {
     "scheduler.warmup_fraction=1": "below 1",
     "scheduler.final_factor=1.1": "between 0 and 1",
     "training.ema_decay=1": "0.999 is usual",
+    "training.ema_decay=0.99 trainer.precision=bf16-true": "precision=bf16-mixed",
     "training.early_stopping_patience=0": "null for never",
     "monitor.mode=maximum": "max or min",
     "evaluation.max_detections=0": "1 or more",
@@ -56,6 +57,20 @@ REFUSED = {
     "trainer.barebones=true": "callbacks",
     "trainer.limit_val_batches=0": "no mAP",
     "trainer.limit_val_batches=0.0": "no mAP",
+    "trainer.limit_val_batches=false": "no mAP",
+    "trainer.limit_train_batches=0": "no training",
+    "trainer.limit_train_batches=0.0": "no training",
+    "trainer.limit_test_batches=0": "no test",
+    "trainer.max_epochs=3 trainer.max_steps=0": "-1 for no limit",
+    "trainer.max_epochs=3 trainer.max_steps=-2": "-1 for no limit",
+    "trainer.max_time=00:01:00:00": "max_epochs or trainer.max_steps",
+    "trainer.min_epochs=2": "training.early_stopping_patience",
+    "trainer.min_steps=2": "training.early_stopping_patience",
+    "trainer.val_check_interval=0.5": "limit_train_batches",
+    "trainer.val_check_interval=1": "limit_train_batches",
+    "trainer.check_val_every_n_epoch=null": "1 or more",
+    "trainer.check_val_every_n_epoch=0": "1 or more",
+    "trainer.max_epochs=3 trainer.check_val_every_n_epoch=4": "at most trainer.max_epochs=3",
 }
 
 ALLOWED = [
@@ -74,7 +89,9 @@ ALLOWED = [
     "trainer.precision=64-true",
     "trainer.max_epochs=null trainer.max_steps=10",
     "trainer.max_epochs=1 trainer.limit_val_batches=1",
-    "trainer.limit_val_batches=1.0",
+    "trainer.limit_val_batches=1.0 trainer.limit_train_batches=1 trainer.limit_test_batches=0.5",
+    "trainer.max_epochs=3 trainer.max_steps=10 trainer.check_val_every_n_epoch=3 trainer.val_check_interval=1.0",
+    "trainer.min_epochs=2 training.early_stopping_patience=2",
     "monitor.mode=min monitor.name=val/loss",
 ]
 
@@ -108,6 +125,15 @@ def test_refused(settings: str, compose: Compose) -> None:
 @pytest.mark.parametrize("settings", ALLOWED)
 def test_let_through(settings: str, compose: Compose) -> None:
     check(changed(compose, settings))
+
+
+@pytest.mark.parametrize("strategy", ["lp_ft", "gradual_unfreeze"])
+def test_phases_are_counted_in_epochs_and_not_cut_by_steps(strategy: str, compose: Compose) -> None:
+    with pytest.raises(
+        UserError, match=rf"trainer\.max_steps=9 does not go with strategy={strategy}.*max_epochs alone"
+    ):
+        check(changed(compose(f"strategy={strategy}"), "trainer.max_steps=9"))
+    check(changed(compose(f"strategy={strategy}"), "trainer.max_steps=-1"))
 
 
 def test_everything_wrong_is_told_at_once(compose: Compose) -> None:

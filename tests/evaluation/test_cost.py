@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import lightning as L
+import psutil
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from headstart.data.types import Batch, Target
@@ -17,6 +19,7 @@ from headstart.evaluation.cost import CostCallback
 
 TRAINING, VALIDATION = 2.0, 1000.0
 """Seconds of a batch."""
+RANK_0 = SimpleNamespace(is_global_zero=True, strategy=SimpleNamespace(root_device=torch.device("cpu")))
 BURN = "import time\nwhile time.process_time() < 0.4: pass\n"
 STAY = "print(flush=True)\ninput()\n"
 
@@ -36,6 +39,16 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(cost, "time", clock)
     return clock
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "checkpoints" / "cost.json"
+
+
+@pytest.fixture
+def fit(clock, journal):
+    return partial(fit_once, clock, journal)
 
 
 class Steps(L.LightningModule):
@@ -62,9 +75,9 @@ def batch_of(size):
     return Batch([nothing] * size, [Target(0, *[nothing] * 5, (1, 1), (1, 1))] * size)
 
 
-def fit(clock, max_epochs=1, callbacks=(), ckpt_path=None, sizes=(4, 4, 1), **options):
+def fit_once(clock, journal, max_epochs=1, callbacks=(), ckpt_path=None, sizes=(4, 4, 1), **options):
     """Trains on batches of these sizes, validates on two batches; gives the callback."""
-    callback = CostCallback()
+    callback = CostCallback(journal)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     options = quiet | {"enable_checkpointing": False, "accelerator": "cpu", "devices": 1} | options
     trainer = L.Trainer(max_epochs=max_epochs, callbacks=[callback, *callbacks], **options)
@@ -73,40 +86,44 @@ def fit(clock, max_epochs=1, callbacks=(), ckpt_path=None, sizes=(4, 4, 1), **op
     return callback
 
 
-def test_images_per_second_are_those_of_training_batches(clock):
-    callback = fit(clock, max_epochs=2)
+def test_images_per_second_are_those_of_training_batches(fit):
+    callback = fit(max_epochs=2)
     assert callback.as_dict()["train_images_per_second"] == pytest.approx(9 / (3 * TRAINING))
 
 
-def test_validation_within_an_epoch_does_not_slow_the_images_per_second(clock):
-    callback = fit(clock, val_check_interval=1)
+def test_validation_within_an_epoch_does_not_slow_the_images_per_second(fit):
+    callback = fit(val_check_interval=1)
     assert callback.as_dict()["train_images_per_second"] == pytest.approx(9 / (3 * TRAINING))
 
 
-def test_the_images_of_all_processes_count(clock):
-    callback = CostCallback()
-    trainer = SimpleNamespace(world_size=3)
-    callback.on_train_epoch_start(trainer, None)
+def test_the_images_of_all_processes_count(clock, journal):
+    callback = CostCallback(journal)
+    callback.on_train_epoch_start(RANK_0, None)
     clock.now += TRAINING
-    callback.on_train_batch_end(trainer, None, None, batch_of(4), 0)
-    callback.on_train_end(trainer, None)
+    callback.on_train_batch_end(SimpleNamespace(world_size=3, is_global_zero=True), None, None, batch_of(4), 0)
     assert callback.as_dict()["train_images_per_second"] == pytest.approx(12 / TRAINING)
 
 
-def test_wall_seconds_are_those_of_the_whole_fit(clock):
-    callback = fit(clock, num_sanity_val_steps=0)
+def test_wall_seconds_are_those_of_the_whole_fit(fit):
+    callback = fit(num_sanity_val_steps=0)
     assert callback.as_dict()["wall_seconds"] == pytest.approx(3 * TRAINING + 2 * VALIDATION)
 
 
-def test_what_earlier_attempts_cost_adds_up(clock, tmp_path, monkeypatch):
+ONCE = {"num_sanity_val_steps": 0, "enable_checkpointing": True}
+
+
+def saving(folder):
+    return [ModelCheckpoint(dirpath=folder, save_last=True, save_on_train_epoch_end=True)]
+
+
+def test_what_earlier_attempts_cost_adds_up(fit, clock, tmp_path, monkeypatch):
     """The second attempt goes on after the last epoch that the first one saved."""
     monkeypatch.setattr(cost, "cpu_seconds", lambda: 3 * clock.now)
-    monkeypatch.setattr(cost, "_memory_mib", iter([300.0, 200.0, 100.0]).__next__)
-    saved = {"dirpath": tmp_path, "save_last": True, "save_on_train_epoch_end": True}
-    options = {"num_sanity_val_steps": 0, "enable_checkpointing": True}
-    fit(clock, 2, [ModelCheckpoint(**saved)], sizes=(4,), **options)
+    memory = iter([300.0, 200.0, 100.0])
+    monkeypatch.setattr(cost, "_memory_mib", lambda device: next(memory))
+    fit(2, saving(tmp_path), sizes=(4,), **ONCE)
     clock.now += 77777.0
-    callback = fit(clock, 3, [ModelCheckpoint(**saved)], tmp_path / "last.ckpt", sizes=(1, 1), **options)
+    callback = fit(3, saving(tmp_path), tmp_path / "last.ckpt", sizes=(1, 1), **ONCE)
     both = callback.as_dict()
     assert both["train_images_per_second"] == pytest.approx((2 * 4 + 2) / (4 * TRAINING))
     assert both["wall_seconds"] == pytest.approx(4 * TRAINING + 6 * VALIDATION)
@@ -114,12 +131,67 @@ def test_what_earlier_attempts_cost_adds_up(clock, tmp_path, monkeypatch):
     assert both["peak_memory_mib"] == 300
 
 
-def cpu_seconds_of(work):
+class Killed(Exception):
+    pass
+
+
+class Kill(Callback):
+    """In the midst of an epoch."""
+
+    def __init__(self, epoch, batch):
+        self.when = (epoch, batch)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.when:
+            raise Killed
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_epochs_that_were_lost_are_counted(fit, clock, tmp_path, monkeypatch, epoch):
+    """Killed after two batches of an epoch that the next attempt trains again; of the first, without a checkpoint."""
+    monkeypatch.setattr(cost, "cpu_seconds", lambda: 3 * clock.now)
+    monkeypatch.setattr(cost, "WRITTEN_EVERY_SECONDS", 0.0)
+    with pytest.raises(Killed):
+        fit(3, [*saving(tmp_path), Kill(epoch, 2)], **ONCE)
+    clock.now += 77777.0
+    last = tmp_path / "last.ckpt"
+    spent = fit(3, saving(tmp_path), last if last.exists() else None, **ONCE).as_dict()
+    assert spent["wall_seconds"] == pytest.approx((3 * 3 + 2) * TRAINING + 3 * 2 * VALIDATION)
+    assert spent["cpu_seconds"] == pytest.approx(3 * spent["wall_seconds"])
+    assert spent["train_images_per_second"] == pytest.approx((3 * 9 + 8) / ((3 * 3 + 2) * TRAINING))
+
+
+def test_the_journal_is_written_now_and_then_and_not_every_step(fit, clock, journal, monkeypatch):
+    """Steps take 2 seconds: it is written after the third of each epoch, which is its end, and in validation."""
+    written = []
+    monkeypatch.setattr(cost.json, "dumps", lambda totals: written.append(totals["images"]) or "{}")
+    fit(1, sizes=(1,) * 7, num_sanity_val_steps=0)
+    assert written == [0, 3, 6, 7, 7, 7, 7]  # begin, steps 3 and 6, two batches validated, epoch, end
+
+
+def test_without_the_journal_the_checkpoint_says_what_was_spent(fit, clock, journal, tmp_path):
+    fit(2, saving(tmp_path), sizes=(4,), **ONCE)
+    journal.unlink()
+    spent = fit(3, saving(tmp_path), tmp_path / "last.ckpt", sizes=(4,), **ONCE).as_dict()
+    assert spent["wall_seconds"] == pytest.approx(3 * TRAINING + 6 * VALIDATION)
+
+
+def test_memory_is_that_of_the_device_trained_on(monkeypatch):
+    """Not that of a GPU that is there and idle."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: {0: 7, 1: 5}[device.index] * cost.MIB)
+    assert cost._memory_mib(torch.device("cpu")) == pytest.approx(
+        psutil.Process().memory_info().rss / cost.MIB, rel=0.2
+    )
+    assert cost._memory_mib(torch.device("cuda", 1)) == 5
+
+
+def cpu_seconds_of(work, journal):
     """What the callback counts from the fit's start to its end, and what this process used in between."""
-    callback, own = CostCallback(), time.process_time()
-    callback.on_fit_start(None, None)
+    callback, own = CostCallback(journal), time.process_time()
+    callback.on_fit_start(RANK_0, None)
     work()
-    callback.on_train_end(None, None)
+    callback.on_train_end(RANK_0, None)
     return callback.as_dict()["cpu_seconds"], time.process_time() - own
 
 
@@ -145,23 +217,23 @@ def end(process):
 
 
 @pytest.mark.parametrize("stays", [True, False])
-def test_cpu_seconds_have_those_of_a_child_that_lives_or_has_ended(child, stays):
+def test_cpu_seconds_have_those_of_a_child_that_lives_or_has_ended(child, journal, stays):
     def work():
         process = child(BURN + STAY)
         if not stays:
             end(process)
 
-    counted, own = cpu_seconds_of(work)
+    counted, own = cpu_seconds_of(work, journal)
     assert 0.35 < counted - own < 1.5
 
 
-def test_cpu_seconds_have_those_of_a_childs_child_that_has_ended(child):
+def test_cpu_seconds_have_those_of_a_childs_child_that_has_ended(child, journal):
     script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN!r}])\n" + STAY
-    counted, own = cpu_seconds_of(lambda: child(script))
+    counted, own = cpu_seconds_of(lambda: child(script), journal)
     assert 0.35 < counted - own < 1.5
 
 
-def test_cpu_seconds_have_nothing_from_before_the_fit(child):
+def test_cpu_seconds_have_nothing_from_before_the_fit(child, journal):
     process = child(BURN + STAY)
-    counted, own = cpu_seconds_of(lambda: end(process))
+    counted, own = cpu_seconds_of(lambda: end(process), journal)
     assert counted - own < 0.3

@@ -1,5 +1,7 @@
 """An interrupted run goes on by the same command, and comes out as if nothing had happened."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -28,15 +30,36 @@ def stop_in_the_epoch_after(epochs: int, words: list[str], folder: Path, stop: s
     # What a shell starts in the background ignores Ctrl-C, and so do its children.
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     process = subprocess.Popen(words, cwd=folder, env=environment, preexec_fn=hear, **pipes)  # type: ignore[call-overload]
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while complete_epochs(folder / "outputs") < epochs:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    history = wait_for(lambda: row_of_epoch(epochs, folder / "outputs"), process, PATIENCE_SECONDS)
+    assert history, "no such epoch"
+    # What is written after that row, if it is: the test must not depend on it.
+    wait_for(lambda: written_after(history, folder / "outputs"), process, 5)
     time.sleep(0.2)
     process.send_signal(stop)
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, out, err
+
+
+def wait_for(condition, process, seconds: float):
+    """What it gives once it gives something; None after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return found
+
+
+def row_of_epoch(epoch: int, outputs: Path) -> float | None:
+    """When `history.csv` was written, if its last row is that epoch's or a later one's."""
+    for path in outputs.glob("*/history.csv"):
+        with path.open() as file:
+            if int(list(csv.DictReader(file))[-1]["epoch"]) >= epoch:
+                return path.stat().st_mtime
+    return None
+
+
+def written_after(moment: float, outputs: Path) -> bool:
+    return any(path.stat().st_mtime > moment for path in outputs.glob("*/checkpoints/last.ckpt"))
 
 
 def complete_epochs(outputs: Path) -> int:
@@ -77,6 +100,23 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
     ours, theirs = (load_file(f / "model.safetensors") for f in (folder_in(tmp_path / "outputs"), undisturbed))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert [row["frozen_digest_before"] for row in found.plan] == [row["frozen_digest_before"] for row in expected.plan]
+
+
+def test_a_run_whose_monitor_stands_still_goes_on_where_it_was_killed(tmp_path, command, execute):
+    """Nothing is detected, mAP is 0 in every epoch; and what the lost part of the fourth cost is counted."""
+    words = command(*SETTINGS, "strategy=full", "model.score_threshold=0.999", "training.evaluate_untrained=false")
+    stop_in_the_epoch_after(3, words, tmp_path, signal.SIGKILL)
+    folder = folder_in(tmp_path / "outputs")
+    assert complete_epochs(tmp_path / "outputs") == 3
+    spent = json.loads((folder / "checkpoints" / "cost.json").read_text())
+    result = execute(words, tmp_path)
+    assert result.returncode == 0, result.stderr
+    record = RunRecord.read(folder / "record.json")
+    assert [row["epoch"] for row in record.metrics["history"]] == [1, 2, 3, 4, 5]
+    assert {row["val/map"] for row in record.metrics["history"]} == {0.0}
+    total = json.loads((folder / "checkpoints" / "cost.json").read_text())
+    assert total["images"] - spent["images"] == 2 * 16
+    assert record.cost["wall_seconds"] == total["wall_seconds"] > spent["wall_seconds"] > 0
 
 
 @pytest.mark.slow

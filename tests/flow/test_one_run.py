@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig
@@ -163,3 +164,20 @@ def test_images_without_any_object_train_and_evaluate(train):
     )
     assert sum(record.dataset["num_boxes"]["val"].values()) == 0
     assert record.metrics["val"]["map"] is None
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_share_of_the_batches_that_is_none_is_refused_before_training(train, tmp_path, name):
+    with pytest.raises(MisconfigurationException, match=rf"Try at least `limit_{name}_batches=0\.[35]"):
+        train(f"trainer.limit_{name}_batches=0.1", "training.evaluate_untrained=false")
+    (folder,) = (path for path in (tmp_path / "outputs").iterdir() if not path.name.startswith("."))
+    assert not (folder / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_run_that_ends_within_an_epoch_is_validated_there(train, capsys):
+    """Three batches an epoch, five steps."""
+    settings = ("trainer.max_epochs=null", "trainer.max_steps=5", "trainer.enable_progress_bar=true")
+    record = record_of(train(*settings, "training.evaluate_untrained=false"))
+    assert [row["epoch"] for row in record.metrics["history"]] == [1, 2]
+    assert all(row["val/map"] is not None for row in record.metrics["history"])
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if line[:5] == "epoch"] == ["1/2", "2/2"]

@@ -44,7 +44,7 @@ def make_module(tiny: Callable[..., Any]) -> Callable[..., DetectionModule]:
         detector, source = tiny(), tiny(seed=1)
         weights = SourceWeights("checkpoint", dict(source.state_dict()), ("",), row_names=source.class_names)
         report = apply_source(detector, weights)
-        plan = make_plan(StrategyConfig(name="test", lr={"adamw": 1e-2}, **strategy), ADAMW, detector, report)
+        plan = make_plan(StrategyConfig(name="test", lr={"adamw": 1e-2}, **strategy), ADAMW, detector, report, 9)
         apply_phase(detector, plan.phases[0])
         metric = CocoMeanAveragePrecision(detector.class_names)
         return DetectionModule(detector, plan, metric, torch.optim.AdamW, scheduler, seed)

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
 from headstart.errors import UserError
-from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
+from headstart.training.callbacks import FrozenProof, optional_callbacks
 from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
@@ -52,7 +52,7 @@ def test_statistics_move_when_the_model_is_validated_in_training_mode(make_modul
     assert any("running_mean" in name for name in moved(before, all_digests(module)))
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.5])
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_lightning_trains_what_the_plan_trains_and_nothing_else(make_module, make_trainer, batches, ema_decay):
     """With a moving average of the weights, too: an average of equal values must be the value, to the last bit."""
     module = make_module(freeze_through="stage1")
@@ -124,49 +124,9 @@ def test_rates_follow_the_schedule_step_by_step(make_module, make_trainer, batch
     assert [step["stem"] for step in rates] == pytest.approx([0.1 * step["head"] for step in rates])
 
 
-def test_the_average_is_what_is_validated(make_module, make_trainer, batches):
-    """Decay 0.5, one parameter followed by hand: a(1) = w(1), then a(t) = 0.5 a(t-1) + 0.5 w(t)."""
-    module, weights, validated = make_module(), [], []
-
-    class Look(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            weights.append(pl_module.detector.head.cls.bias.detach().clone())
-
-        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx):
-            validated.append(pl_module.detector.head.cls.bias.detach().clone())
-
-    callbacks = [*optional_callbacks(TrainingConfig(ema_decay=0.5), MonitorConfig()), Look()]
-    make_trainer(max_epochs=1, callbacks=callbacks).fit(module, batches(3), batches(1, first=5))
-    average = weights[0]
-    for weight in weights[1:]:
-        average = 0.5 * average + 0.5 * weight
-    torch.testing.assert_close(validated[-1], average)
-    assert not torch.equal(average, weights[-1])
-
-
 def test_early_stopping_ends_when_the_monitor_stands_still(make_module, make_trainer, batches):
     """The tiny detector's boxes never change, so its mAP does not."""
     callbacks = optional_callbacks(TrainingConfig(early_stopping_patience=2), MonitorConfig())
     trainer = make_trainer(max_epochs=10, callbacks=callbacks)
     trainer.fit(make_module(freeze_through="neck"), batches(1), batches(1))
     assert trainer.current_epoch < 9
-
-
-def test_the_best_checkpoint_is_that_of_the_best_epoch_and_holds_plain_types(
-    make_module, make_trainer, batches, tmp_path
-):
-    module, values = make_module(), iter([0.1, 0.3, 0.2])
-    states = []
-
-    class Judge(Callback):
-        def on_validation_end(self, trainer, pl_module):
-            trainer.callback_metrics["val/map"] = torch.tensor(next(values))
-            states.append(pl_module.detector.head.cls.bias.detach().clone())
-
-    best = checkpoints(tmp_path / "c", MonitorConfig())
-    trainer = make_trainer(max_epochs=3, callbacks=[Judge(), best], enable_checkpointing=True)
-    trainer.fit(module, batches(1), batches(1))
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["best.ckpt", "last.ckpt"]
-    content = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
-    assert torch.equal(content["state_dict"]["detector.head.cls.bias"], states[1])
-    assert content["class_names"] == ["a", "b", "c"]

@@ -71,6 +71,17 @@ def test_of_phases_that_begin_in_one_epoch_the_last_counts(plan_of):
     plan = plan_of(epochs=2, freeze_through="neck", gradual=GradualConfig(first=0.2, last=0.6))
     assert [phase.start_epoch for phase in plan.phases] == [0, 1]
     assert opened_by(plan) == {"head": 0, "neck": 0, "stage2": 0, "stage1": 0, "stem": 1}
+    assert "no epoch is left to mine, open neck, open stage2: open stage1 begins" in plan.notes
+
+
+@pytest.mark.parametrize(
+    "strategy", [{"gradual": GradualConfig(first=0.2, last=0.8)}, {"phases": {"everything": PhaseConfig(start=0.5)}}]
+)
+def test_a_training_that_is_too_short_for_a_second_phase_is_refused(plan_of, strategy):
+    """`lp_ft` would be `full` by another name."""
+    with pytest.raises(UserError, match=r"strategy=mine with trainer\.max_epochs=1: .* would run.*strategy=full"):
+        plan_of(epochs=1, freeze_through="neck", **strategy)
+    assert len(plan_of(epochs=2, freeze_through="neck", **strategy).phases) == 2
 
 
 def test_a_phase_is_in_force_until_the_next_and_frozen_is_what_never_moves(plan_of):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
     Architecture,
@@ -32,6 +33,7 @@ def check(config: RunConfig) -> None:
         *_augment(config.augment),
         *_optimization(config),
         *_trainer(config),
+        *length_problems(config),
     ]
     if problems:
         raise UserError("\n".join(problems))
@@ -156,6 +158,12 @@ def _optimization(config: RunConfig) -> Iterator[str]:
     decay = config.training.ema_decay
     if decay is not None and not 0 < decay < 1:
         yield f"training.ema_decay={decay} must be between 0 and 1 (0.999 is usual), or null for none."
+    if decay is not None and str(config.trainer.precision) in HALF:
+        yield (
+            f"training.ema_decay={decay} does not go with trainer.precision={config.trainer.precision}: most steps of "
+            "the average are too small for 16 bits. Use trainer.precision="
+            f"{str(config.trainer.precision).replace('true', 'mixed')}, or training.ema_decay=null."
+        )
     patience = config.training.early_stopping_patience
     if patience is not None and patience < 1:
         yield f"training.early_stopping_patience={patience} must be 1 or more, or null for never."
@@ -174,12 +182,6 @@ def _trainer(config: RunConfig) -> Iterator[str]:
             f"trainer.precision={trainer.precision} does not go with model=faster_rcnn, whose second stage needs "
             f"float32 boxes: use trainer.precision={str(trainer.precision).replace('true', 'mixed')}."
         )
-    if trainer.max_epochs is not None and trainer.max_epochs < 1:
-        yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
-    if trainer.max_epochs is None and trainer.max_steps < 1:
-        yield "trainer.max_epochs=null needs trainer.max_steps: the learning rate needs to know the end."
-    if not isinstance(trainer.limit_val_batches, bool) and trainer.limit_val_batches == 0:
-        yield f"trainer.limit_val_batches={trainer.limit_val_batches} cannot be used: no validation, no mAP."
     for name, value, reason in (
         ("use_distributed_sampler", True, "Headstart's own sampler gives each process its share"),
         ("enable_checkpointing", False, "the best weights and the resume come from checkpoints"),

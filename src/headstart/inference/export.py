@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
+from headstart.replacing import replacing
 
 SCHEMA_VERSION = 1
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
@@ -58,7 +58,8 @@ def save_exported(
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    _replace(folder / TENSORS, lambda temporary: save_file(tensors, temporary))
+    with replacing(folder / TENSORS) as path:
+        save_file(tensors, path)
     description = {
         "schema_version": SCHEMA_VERSION,
         "architecture": model.architecture.value,
@@ -76,16 +77,8 @@ def save_exported(
         "cosine_scale": cosine_scale_of(detector),
     }
     text = json.dumps(description, indent=1) + "\n"
-    _replace(folder / DESCRIPTION, lambda temporary: temporary.write_text(text))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(folder / DESCRIPTION) as path:
+        path.write_text(text)
 
 
 def read_exported(path: Path | str) -> ExportedModel:

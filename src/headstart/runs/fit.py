@@ -42,13 +42,18 @@ class Fitted:
 def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitted:
     """Goes on after the last complete epoch where the run was interrupted. `settings` is what loggers are told."""
     config = experiment.config
-    history, proof, cost, spending = History(folder), FrozenProof(), CostCallback(), Spending()
+    history, proof, cost, spending = (
+        History(folder),
+        FrozenProof(),
+        CostCallback(folder / "checkpoints" / "cost.json"),
+        Spending(),
+    )
     best = checkpoints(folder / "checkpoints", config.monitor)
     optional = optional_callbacks(config.training, config.monitor)
     callbacks = [history, proof, cost, spending, LogDetections(config.logger.log_images), *optional, best]
     loggers = build_loggers(config.logger, folder, folder.name, settings)
     trainer = build.build_trainer(
-        config.trainer, folder, callbacks, loggers, make_progress(config.trainer.enable_progress_bar)
+        config.trainer, folder, callbacks, loggers, make_progress(config.trainer.enable_progress_bar, history)
     )
     work = _work(experiment, folder, trainer, spending)
     last = folder / "checkpoints" / "last.ckpt"

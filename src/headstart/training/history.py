@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+
+from headstart.replacing import replacing
+
+
+def measured(trainer: L.Trainer, module: Any) -> dict[str, float]:
+    """What this epoch measured, by name: losses, and the validation's numbers if it was validated in it.
+
+    Lightning keeps those of the last validation, and the losses of the last step beside those of the epoch.
+    """
+    return {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if (module.validated or not name.startswith("val/")) and not name.endswith("_step")
+    }
 
 
 class History(Callback):
@@ -27,15 +40,7 @@ class History(Callback):
         self.rows = [{"epoch": 0} | {f"val/{name}": float(value) for name, value in scalars.items()}]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
-        row |= {
-            name.removesuffix("_epoch"): value
-            for name, value in metrics.items()
-            if (name.startswith("train/") and not name.endswith("_step") and f"{name}_epoch" not in metrics)
-            or (name.startswith("val/") and validated)  # else it is the value of an earlier epoch
-        }
+        row = {"epoch": trainer.current_epoch + 1} | measured(trainer, pl_module)
         row |= {f"lr/{group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -49,9 +54,7 @@ class History(Callback):
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with temporary.open("w", newline="") as file:
+        with replacing(self.path) as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(self.path)

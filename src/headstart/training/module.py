@@ -19,7 +19,7 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 from headstart.parts.part import Part
 from headstart.training.distributed import rewrap
-from headstart.training.schedule import group_factors
+from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.types import TransferPlan
@@ -51,6 +51,12 @@ class DetectionModule(EvaluationModule):
         self.make_optimizer = make_optimizer
         self.scheduler = scheduler
         self.seed = seed
+        self.validated = False
+        """Whether this epoch was."""
+
+    def setup(self, stage: str) -> None:
+        # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
+        self.trainer.precision_plugin.convert_module(self)
 
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
@@ -60,14 +66,24 @@ class DetectionModule(EvaluationModule):
         return self
 
     def on_train_epoch_start(self) -> None:
+        self.validated = False
         self.phase = self.plan.phase_at(self.current_epoch)
         if apply_phase(self.detector, self.phase):
             rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
 
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        self.validated = True
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # Lightning validates after the last batch of an epoch, and where it is told to stop: not after `max_steps`.
+        if self.trainer.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self._losses(batch)
@@ -79,9 +95,10 @@ class DetectionModule(EvaluationModule):
                 "Give a lower rate (optimizer.lr=…), trainer.gradient_clip_val=1, or trainer.precision=32-true."
             )
         named = {f"train/{name}": value for name, value in losses.items()}
-        # One collective per epoch each; the bar shows the running value.
+        # One collective per epoch each; what the bar shows between them is this process's own.
+        named["train/loss"] = total
         self.log_dict(named, on_epoch=True, on_step=False, batch_size=len(batch), sync_dist=True)
-        self.log("train/loss", total, on_epoch=True, on_step=True, batch_size=len(batch), sync_dist=True)
+        self.log("train/loss_step", total, on_epoch=False, on_step=True, batch_size=len(batch))
         return total
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -97,7 +114,9 @@ class DetectionModule(EvaluationModule):
         for part in self.parts:
             part.attach(optimizer)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, group_factors(self.plan, total_steps, self.trainer.max_epochs, self.scheduler))
+        schedule = LambdaLR(
+            optimizer, group_factors(self.plan, total_steps, planned_epochs(self.trainer), self.scheduler)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -15,9 +15,6 @@ SILENCED = (
     r".*does not have many workers.*",
     # Resuming is what the user asked for.
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",
-    r".*Checkpoint directory .* exists and is not empty.*",
-    # With trainer.check_val_every_n_epoch; a name that no validation gives is an error all the same.
-    r".*ModelCheckpoint\(monitor=.*could not find the monitored key.*",
 )
 
 

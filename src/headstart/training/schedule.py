@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import lightning as L
+
 from headstart.config.schema import Decay, SchedulerConfig
 from headstart.transfer.types import TransferPlan
 
@@ -28,15 +30,22 @@ def lr_factor(step: int, total_steps: int, config: SchedulerConfig) -> float:
     return config.final_factor + (1 - config.final_factor) * (1 + math.cos(math.pi * progress)) / 2
 
 
+def planned_epochs(trainer: L.Trainer) -> int:
+    """How many epochs the training has, begun ones included: by `max_epochs`, `max_steps` or both."""
+    trainer.fit_loop.setup_data()  # with `max_steps` alone Lightning does not know the number of batches yet
+    steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    return math.ceil(trainer.estimated_stepping_batches / steps)
+
+
 def group_factors(
-    plan: TransferPlan, total_steps: int, epochs: int | None, config: SchedulerConfig
+    plan: TransferPlan, total_steps: int, epochs: int, config: SchedulerConfig
 ) -> list[Callable[[int], float]]:
     """For each group of the plan its factor on the learning rate, by step.
 
     It is `lr_factor` of the whole run, times the phase's own factor; a group that begins later warms up at its
     beginning, over `warmup_fraction` of the phase that it begins in.
     """
-    steps_per_epoch = total_steps / (epochs or 1)
+    steps_per_epoch = total_steps / epochs
     starts = [round(phase.start_epoch * steps_per_epoch) for phase in plan.phases]
     ends = [*starts[1:], total_steps]
     scales = [(start, phase.lr_factor) for start, phase in zip(starts, plan.phases, strict=True)]

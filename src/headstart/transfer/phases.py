@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.config.schema import GradualConfig, StrategyConfig
 from headstart.errors import UserError
@@ -16,18 +16,35 @@ class PhaseStart:
     start_epoch: int
     freeze_through: str | None
     lr_factor: float = 1.0
+    passed_over: tuple[str, ...] = ()
+    """Earlier phases, which would begin in the same epoch."""
 
 
 def phase_starts(config: StrategyConfig, frozen_stages: list[str], epochs: int | None) -> list[PhaseStart]:
     """By epoch, the first at 0; of several that begin in one epoch the last.
 
     `frozen_stages` are the stages that `freeze_through` freezes in fact, from the input. Raises `UserError` for
-    a beginning that is outside the `epochs` of the training, and where they are not known.
+    a beginning that is outside the `epochs` of the training, where they are not known, and where one phase alone is
+    left: that is another strategy.
     """
     phases = [PhaseStart(config.name, 0, config.freeze_through)]
     if config.gradual is not None or config.phases:
         phases += _later(config, frozen_stages, _known(config, epochs))
-    by_epoch = {phase.start_epoch: phase for phase in sorted(phases, key=lambda phase: phase.start_epoch)}
+    starts = _one_an_epoch(phases)
+    if len(starts) < min(2, len(phases)):
+        raise UserError(
+            f"strategy={config.name} with trainer.max_epochs={epochs}: all its phases begin in the first epoch, and "
+            f"only the last of them ({starts[0].name}) would run. Set trainer.max_epochs higher, or use strategy=full"
+        )
+    return starts
+
+
+def _one_an_epoch(phases: list[PhaseStart]) -> list[PhaseStart]:
+    by_epoch: dict[int, PhaseStart] = {}
+    for phase in sorted(phases, key=lambda phase: phase.start_epoch):
+        earlier = by_epoch.get(phase.start_epoch)
+        passed_over = (*earlier.passed_over, earlier.name) if earlier else ()
+        by_epoch[phase.start_epoch] = replace(phase, passed_over=passed_over)
     return list(by_epoch.values())
 
 

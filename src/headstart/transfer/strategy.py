@@ -43,6 +43,7 @@ def make_plan(
             *_freezing_notes(config, at_first, detector, phases[0].frozen, report),
             *_norm_notes(config, detector, report),
             *_phase_notes(phases),
+            *_passed_over(starts),
         ),
     )
     refuse(config, detector, report, plan)
@@ -156,4 +157,11 @@ def _phase_notes(phases: Sequence[PhasePlan]) -> list[str]:
         + (f", rates times {phase.lr_factor:g}" if phase.lr_factor != 1 else "")
         for phase in phases
         if phase.start_epoch > 0
+    ]
+
+
+def _passed_over(starts: Sequence[PhaseStart]) -> list[str]:
+    """Phases that the training is too short for."""
+    return [
+        f"no epoch is left to {', '.join(each.passed_over)}: {each.name} begins" for each in starts if each.passed_over
     ]
