@@ -14,6 +14,7 @@ from headstart import build
 from headstart.evaluation.cost import CostCallback
 from headstart.evaluation.spending import Spending
 from headstart.parts.part import Work
+from headstart.runs.attempt import last_checkpoint
 from headstart.runs.experiment import Experiment, measure
 from headstart.say import say
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
@@ -42,13 +43,9 @@ class Fitted:
 def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitted:
     """Goes on after the last complete epoch where the run was interrupted. `settings` is what loggers are told."""
     config = experiment.config
-    history, proof, cost, spending = (
-        History(folder),
-        FrozenProof(),
-        CostCallback(folder / "checkpoints" / "cost.json"),
-        Spending(),
-    )
-    best = checkpoints(folder / "checkpoints", config.monitor)
+    kept = folder / "checkpoints"
+    history, proof, cost, spending = History(folder), FrozenProof(), CostCallback(kept / "cost.json"), Spending()
+    best = checkpoints(kept, config.monitor)
     optional = optional_callbacks(config.training, config.monitor)
     callbacks = [history, proof, cost, spending, LogDetections(config.logger.log_images), *optional, best]
     loggers = build_loggers(config.logger, folder, folder.name, settings)
@@ -56,8 +53,7 @@ def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitte
         config.trainer, folder, callbacks, loggers, make_progress(config.trainer.enable_progress_bar, history)
     )
     work = _work(experiment, folder, trainer, spending)
-    last = folder / "checkpoints" / "last.ckpt"
-    resumed = last if last.exists() else None
+    resumed = last if (last := last_checkpoint(folder)).exists() else None
     if resumed:
         say(f"Going on after the last complete epoch: {last}")
     else:
