@@ -91,6 +91,19 @@ def test_a_source_that_was_trained_again_is_noticed(tmp_path, draw_squares):
         run(tmp_path / "squares", *from_it)
 
 
+def test_a_checkpoint_that_cannot_be_read_is_no_dead_end(tmp_path, draw_squares):
+    draw_squares(tmp_path / "squares")
+    folder, _ = run(tmp_path / "squares")
+    interrupt(folder)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"cut off")
+    for _ in range(2):
+        with pytest.raises(Exception, match=r".*") as raised:
+            run(tmp_path / "squares")
+        assert "rerun=true starts anew" in raised.value.__notes__[0]
+    assert run(tmp_path / "squares", "rerun=true")[1].status == "finished"
+    assert len(list(folder.parent.glob(".replaced/*"))) == 1
+
+
 @pytest.mark.slow
 def test_a_study_says_which_cell_has_changed_and_restart_does_that_one_again(
     tmp_path, draw_squares, monkeypatch, capsys

@@ -84,7 +84,7 @@ def test_a_record_of_a_newer_version_is_refused_naming_both_versions(tmp_path: P
         RunRecord.read(broken(tmp_path / "record.json", schema_version=99))
 
 
-def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
+def test_a_record_of_the_version_before_is_read_and_stays_one(tmp_path: Path) -> None:
     assert RunRecord.read(broken(tmp_path / "record.json", schema_version=1)).schema_version == 1
 
 

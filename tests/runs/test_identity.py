@@ -9,7 +9,7 @@ import pytest
 
 from headstart.config import schema as s
 from headstart.config.resolve import resolved_dict
-from headstart.runs.identity import run_folder, run_name, settings_that_matter
+from headstart.runs.identity import config_hash, run_folder, run_name, settings_that_matter
 
 
 def configured(data_dir: str = "/data", **dataset: Any) -> s.RunConfig:
@@ -101,3 +101,25 @@ def test_where_the_data_lies_does_not_change_the_name(data_dir: str) -> None:
 def test_a_folder_that_only_begins_like_data_dir_is_another() -> None:
     assert settings_that_matter(resolved_dict(configured(root="/database/x")))["dataset.root"] == "/database/x"
     assert settings_that_matter(resolved_dict(configured(root="/data")))["dataset.root"] == "<data_dir>"
+
+
+@pytest.mark.parametrize(
+    "path", ["outputs/run", "{here}/outputs/run", "./outputs/run/", "outputs/run/model.safetensors"]
+)
+def test_one_place_has_one_name_however_it_is_written(path: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"data_dir": "/data", "source": {"path": path.format(here=tmp_path)}}
+    assert settings_that_matter(settings) == {"source.path": "outputs/run"}
+    assert settings_that_matter({"data_dir": "x", "dataset": {"root": f"{tmp_path}/x/y"}}) == {
+        "dataset.root": "<data_dir>/y"
+    }
+
+
+def test_a_setting_that_is_null_is_as_one_that_an_older_record_does_not_have() -> None:
+    assert config_hash({"seed": 1, "dataset": {"new": None}}) == config_hash({"seed": 1})
+
+
+def test_a_record_of_another_version_is_another_run(monkeypatch: Any) -> None:
+    before = name(configured())
+    monkeypatch.setattr("headstart.runs.identity.SCHEMA_VERSION", 1)
+    assert name(configured()) != before

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart import train
 from headstart.config.compose import compose
 from headstart.config.schema import CheckpointConfig
 from headstart.errors import UserError
@@ -16,6 +17,7 @@ from headstart.runs.pretrained import (
     source_runs,
     with_source_folder,
 )
+from headstart.study.command import Command
 
 PRETRAINED = ("source=pretrained", "dataset@source.dataset=shapes_source")
 
@@ -84,3 +86,18 @@ def test_a_trained_source_is_a_checkpoint_and_one_that_is_not_is_refused(tmp_pat
 def test_settings_of_the_source_that_do_not_go_together_are_told_as_its_own():
     with pytest.raises(UserError, match="The run that source=shapes_source starts from: source=scratch with strategy"):
         check_all(compose([*PRETRAINED, "source@source.source=scratch", "strategy@source.strategy=head_only"]))
+
+
+@pytest.mark.parametrize(("same", "started"), [(True, 0), (False, 1)])
+def test_a_trained_source_is_looked_at_where_its_files_have_changed(tmp_path, monkeypatch, same, started):
+    config = compose([*PRETRAINED, f"output_dir={tmp_path}", "on_change=keep"])
+    source = source_run(config)
+    assert source is not None
+    assert source.on_change is config.on_change
+    folder_of(source).mkdir(parents=True)
+    RunRecord("finished").write(folder_of(source) / "record.json")
+    commands = []
+    monkeypatch.setattr(train, "same_inputs", lambda config, folder: same)
+    monkeypatch.setattr(train, "wait_for", lambda words: commands.append(words) or 0)
+    train._train_source(train.Single(config, Command(()), 0))
+    assert len(commands) == started

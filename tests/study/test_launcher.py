@@ -97,6 +97,28 @@ def test_a_refusal_does_not_overwrite_what_a_run_has_left(monkeypatch, tmp_path)
     assert RunRecord.read(folder / "record.json") == kept
 
 
+def test_a_setting_that_was_typed_and_has_no_effect_is_said_once(monkeypatch, capsys):
+    jobs = study(["scheduler=constant,warmup_cosine", "scheduler.final_factor=0.5", "seed=0,1"], monkeypatch)
+    assert len(jobs) == 4
+    lines = [line for line in capsys.readouterr().out.splitlines() if "has no effect" in line]
+    assert lines == [
+        "scheduler.final_factor=0.5 has no effect: scheduler.decay=constant does not go down. (in 2 of 4 cells)"
+    ]
+
+
+def test_a_cell_whose_files_are_missing_once_still_knows_what_it_was_begun_with(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADSTART_DATA", str(tmp_path / "nowhere"))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            study(["dataset=shapes,kangaroo"], monkeypatch)
+        ((folder, record),) = read_all(tmp_path)
+        assert record.status == "failed"
+        replace(record, dataset={"name": "kangaroo"}).write(folder / "record.json")
+    with pytest.raises(SystemExit):
+        study(["dataset=shapes,kangaroo"], monkeypatch)
+    assert RunRecord.read(folder / "record.json").dataset == {"name": "kangaroo"}
+
+
 def test_missing_files_fail_their_cell_with_a_record_and_no_process(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HEADSTART_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit):

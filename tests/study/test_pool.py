@@ -94,6 +94,26 @@ def test_a_finished_run_is_not_started_and_one_to_be_done_again_is(tmp_path):
     assert (jobs[0].status, jobs[0].value, jobs[0].seconds) == ("finished", 0.75, 9.0)
 
 
+def test_a_finished_run_of_which_a_file_has_changed_is_looked_at_by_its_process(tmp_path):
+    (tmp_path / "a").mkdir()
+    RunRecord("finished", metrics={"val": {"map": 0.75}}).write(tmp_path / "a" / "record.json")
+    (tmp_path / "a" / "inputs.json").write_text('{"refused": "train has 3 images instead of 2"}')
+    refused = job(tmp_path / "a", code=1, unchanged=lambda: False)
+    assert [line.split()[1] for line in run([refused]) if line.startswith("start")] == ["a"]
+    assert (refused.status, refused.reason) == ("failed", "train has 3 images instead of 2")
+    looked_at = job(tmp_path / "a", unchanged=lambda: False)
+    run([looked_at])
+    assert looked_at.status == "finished"
+
+
+def test_the_runs_of_a_study_know_when_it_began(tmp_path, monkeypatch):
+    monkeypatch.delenv("HEADSTART_STARTED", raising=False)
+    pools = [Pool([], 1, "study-x", lambda job: None) for _ in range(2)]
+    began = [pool.environment["HEADSTART_STARTED"] for pool in pools]
+    assert began[0] == began[1]  # a search is one study, in many batches
+    assert began[0].endswith("+00:00")
+
+
 def test_the_same_run_twice_is_trained_once(tmp_path):
     jobs = [job(tmp_path / "a", 0.4), job(tmp_path / "a", 0.4)]
     assert len(run(jobs, places=2)) == 2
