@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.records.environment import environment
 from headstart.records.record import RunRecord
+from headstart.runs.ranks import described, together
 from headstart.say import is_main_process
 
 
@@ -50,17 +50,14 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     if is_main_process():
         _begin(folder, config, record)
     try:
-        yield record
+        with together(folder, record):
+            yield record
         record.status = "finished"
     except SystemExit as stop:  # so Lightning leaves after Ctrl-C, and after SIGTERM with the code of success
         raise KeyboardInterrupt from stop
     except Exception as error:
         record.status = "failed"
-        record.error = {
-            "type": type(error).__name__,
-            "message": str(error),
-            "traceback": traceback.format_exc(limit=-5),
-        }
+        record.error = described(error)
         raise
     finally:
         if is_main_process():
