@@ -1,8 +1,9 @@
 """Every command of the README works: it is taken from there, and composed or run.
 
-Training for real is left to `make demo` and to the test marked slow at the end.
+Training for real is left to `make demo` and to the tests marked slow at the end.
 """
 
+import json
 import re
 import shlex
 import subprocess
@@ -218,3 +219,38 @@ def test_train_again_evaluate_and_transfer_work_one_after_the_other(tmp_path: Pa
     for template in (*of_kind("headstart evaluate"), next(c for c in COMMANDS if "source=checkpoint" in c)):
         extra = small if kind(template) == "train" else []
         run([*shlex.split(template.replace(RUN, str(folder))), *extra], REPOSITORY)
+
+
+NOT_HERE = ("-m", "--cfg", "dataset=", "source=coco", "source=pretrained", "trainer=gpu", "trainer=ddp", "experiment=")
+"""Words of commands that need other data, downloads, GPUs or hours, or are tested where studies and sources are."""
+
+
+def runs_here(command: str) -> bool:
+    return not any(
+        word == known or (known[-1] == "=" and word.startswith(known)) for word in words(command) for known in NOT_HERE
+    )
+
+
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("readme") / "outputs"
+    run(["python", "train.py", *SMALL, f"output_dir={outputs}"], REPOSITORY)
+    return next(outputs.glob("*/record.json")).parent
+
+
+SMALL = (
+    "dataset.num_train=40",
+    "dataset.num_val=4",
+    "dataset.min_size=64",
+    "dataset.max_size=96",
+    "trainer.max_epochs=1",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in of_kind("train") if runs_here(command)])
+def test_a_training_command_runs_to_its_end(command: str, a_run: Path, config_dir: Path, tmp_path: Path) -> None:
+    text = command.replace(RUN, str(a_run)).replace("--config-dir mine", f"--config-dir {config_dir}/mine")
+    run([*shlex.split(text), *SMALL, f"output_dir={tmp_path}/outputs"], REPOSITORY)
+    (record,) = (tmp_path / "outputs").glob("*/record.json")
+    assert json.loads(record.read_text())["status"] == "finished"
