@@ -17,7 +17,7 @@ from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
-from headstart.training.distributed import rewrap, share_buffers
+from headstart.training.distributed import rewrap
 from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.distillation import Teacher
 from headstart.transfer.freezing import apply_phase, set_train_mode
@@ -75,9 +75,6 @@ class DetectionModule(EvaluationModule):
             rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
-
-    def on_validation_epoch_start(self) -> None:
-        share_buffers(self.detector)
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
