@@ -1,6 +1,6 @@
 """Every command of the README works: it is taken from there, and composed or run.
 
-Training for real is left to `make demo` and to the test marked slow at the end.
+Training for real is left to `make demo` and to tests/test_readme_commands.py.
 """
 
 import re

@@ -186,6 +186,17 @@ def test_memory_is_that_of_the_device_trained_on(monkeypatch):
     assert cost._memory_mib(torch.device("cuda", 1)) == 5
 
 
+def test_memory_is_that_of_the_process_that_needs_most(journal, monkeypatch):
+    monkeypatch.setattr(cost, "_memory_mib", lambda device: 300.0)
+    most_of_others = {"max": lambda own: torch.maximum(own, torch.tensor(900.0))}
+    strategy = SimpleNamespace(
+        root_device=torch.device("cpu"), reduce=lambda value, reduce_op: most_of_others[reduce_op](value)
+    )
+    callback = CostCallback(journal)
+    callback.on_train_epoch_end(SimpleNamespace(strategy=strategy, is_global_zero=True), None)
+    assert callback.as_dict()["peak_memory_mib"] == 900
+
+
 def cpu_seconds_of(work, journal):
     """What the callback counts from the fit's start to its end, and what this process used in between."""
     callback, own = CostCallback(journal), time.process_time()

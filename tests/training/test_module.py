@@ -1,9 +1,11 @@
 """Training moves what the plan says, validation moves nothing, and nothing random depends on the way there."""
 
+import os
 from itertools import product
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
@@ -130,3 +132,26 @@ def test_early_stopping_ends_when_the_monitor_stands_still(make_module, make_tra
     trainer = make_trainer(max_epochs=10, callbacks=callbacks)
     trainer.fit(make_module(freeze_through="neck"), batches(1), batches(1))
     assert trainer.current_epoch < 9
+
+
+@pytest.fixture
+def reductions(make_module, make_trainer, batches, monkeypatch):
+    """`reductions(steps)`: what two epochs of so many steps reduce over the processes of DDP, here one."""
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")  # Lightning sets them, and does not take all of them away
+        os.environ.pop(name)
+
+    def count(steps):
+        trainer, seen = make_trainer(strategy="ddp"), []
+        reduce = trainer.strategy.reduce
+        trainer.strategy.reduce = lambda *args, **kwargs: seen.append(args) or reduce(*args, **kwargs)
+        trainer.fit(make_module(), batches(steps), batches(1, first=5))
+        dist.destroy_process_group()
+        return len(seen)
+
+    return count
+
+
+def test_losses_are_reduced_once_an_epoch_however_many_steps_it_has(reductions):
+    """Of three losses in two epochs the value and the number of images; and Lightning reduces the loaders' lengths."""
+    assert [reductions(steps) for steps in (1, 7)] == [2 * 3 * 2 + 3] * 2

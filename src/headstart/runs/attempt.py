@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from headstart.records.environment import environment
 from headstart.records.record import SCHEMA_VERSION, RunRecord
 from headstart.runs.began import command, now
 from headstart.runs.inputs import read_refusal
+from headstart.runs.ranks import described, together
 from headstart.say import is_main_process
 
 
@@ -57,7 +57,8 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     if is_main_process():
         _begin(folder, config, record)
     try:
-        yield record
+        with together(folder, record):
+            yield record
         record.status = "finished"
     except SystemExit as stop:  # so Lightning leaves after Ctrl-C, and after SIGTERM with the code of success
         raise KeyboardInterrupt from stop
@@ -67,11 +68,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
                 f"It went on from {last_checkpoint(folder)}: where that fails again, rerun=true starts anew."
             )
         record.status = "failed"
-        record.error = {
-            "type": type(error).__name__,
-            "message": "\n".join([str(error), *getattr(error, "__notes__", [])]),
-            "traceback": traceback.format_exc(limit=-5),
-        }
+        record.error = described(error)
         raise
     finally:
         if is_main_process():

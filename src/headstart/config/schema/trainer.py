@@ -11,7 +11,8 @@ class TrainerConfig:
     """The arguments of `lightning.Trainer`, under their own names; a test holds the list equal to Lightning's.
 
     `precision: auto` is ours: bf16-mixed where the processor or GPU computes in it, else 32-true (CPU) or
-    16-mixed (GPU). `callbacks`, `logger` and `default_root_dir` are Headstart's to set.
+    16-mixed (GPU). On a GPU a resumed run equals an undisturbed one only with `deterministic: true`. `callbacks`,
+    `logger` and `default_root_dir` are Headstart's to set.
     """
 
     accelerator: Any = "auto"

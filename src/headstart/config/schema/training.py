@@ -17,8 +17,9 @@ class MonitorConfig:
 @dataclass
 class TrainingConfig:
     ema_decay: Optional[float] = None
-    """Decay per step of the moving average of the weights that is evaluated and exported; null: none."""
+    """Decay per step of the moving average of the weights that is evaluated and exported; null: none. It warms up:
+    min(ema_decay, (1 + t) / (10 + t)) after t steps."""
     early_stopping_patience: Optional[int] = None
-    """Stop after this many validations without a better `monitor`; null: never."""
+    """Stop after this many validations without a better `monitor` in the strategy's last phase; null: never."""
     evaluate_untrained: bool = True
     """Measure the mAP before the first step: epoch 0 of the history."""
