@@ -52,7 +52,7 @@ class TinyDetector(Detector):
         self.head = Head(background + len(class_names))
 
     def features(self, images: list[Tensor]) -> Features:
-        batch = torch.stack(images)
+        batch = torch.stack(images).to(self.head.box.weight.dtype)
         body = self.backbone(batch)
         return Features(batch, [tuple(image.shape[1:]) for image in images], {"0": self.neck(body)}, (body,))
 

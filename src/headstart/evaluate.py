@@ -35,7 +35,7 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     info = describe(data, dataset)
     if config.split not in data.splits:
         raise UserError(f"split={config.split}: {info.name} has {', '.join(data.splits)}")
-    if not is_still(info, record.dataset):
+    if not is_still(info, record.dataset, config.split):
         raise UserError(
             f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
             "data is different. Restore the data (record.json, dataset), or train again."

@@ -132,8 +132,8 @@ def test_phases_are_counted_in_epochs_and_not_cut_by_steps(strategy: str, compos
     with pytest.raises(
         UserError, match=rf"trainer\.max_steps=9 does not go with strategy={strategy}.*max_epochs alone"
     ):
-        check(changed(compose(f"strategy={strategy}"), "trainer.max_steps=9"))
-    check(changed(compose(f"strategy={strategy}"), "trainer.max_steps=-1"))
+        check(changed(compose, f"strategy={strategy} trainer.max_steps=9"))
+    check(changed(compose, f"strategy={strategy} trainer.max_steps=-1"))
 
 
 def test_everything_wrong_is_told_at_once(compose: Compose) -> None:

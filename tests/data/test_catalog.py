@@ -46,6 +46,15 @@ def test_a_line_says_of_each_split_whether_it_was_found_or_drawn(root, capsys):
     )
 
 
+def test_a_setting_that_would_draw_a_split_is_said_to_have_no_effect_where_all_are_found(root, capsys):
+    read(root, split_seed=3, val_fraction=0.2)  # 0.2: as ever
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "dataset.split_seed=3 has no effect: the data set has its own splits."
+    ]
+    read(root, split_seed=3, test_fraction=0.2)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_subsets_follow_the_runs_seed_unless_they_have_one_of_their_own(root):
     assert trained_on(read(root, seed=0, fraction=0.5)) != trained_on(read(root, seed=1, fraction=0.5))
     own = [trained_on(read(root, seed=seed, fraction=0.5, subset_seed=0)) for seed in (0, 1)]

@@ -121,7 +121,7 @@ def test_the_digest_is_of_the_picture_not_of_the_name(tmp_path):
     assert a == b != c
 
 
-def test_the_digest_sees_both_ends_and_the_length_of_a_large_file(tmp_path):
+def test_the_digest_sees_every_byte_and_the_length_of_a_large_file(tmp_path):
     def digest(content: bytes) -> str:
         path = tmp_path / "large.bmp"
         path.write_bytes(header + content)
@@ -131,7 +131,9 @@ def test_the_digest_sees_both_ends_and_the_length_of_a_large_file(tmp_path):
     PIL.Image.new("RGB", (300, 300)).save(buffer, "BMP")
     header, content = buffer.getvalue()[:54], buffer.getvalue()[54:]
     found = [content, b"\1" + content[1:], content[:-1] + b"\1", content + b"\0"]
-    assert len({digest(item) for item in found}) == 4
+    middle = len(content) // 2
+    found.append(content[:middle] + b"\1" + content[middle + 1 :])
+    assert len({digest(item) for item in found}) == 5
 
 
 def test_an_image_that_breaks_later_is_a_user_error_naming_the_file(tmp_path):

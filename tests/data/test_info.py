@@ -112,3 +112,34 @@ def test_a_moved_folder_keeps_its_fingerprint_and_fewer_labels_the_evaluation_fi
     assert whole.evaluation_fingerprint == half.evaluation_fingerprint
     here.rename(tmp_path / "there")
     assert described(tmp_path / "there") == whole
+
+
+BMP = bytes.fromhex(
+    "424d3a0000000000000036000000280000000100000001000000010018000000000004000000c40e0000c40e0000000000000000000000000000"
+)
+"""A picture of one pixel."""
+VERSION_1 = ("ef29c39d3320ba8d7ae9a89ff357f87f", "5ddffffed147c47b003afd2485547eb4")
+
+
+def test_plain_data_has_the_fingerprint_that_version_1_gave_it(tmp_path):
+    """Computed with the code of version 1 (schema_version 1 of the record) on these very bytes."""
+    for split, colour in (("train", 1), ("val", 2)):
+        folder = tmp_path / split
+        folder.mkdir()
+        (folder / "a.bmp").write_bytes(BMP[:-1] + bytes([colour]))
+        box = "<bndbox><xmin>0</xmin><ymin>0</ymin><xmax>1</xmax><ymax>1</ymax></bndbox>"
+        (folder / "a.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    config = VocConfig(name="x", root=str(tmp_path))
+    found = info.describe(catalog.read(config, seed=0), config)
+    assert (found.fingerprint, found.evaluation_fingerprint) == VERSION_1
+
+
+def test_an_evaluation_asks_for_its_own_split_alone():
+    now = info.describe(DATA, CONFIG)
+    then = {"class_names": [*now.class_names], "fingerprints": {"val": now.fingerprints["val"], "test": "other"}}
+    assert info.is_still(now, then, "val")
+    assert not info.is_still(now, then | {"fingerprints": {"val": "other"}}, "val")
+    assert not info.is_still(now, then | {"class_names": ["dog", "cat"]}, "val")
+    older = {"class_names": [*now.class_names], "evaluation_fingerprint": now.evaluation_fingerprint}
+    assert info.is_still(now, older, "val")
+    assert not info.is_still(now, older | {"evaluation_fingerprint": "other"}, "val")

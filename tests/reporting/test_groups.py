@@ -356,3 +356,16 @@ def test_a_run_that_also_measured_what_it_forgot_is_not_a_second_run_of_its_seed
     runs = [run(seed=0, evaluation__retention=False), run(seed=0, evaluation__retention=True)]
     (target,) = compared([runs[0], (Path("with retention"), runs[1][1])]).values()
     assert [list(row.values) for row in target.rows] == [[0]]
+
+
+def drawn(words: str) -> list[Run]:
+    """The same images, whatever the seed that would draw them."""
+    runs = [run(seed=seed, dataset__split_seed=split_seed) for seed in range(2) for split_seed in (seed,)]
+    return changed(runs, lambda record: record.dataset.update(splits_from={"train": "found: train", "val": words}))
+
+
+def test_how_splits_are_drawn_makes_no_arms_where_none_is() -> None:
+    (target,) = compare_runs(drawn("found: val"), Question()).targets
+    assert [len(arm.runs) for arm in target.arms] == [2]
+    (target,) = compare_runs(drawn("drawn: 0.2 of train"), Question()).targets
+    assert [len(arm.runs) for arm in target.arms] == [1, 1]

@@ -6,6 +6,7 @@ A table: key -> a changed value and the proof. A new key without a line fails.
 import copy
 import dataclasses
 import functools
+import shutil
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path:
         folder.mkdir()
         record = RunRecord(config=resolved_dict(config))
         record.plan = [dataclasses.asdict(stage) for stage in experiment.plan.stages]
-        headstart.run.train(config, experiment, folder, record)
+        headstart.run.train(experiment, folder, record)
         history = [{k: v for k, v in row.items() if "seconds" not in k} for row in record.metrics["history"]]
         weights = {name: tensor.flatten().tolist() for name, tensor in experiment.detector.state_dict().items()}
         return repr((weights, history, {k: v for k, v in record.metrics.items() if k != "history"}))
@@ -250,7 +251,9 @@ TABLE: dict[str, Row] = {
     "dataset.split_seed": Row("dataset.split_seed=2", data, VOC),
     "dataset.train_split": Row("dataset.train_split=all", data, f"{VOC}_splits dataset.val_split=val"),
     "dataset.val_split": Row("dataset.val_split=test", data, f"{VOC}_splits"),
-    "dataset.test_split": Row("dataset.test_split=test", data, f"{VOC}_splits"),
+    "dataset.test_fraction": Row("dataset.test_fraction=0.2", data, VOC),
+    "dataset.overlap": Row("dataset.overlap=keep", data, "dataset=voc_folder dataset.root={photos}/voc_twice"),
+    "dataset.test_split": Row("dataset.test_split=none", data, f"{VOC}_splits"),
     "dataset.download": Row("dataset.download=true", SAME, VOC),
     "dataset.url_set": Row("dataset.url_set=voc2007", SAME, VOC),
     "dataset.one_based": Row("dataset.one_based=true", data, VOC),
@@ -365,9 +368,7 @@ TABLE: dict[str, Row] = {
     ),
     "trainer.limit_predict_batches": Row("trainer.limit_predict_batches=1", SAME_RESULT),
     "trainer.overfit_batches": Row("trainer.overfit_batches=1", TRAINED),
-    "trainer.val_check_interval": Row(
-        "trainer.val_check_interval=0.5", TRAINED, f"{LONGER} training.early_stopping_patience=1"
-    ),
+    "trainer.val_check_interval": Row("trainer.val_check_interval=0.5", refused("limit_train_batches")),
     "trainer.check_val_every_n_epoch": Row("trainer.check_val_every_n_epoch=2", TRAINED, LONGER),
     "trainer.num_sanity_val_steps": Row("trainer.num_sanity_val_steps=1", SAME_RESULT),
     "trainer.log_every_n_steps": Row("trainer.log_every_n_steps=1", SAME_RESULT),
@@ -446,6 +447,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kind = ("cat", "dog")[number % 2]
             text = f"<annotation><object><name>{kind}</name>{box}</object></annotation>"
             (root / name / part / f"{number}.xml").write_text(text)
+    shutil.copytree(root / "voc_splits", root / "voc_twice")
+    shutil.copy(root / "voc_twice" / "val" / "2.png", root / "voc_twice" / "train" / "2.png")
+    shutil.copy(root / "voc_twice" / "val" / "2.xml", root / "voc_twice" / "train" / "2.xml")
     images = [{"id": i, "file_name": f"{i}.png", "width": 48, "height": 48} for i in range(6)]
     boxes = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 30, 20]} for i in range(6)]
     for number in range(6):

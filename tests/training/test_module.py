@@ -155,3 +155,21 @@ def reductions(make_module, make_trainer, batches, monkeypatch):
 def test_losses_are_reduced_once_an_epoch_however_many_steps_it_has(reductions):
     """Of three losses in two epochs the value and the number of images; and Lightning reduces the loaders' lengths."""
     assert [reductions(steps) for steps in (1, 7)] == [2 * 3 * 2 + 3] * 2
+
+
+def test_boxes_keep_their_precision_in_a_network_of_half_precision(make_module, batches, make_trainer):
+    module, seen = make_module(), []
+    batch = next(iter(batches(1)))
+    exact = torch.tensor([[100.3, 50.7, 201.9, 333.1]])
+    batch.targets[0].boxes_xyxy = exact
+    losses = module.detector.losses
+
+    def kept(images, targets, features=None):
+        seen.append(targets[0].boxes_xyxy)
+        return losses([image.bfloat16() for image in images], targets, features)
+
+    module.detector.losses = kept
+    make_trainer(1, precision="bf16-true", limit_val_batches=0).fit(
+        module, torch.utils.data.DataLoader([batch], batch_size=None)
+    )
+    assert torch.equal(seen[0], exact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, DatasetConfig, FileDatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
 from headstart.data.readers import coco, voc, yolo
 from headstart.data.types import Defect, DetectionData
@@ -33,8 +34,21 @@ def read(config: DatasetConfig, seed: int) -> DetectionData:
     if data.defects:
         _log.warning("%s: %s", data.name, summarise(data.defects))
     data = _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
-    say(splits_line(data))
+    for line in (splits_line(data), *_idle_draws(data, config)):
+        say(line)
     return data
+
+
+def _idle_draws(data: DetectionData, config: DatasetConfig) -> list[str]:
+    """A line for each setting that would draw a split, and does not; `runs/idle.py` cannot know what is found."""
+    if not isinstance(config, FileDatasetConfig) or any("drawn" in words for words in data.splits_from.values()):
+        return []
+    usual = {field.name: field.default for field in dataclasses.fields(config)}
+    return [
+        f"dataset.{name}={getattr(config, name)} has no effect: the data set has its own splits."
+        for name in ("split_seed", "val_fraction")
+        if getattr(config, name) != usual[name]
+    ]
 
 
 def splits_line(data: DetectionData) -> str:

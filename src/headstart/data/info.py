@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.config.schema import DatasetConfig
+from headstart.data.boxes import box_areas
 from headstart.data.types import AnnotatedImage, DatasetInfo, DetectionData
 
 
@@ -59,20 +60,37 @@ def _fingerprint(data: DetectionData, splits: Iterable[str]) -> str:
 
 
 def _image_digest(image: AnnotatedImage, class_names: Sequence[str]) -> str:
-    """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines."""
+    """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines.
+
+    What only newer versions know of an object counts where it says anything: so records of plain data stay comparable
+    with older ones.
+    """
+    known = zip(
+        image.boxes_xyxy.tolist(),
+        image.labels,
+        image.crowd,
+        image.difficult,
+        image.area.tolist(),
+        box_areas(image.boxes_xyxy).tolist(),
+        strict=True,
+    )
     objects = sorted(
-        (class_names[label], bool(crowd), bool(difficult), *(round(value, 3) for value in (area, *box)))
-        for box, label, crowd, difficult, area in zip(
-            image.boxes_xyxy.tolist(), image.labels, image.crowd, image.difficult, image.area.tolist(), strict=True
-        )
+        (class_names[label], bool(crowd), *(round(value, 3) for value in box))
+        + ((bool(difficult), round(area, 3)) if difficult or area != of_box else ())
+        for box, label, crowd, difficult, area, of_box in known
     )
     return hashlib.blake2b(repr((image.digest, image.size_wh, objects)).encode(), digest_size=16).hexdigest()
 
 
-def is_still(info: DatasetInfo, recorded: Mapping[str, Any]) -> bool:
-    """Whether the data is what a record's `dataset` says, as far as an evaluation goes.
+def is_still(info: DatasetInfo, recorded: Mapping[str, Any], split: str) -> bool:
+    """Whether the data is what a record's `dataset` says, as far as an evaluation on `split` goes.
 
-    The order of the classes is that of a head's rows, and not in the fingerprint.
+    The order of the classes is that of a head's rows, and not in the fingerprint. Older records have one fingerprint of
+    all splits but train.
     """
-    now = (info.evaluation_fingerprint, [*info.class_names])
-    return now == (recorded["evaluation_fingerprint"], recorded["class_names"])
+    if [*info.class_names] != recorded["class_names"]:
+        return False
+    then = recorded.get("fingerprints")
+    if then:
+        return info.fingerprints.get(split) == then.get(split)
+    return info.evaluation_fingerprint == recorded["evaluation_fingerprint"]

@@ -141,12 +141,15 @@ class Prediction:
     """(N,) int64, 0-based index into the class names."""
 
 
-@dataclass
 class Batch:
-    """What a data loader gives: `images[i]` (3, H_i, W_i) uint8 belongs to `targets[i]`."""
+    """What a data loader gives: `images[i]` (3, H_i, W_i) uint8 belongs to `targets[i]`.
 
-    images: list[Tensor]
-    targets: list[Target]
+    No dataclass: Lightning turns every number in one to the network's type, and in bfloat16 a box has whole pixels.
+    """
+
+    def __init__(self, images: list[Tensor], targets: list[Target]) -> None:
+        self.images = images
+        self.targets = targets
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return Batch(
@@ -155,7 +158,7 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        return replace(self, images=[image.pin_memory() for image in self.images])
+        return Batch([image.pin_memory() for image in self.images], self.targets)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -95,7 +95,7 @@ def read_retention(config: RunConfig) -> Retention | None:
     dataset = _dataset(record, config.data_dir)
     data = catalog.read(dataset, record.config["seed"])
     info = describe(data, dataset)
-    if not is_still(info, record.dataset):
+    if not is_still(info, record.dataset, "val"):
         raise UserError(
             f"evaluation.retention=true: {info.name} has changed since source.path={folder} was trained on it. "
             "Restore the data (record.json, dataset), or use evaluation.retention=false"

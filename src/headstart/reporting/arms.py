@@ -19,7 +19,10 @@ from headstart.runs.identity import settings_that_matter
 NAMES = ("name", "architecture")
 """Of these settings of a group the first that exists says which choice was made in it."""
 
-MEASURED_BESIDE = ("evaluation.retention",)
+DRAWS = ("dataset.split_seed", "dataset.val_fraction")
+"""Settings that say how splits are drawn."""
+
+MEASURED_BESIDE = ("evaluation.retention", "training.evaluate_untrained")
 """Settings of a run by which it finds more, and nothing else."""
 
 
@@ -177,7 +180,14 @@ def _elsewhere(record: RunRecord) -> tuple[tuple[str, str], ...]:
 
 def _settings(record: RunRecord) -> dict[str, str]:
     matter = settings_that_matter(record.config)
-    return {name: _text(value) for name, value in sorted(matter.items()) if name not in ("seed", *MEASURED_BESIDE)}
+    left_out = ("seed", *MEASURED_BESIDE, *_idle_draws(record))
+    return {name: _text(value) for name, value in sorted(matter.items()) if name not in left_out}
+
+
+def _idle_draws(record: RunRecord) -> tuple[str, ...]:
+    """How splits are drawn, where the data set has all of its own: only who has read it knows."""
+    origin = record.dataset.get("splits_from") or {}
+    return () if not origin or any("drawn" in words for words in origin.values()) else DRAWS
 
 
 def _distinguishing(arms: Sequence[dict[str, str]]) -> list[str]:

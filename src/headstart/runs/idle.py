@@ -91,7 +91,7 @@ def _splits(settings: Settings) -> Found:
     if settings.get(given) is not None:
         why = f"{given} names the validation split"
         yield "dataset.val_fraction", why
-        if settings.get("dataset.test_fraction") is None:
+        if not settings.get("dataset.test_fraction"):
             yield "dataset.split_seed", why
     if in_files:
         for split in ("train", "val", "test"):
