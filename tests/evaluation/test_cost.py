@@ -1,5 +1,6 @@
 """The cost of a run: speed of training alone, time of children too, earlier attempts added."""
 
+import json
 import subprocess
 import sys
 import time
@@ -151,6 +152,7 @@ def test_epochs_that_were_lost_are_counted(fit, clock, tmp_path, monkeypatch, ep
     """Killed after two batches of an epoch that the next attempt trains again; of the first, without a checkpoint."""
     monkeypatch.setattr(cost, "cpu_seconds", lambda: 3 * clock.now)
     monkeypatch.setattr(cost, "WRITTEN_EVERY_SECONDS", 0.0)
+    monkeypatch.delattr(CostCallback, "on_exception")  # SIGKILL calls nothing
     with pytest.raises(Killed):
         fit(3, [*saving(tmp_path), Kill(epoch, 2)], **ONCE)
     clock.now += 77777.0
@@ -159,6 +161,12 @@ def test_epochs_that_were_lost_are_counted(fit, clock, tmp_path, monkeypatch, ep
     assert spent["wall_seconds"] == pytest.approx((3 * 3 + 2) * TRAINING + 3 * 2 * VALIDATION)
     assert spent["cpu_seconds"] == pytest.approx(3 * spent["wall_seconds"])
     assert spent["train_images_per_second"] == pytest.approx((3 * 9 + 8) / ((3 * 3 + 2) * TRAINING))
+
+
+def test_an_attempt_that_fails_or_is_interrupted_is_counted_to_its_end(fit, journal):
+    with pytest.raises(Killed):
+        fit(1, [Kill(0, 2)], sizes=(1, 1, 1), num_sanity_val_steps=0)
+    assert json.loads(journal.read_text())["wall_seconds"] == pytest.approx(2 * TRAINING)
 
 
 def test_the_journal_is_written_now_and_then_and_not_every_step(fit, clock, journal, monkeypatch):

@@ -81,6 +81,10 @@ class CostCallback(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(trainer)
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self.written:
+            self._write(trainer)
+
     def as_dict(self) -> dict[str, float]:
         """After the fit: wall_seconds, cpu_seconds, train_images_per_second, peak_memory_mib."""
         totals = self.totals

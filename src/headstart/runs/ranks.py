@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,6 +76,7 @@ def _own_note(folder: Path) -> Path:
 
 
 def _leave_note(folder: Path, error: Exception) -> None:
+    folder.mkdir(parents=True, exist_ok=True)  # rank 0 may not have come to it
     with replacing(_own_note(folder)) as path:
         path.write_text(json.dumps(described(error) | {"users": isinstance(error, UserError)}))
 
@@ -105,6 +106,7 @@ def _wait_for_record(folder: Path) -> None:
     """Ends this process where rank 0 has told its error. Before, its end would be what the others see of it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if RunRecord.read(folder / "record.json").status == "failed":
-            os._exit(1)
+        with suppress(UserError):
+            if RunRecord.read(folder / "record.json").status == "failed":
+                os._exit(1)
         time.sleep(EVERY_SECONDS)
