@@ -249,7 +249,7 @@ def test_a_thousand_records_take_less_than_5_seconds_and_500_mib(tmp_path: Path)
             ("scratch", "a", "b", "c")[cell // 5 % 4],
             (0.1, 1.0)[cell // 20 % 2],
         )
-        name, record = make_record(target, source, "full", seed, fraction, dataset__subset_seed=cell // 40)
+        name, record = make_record(target, source, "full", seed, fraction, optimizer__lr=1e-3 * (1 + cell // 40))
         record.load = {"loaded": names}
         record.metrics["history"] = [row | {f"lr/{i}": 1e-4 for i in range(14)} for row in record.metrics["history"]]
         write(tmp_path, f"{name}-{number}", record)
