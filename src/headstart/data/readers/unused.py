@@ -46,11 +46,13 @@ def find(root: Path, pictures: Iterable[Path], annotations: Iterable[str]) -> di
 
 
 def _walk(root: str) -> Iterator[str]:
+    """Links after folders: what is in both goes by its own name."""
     seen: set[tuple[int, int] | None] = {None, _identity(root)}
     for folder, folders, names in os.walk(root, followlinks=True):
-        below = {name: _identity(os.path.join(folder, name)) for name in sorted(folders) if not name.startswith(".")}
+        below = [name for name in folders if not name.startswith(".")]
         folders.clear()
-        for name, identity in below.items():
+        for name in sorted(below, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
+            identity = _identity(os.path.join(folder, name))
             if identity not in seen:
                 seen.add(identity)
                 folders.append(name)
