@@ -37,9 +37,7 @@ def test_evaluate_gives_the_number_that_training_reported(full_run):
     )
 
 
-def test_data_from_which_nothing_can_be_learnt_is_shown_and_refused_before_training(
-    train, draw_squares, tmp_path, capsys
-):
+def test_data_from_which_nothing_can_be_learnt_is_shown_and_refused_before_training(draw_squares, tmp_path, capsys):
     draw_squares(tmp_path / "squares")
     for path in (tmp_path / "squares").glob("*.xml"):
         path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>"))
@@ -47,9 +45,10 @@ def test_data_from_which_nothing_can_be_learnt_is_shown_and_refused_before_train
     with pytest.raises(UserError, match=r"no box to be learnt in its 5 pictures; .* \(5 difficult\)"):
         run(compose([*words, "trainer.accelerator=cpu", "logger=csv"]))
     assert "5 difficult" in capsys.readouterr().out
-    (folder,) = (tmp_path / "outputs").iterdir()
-    record = record_of(folder)
+    (path,) = (tmp_path / "outputs").glob("*/record.json")
+    record = RunRecord.read(path)
     assert (record.status, record.metrics) == ("failed", {})
+    assert record.error is not None
     assert "nothing can be learnt" in record.error["message"]
 
 
