@@ -36,7 +36,7 @@ def dataset_report(info: DatasetInfo, config: DatasetConfig) -> list[RenderableT
 def dataset_table(info: DatasetInfo) -> Table:
     """A row for each split."""
     title = Text(f"Data: {info.name}")
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=0)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     table.add_column("split")
     for name in ("pictures", "negatives", "boxes", "ignored", "classes"):
         table.add_column(name, justify="right")
