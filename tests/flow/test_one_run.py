@@ -174,13 +174,12 @@ def test_a_finished_run_is_not_done_again_unless_asked_and_then_set_aside(train,
     assert (aside / "record.json").read_bytes() == written
 
 
-def test_images_without_any_object_train_and_evaluate(train):
-    """shots and fraction never leave a split without objects; a user's few images may."""
-    record = record_of(
-        train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70", "trainer.max_epochs=1")
-    )
-    assert sum(record.dataset["num_boxes"]["val"].values()) == 0
-    assert record.metrics["val"]["map"] is None
+def test_images_without_any_object_are_refused_with_what_gives_more(train):
+    """The one picture of train, or of val, that `draw_seed` 70 draws is empty."""
+    with pytest.raises(UserError, match=r"train .*nothing can be learnt\. Raise dataset\.num_train\."):
+        train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70")
+    with pytest.raises(UserError, match=r"val .*mAP cannot be computed\. Raise dataset\.num_val\."):
+        train("dataset.num_val=1", "dataset.draw_seed=70")
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
