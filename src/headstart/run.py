@@ -15,6 +15,8 @@ from headstart.config.schema import RunConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
+from headstart.data.refusals import check_data
+from headstart.data.show import dataset_report
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -76,6 +78,8 @@ def prepare(config: RunConfig) -> Experiment:
     parts = parts_of(config)
     data = catalog.read(config.dataset, config.seed)
     info = describe(data, config.dataset)
+    say(*dataset_report(info, config.dataset))
+    check_data(info, config)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)
     for part in parts:

@@ -45,6 +45,7 @@ REFUSED = {
     "training.ema_decay=0.99 trainer.precision=bf16-true": "precision=bf16-mixed",
     "training.early_stopping_patience=0": "null for never",
     "monitor.mode=maximum": "max or min",
+    "monitor.name=test/map": "monitor.name=val/map",
     "evaluation.max_detections=0": "1 or more",
     "trainer.precision=bf16": "bf16-mixed",
     "model.architecture=faster_rcnn trainer.precision=bf16-true": "precision=bf16-mixed",

@@ -38,21 +38,10 @@ def test_fraction_and_shots_cut_only_the_training_images(root):
         assert (len(data.splits["train"]), len(data.splits["val"])) == (count, 10)
 
 
-def test_a_line_says_of_each_split_whether_it_was_found_or_drawn(root, capsys):
-    read(root, val_split="val", test_fraction=0.2, fraction=0.5)
-    assert capsys.readouterr().out == (
-        "mine: train 4 images (the rest of train, dataset.fraction=0.5 of its 8), val 10 images (found: val), "
-        "test 2 images (drawn: 0.2 of train, dataset.split_seed=0)\n"
-    )
-
-
-def test_a_setting_that_would_draw_a_split_is_said_to_have_no_effect_where_all_are_found(root, capsys):
-    read(root, split_seed=3, val_fraction=0.2)  # 0.2: as ever
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        "dataset.split_seed=3 has no effect: the data set has its own splits."
-    ]
-    read(root, split_seed=3, test_fraction=0.2)
-    assert len(capsys.readouterr().out.splitlines()) == 1
+def test_reading_says_nothing_of_sound_data(root, capsys):
+    """The table is of a run alone: the data of its source, or of an evaluation, is read without a word."""
+    read(root, split_seed=3)
+    assert capsys.readouterr().out == ""
 
 
 def test_subsets_follow_the_runs_seed_unless_they_have_one_of_their_own(root):

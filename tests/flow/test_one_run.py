@@ -9,12 +9,14 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
+from headstart.config.compose import compose
 from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord
+from headstart.run import run
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
 
@@ -33,6 +35,21 @@ def test_evaluate_gives_the_number_that_training_reported(full_run):
     assert found.per_class == pytest.approx(
         {k: v if v is not None else math.nan for k, v in reported["per_class"].items()}, nan_ok=True
     )
+
+
+def test_data_from_which_nothing_can_be_learnt_is_shown_and_refused_before_training(draw_squares, tmp_path, capsys):
+    draw_squares(tmp_path / "squares")
+    for path in (tmp_path / "squares").glob("*.xml"):
+        path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>"))
+    words = ["dataset=voc_folder", f"dataset.root={tmp_path / 'squares'}", f"output_dir={tmp_path / 'outputs'}"]
+    with pytest.raises(UserError, match=r"no box to be learnt in its 5 pictures; .* \(5 difficult\)"):
+        run(compose([*words, "trainer.accelerator=cpu", "logger=csv"]))
+    assert "5 difficult" in capsys.readouterr().out
+    (path,) = (tmp_path / "outputs").glob("*/record.json")
+    record = RunRecord.read(path)
+    assert (record.status, record.metrics) == ("failed", {})
+    assert record.error is not None
+    assert "nothing can be learnt" in record.error["message"]
 
 
 def test_evaluate_refuses_a_split_that_is_not_there_and_says_which_are(full_run):
@@ -157,13 +174,12 @@ def test_a_finished_run_is_not_done_again_unless_asked_and_then_set_aside(train,
     assert (aside / "record.json").read_bytes() == written
 
 
-def test_images_without_any_object_train_and_evaluate(train):
-    """shots and fraction never leave a split without objects; a user's few images may."""
-    record = record_of(
-        train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70", "trainer.max_epochs=1")
-    )
-    assert sum(record.dataset["num_boxes"]["val"].values()) == 0
-    assert record.metrics["val"]["map"] is None
+def test_images_without_any_object_are_refused_with_what_gives_more(train):
+    """The one picture of train, or of val, that `draw_seed` 70 draws is empty."""
+    with pytest.raises(UserError, match=r"train .*nothing can be learnt\. Raise dataset\.num_train\."):
+        train("dataset.num_train=1", "dataset.num_val=1", "dataset.draw_seed=70")
+    with pytest.raises(UserError, match=r"val .*mAP cannot be computed\. Raise dataset\.num_val\."):
+        train("dataset.num_val=1", "dataset.draw_seed=70")
 
 
 @pytest.mark.parametrize("name", ["train", "val"])

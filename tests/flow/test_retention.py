@@ -53,6 +53,12 @@ def test_untouched_weights_retain_everything_and_measure_what_the_sources_run_me
     assert found["before"]["map_shared"] == pytest.approx(sum(shared) / len(shared), abs=1e-6)
 
 
+def test_the_table_of_the_data_is_the_runs_own_and_stands_once(config, capsys):
+    prepare(config)
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Data: ")]
+    assert titles == ["Data: shapes_source"]
+
+
 def test_a_damaged_head_retains_the_classes_that_it_does_not_hold(config):
     experiment, retention = prepare(config), read_retention(config)
     assert retention is not None

@@ -169,6 +169,11 @@ def _optimization(config: RunConfig) -> Iterator[str]:
         yield f"training.early_stopping_patience={patience} must be 1 or more, or null for never."
     if config.monitor.mode not in ("min", "max"):
         yield f"monitor.mode={config.monitor.mode} must be max or min."
+    if config.monitor.name.startswith("test/"):
+        yield (
+            f"monitor.name={config.monitor.name}: what is called test chooses nothing, and is measured after the last "
+            f"epoch: use monitor.name={config.monitor.name.replace('test/', 'val/', 1)}."
+        )
     if config.evaluation.max_detections < 1:
         yield f"evaluation.max_detections={config.evaluation.max_detections} must be 1 or more."
 

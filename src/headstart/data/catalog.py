@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -10,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.config.schema import CocoConfig, DatasetConfig, FileDatasetConfig, ShapesConfig, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
 from headstart.data.readers import coco, voc, yolo
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
-from headstart.say import say
 
 _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
@@ -24,8 +22,8 @@ _NAMES_SHOWN = 3
 def read(config: DatasetConfig, seed: int) -> DetectionData:
     """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
 
-    `seed` draws the subset where `config.subset_seed` is null. Where each split is from is said in a line; what had to
-    be mended is logged once.
+    `seed` draws the subset where `config.subset_seed` is null. What had to be mended is logged once; `show.py` says
+    what there is.
     """
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
@@ -33,28 +31,7 @@ def read(config: DatasetConfig, seed: int) -> DetectionData:
     data = _READERS[type(config)](config)
     if data.defects:
         _log.warning("%s: %s", data.name, summarise(data.defects))
-    data = _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
-    for line in (splits_line(data), *_idle_draws(data, config)):
-        say(line)
-    return data
-
-
-def _idle_draws(data: DetectionData, config: DatasetConfig) -> list[str]:
-    """A line for each setting that would draw a split, and does not; `runs/idle.py` cannot know what is found."""
-    if not isinstance(config, FileDatasetConfig) or any("drawn" in words for words in data.splits_from.values()):
-        return []
-    usual = {field.name: field.default for field in dataclasses.fields(config)}
-    return [
-        f"dataset.{name}={getattr(config, name)} has no effect: the data set has its own splits."
-        for name in ("split_seed", "val_fraction")
-        if getattr(config, name) != usual[name]
-    ]
-
-
-def splits_line(data: DetectionData) -> str:
-    """`birds: train 80 images (found: train), val 20 images (…)`."""
-    parts = [f"{split} {len(images)} images ({data.splits_from[split]})" for split, images in data.splits.items()]
-    return f"{data.name}: {', '.join(parts)}"
+    return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
 
 
 def summarise(defects: Sequence[Defect]) -> str:

@@ -31,6 +31,8 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         outside=sum(_is_outside(image.name) for images in data.splits.values() for image in images),
         num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
         splits_from=dict(data.splits_from),
+        num_negatives={name: sum(bool(i.ignore.all()) for i in images) for name, images in data.splits.items()},
+        unused=dict(data.unused),
     )
 
 

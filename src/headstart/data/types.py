@@ -52,6 +52,15 @@ class Defect:
 
 
 @dataclass(frozen=True)
+class Unused:
+    """Files below the data set's folder that no split uses, for one reason."""
+
+    count: int
+    first: tuple[str, ...]
+    """Names of a few, relative to the folder."""
+
+
+@dataclass(frozen=True)
 class DetectionData:
     """A data set as read: what the readers give and the data module takes."""
 
@@ -62,6 +71,8 @@ class DetectionData:
     defects: tuple[Defect, ...] = ()
     splits_from: dict[str, str] = field(default_factory=dict)
     """Split -> where it is from: `found: val2017`, `drawn: 0.2 of train, dataset.split_seed=0`, …"""
+    unused: dict[str, Unused] = field(default_factory=dict)
+    """Reason (`no_label`, `other_folder`, …) -> files below the folder that no split uses."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,10 @@ class DatasetInfo:
     """Split -> `crowd`, `difficult` -> boxes that are; one may be both."""
     splits_from: dict[str, str] = field(default_factory=dict)
     """Split -> where it is from, in words."""
+    num_negatives: dict[str, int] = field(default_factory=dict)
+    """Split -> images without a box that trains."""
+    unused: dict[str, Unused] = field(default_factory=dict)
+    """As in `DetectionData`."""
 
 
 @dataclass

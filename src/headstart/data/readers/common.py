@@ -14,6 +14,7 @@ from headstart.config.schema import FileDatasetConfig
 from headstart.data import images, splits
 from headstart.data.boxes import box_areas
 from headstart.data.images import FileImage, ImageFacts, UnreadableImage
+from headstart.data.readers import unused
 from headstart.data.types import AnnotatedImage, Defect, DetectionData
 from headstart.errors import UserError
 
@@ -89,7 +90,9 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
         defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
     read, twice = splits.apart(read, config.overlap)
     read, origin = splits.complete(read, raw.chosen, config)
-    return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin)
+    all_raws = [raw for raws in raw.splits.values() for raw in raws]
+    left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
+    return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin, left)
 
 
 def relative_name(path: Path, root: Path) -> str:
