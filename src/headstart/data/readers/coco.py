@@ -18,8 +18,9 @@ from headstart.config.schema import CocoConfig
 from headstart.data import splits
 from headstart.data.readers import layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
-from headstart.data.readers.coco_json import CocoJson, is_coco, load, looks_like, parse
+from headstart.data.readers.coco_json import CocoJson, is_coco, parse
 from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, relative_name
+from headstart.data.readers.json_files import load, looks_like
 from headstart.data.readers.units import Form
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
@@ -216,6 +217,6 @@ def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:
             if other != split and first.objects() != raw.objects():
                 raise UserError(
                     f"{raw.path}: described twice, in {first.where} ({other}) and {raw.where} ({split}), with "
-                    f"different objects. If {split} has pictures of its own, name their folder: dataset.{split}_images=<folder>; "
-                    "else remove one of the two descriptions."
+                    f"different objects. If {split} has pictures of its own, name their folder, "
+                    f"dataset.{split}_images=<folder>; else remove one of the two descriptions."
                 )

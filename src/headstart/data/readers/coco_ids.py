@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from headstart.data.readers.json_files import show
 from headstart.errors import UserError
 
 
@@ -82,9 +82,3 @@ def number_of(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def show(value: Any) -> str:
-    """For messages: as JSON has it, not longer than a line."""
-    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -5,14 +5,14 @@ A value that cannot be what it must is a `UserError` with the file and the objec
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.data.readers.coco_ids import Ids, number_of, show
+from headstart.data.readers.coco_ids import Ids, number_of
 from headstart.data.readers.common import relative_name
+from headstart.data.readers.json_files import looks_like, show
 from headstart.data.types import Defect
 from headstart.errors import UserError
 
@@ -23,14 +23,6 @@ _FIELDS = {
 }
 _BACKGROUND = ("background", "__background__", "_background_")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
-_LIKE = (
-    ("shapes", "labelme writes such a file for each image"),
-    ("_via_img_metadata", "a project of VIA"),
-    ("_via_settings", "a project of VIA"),
-    ("features", "GeoJSON"),
-    ("items", "Datumaro writes such files"),
-    ("annotations", "annotations without images or categories: captions, or the answers of a server"),
-)
 
 
 @dataclass
@@ -70,22 +62,6 @@ class CocoJson:
         return UserError(f"{self.path}: {place}: {why}")
 
 
-def load(path: Path) -> Any:
-    """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        empty = "the file is empty" if not error.doc.strip() else error.msg
-        why = f"line {error.lineno}, column {error.colno}: {empty}"
-    except UnicodeDecodeError as error:
-        why = f"line {error.object[: error.start].count(10) + 1}: not text in UTF-8"
-    except RecursionError:
-        why = "its brackets are nested too deep"
-    except ValueError as error:  # a number of thousands of digits
-        why = str(error)
-    raise UserError(f"{path}: not a readable json file ({why}); export it again.")
-
-
 def is_coco(content: Any) -> bool:
     """Whether it has images as COCO has; the rest may be missing, as in what is to be sent to a server."""
     return isinstance(content, dict) and isinstance(content.get("images"), list)
@@ -122,37 +98,15 @@ def _check_parts(path: Path, content: Any) -> None:
             )
         for number, item in enumerate(items):
             if not isinstance(item, dict):
-                raise UserError(
-                    f"{path}: {part}[{number}] is {show(item)}; it must be an object with {', '.join(keys)}."
-                )
+                raise UserError(f"{path}: {part}[{number}] is {show(item)}; it must have {', '.join(keys)}.")
             for key in keys:
                 if key not in item:
                     raise UserError(f"{path}: {part}[{number}] has no {key!r}.")
 
 
-def looks_like(content: Any) -> str:
-    """What a json is that is no COCO, as far as can be seen."""
-    if isinstance(content, list):
-        first = content[0] if content and isinstance(content[0], dict) else {}
-        if "score" in first and "image_id" in first:
-            return "it looks like detections, not annotations"
-        if "annotations" in first and "image" in first:
-            return "it looks like CreateML"
-        if "annotations" in first or "completions" in first:
-            return "it looks like tasks of Label Studio; export them as COCO"
-        return f"it is a list of {len(content)}"
-    if not isinstance(content, dict):
-        return f"it is {show(content)}"
-    if any(isinstance(value, dict) and "regions" in value for value in content.values()):
-        return "it looks like VIA; export it as COCO"
-    like = next((f"; it looks like this: {what}" for key, what in _LIKE if key in content), "")
-    keys = ", ".join(list(content)[:6]) or "nothing"
-    return f"it holds {keys if len(keys) < 200 else keys[:200] + '…'}{like}"
-
-
 def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
     name = item["file_name"]
-    if not isinstance(name, str) or not name.strip() or not _is_text(name):
+    if not isinstance(name, str) or not _is_text(name):
         raise part.refuse(f"images[{number}]", f"file_name is {show(name)}; it must be the name of a file.")
     written = item.get("width"), item.get("height")
     width, height = map(number_of, written)
@@ -165,19 +119,14 @@ def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
 
 def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:
     name = item["name"]
-    if (
-        isinstance(name, bool)
-        or not isinstance(name, str | int | float)
-        or not str(name).strip()
-        or not _is_text(str(name))
-    ):
+    if isinstance(name, bool) or not isinstance(name, str | int | float) or not _is_text(str(name)):
         raise part.refuse(f"categories[{number}]", f"name is {show(name)}; it must be the name of a class.")
     return str(name)
 
 
 def _is_text(name: str) -> bool:
-    """Whether it can be written: JSON can hold halves of characters."""
-    return "\0" not in name and name.encode("utf-8", "replace").decode() == name
+    """Whether it says anything, and can be written: JSON can hold halves of characters."""
+    return bool(name.strip()) and "\0" not in name and name.encode("utf-8", "replace").decode() == name
 
 
 def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[str]) -> bool:

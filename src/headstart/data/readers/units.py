@@ -52,9 +52,8 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequ
     `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `places`: N
     times file and object.
     """
-    known = np.isfinite(boxes_xyxy).all(axis=1)
-    boxes, sizes = boxes_xyxy[known], sizes_wh[known]
-    where = [place for place, finite in zip(places, known, strict=True) if finite]
+    known = np.flatnonzero(np.all(np.isfinite(boxes_xyxy), axis=1))
+    boxes, sizes, where = boxes_xyxy[known], sizes_wh[known], [places[i] for i in known.tolist()]
     if not len(boxes):
         return []
     small = _in_first_pixel(boxes, sizes)
@@ -62,7 +61,7 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequ
     if many and small.mean() > NORMALISED:
         raise UserError(_normalised(split, small, boxes, where, form))
     _check_form(split, boxes, sizes, where, form)
-    tiny = [Defect("box_in_first_pixel", where[i], "kept box") for i in np.flatnonzero(small & many)]
+    tiny = [Defect("box_in_first_pixel", where[i], "kept box") for i in np.flatnonzero(small & many).tolist()]
     return [*tiny, *_percent(split, boxes, sizes, where)]
 
 
@@ -105,8 +104,8 @@ def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Sequenc
     i = int(np.flatnonzero(small)[0])
     return (
         f"{where[i]}: {_numbers(boxes, i, form)} lies within the first pixel of its picture, as do {small.sum()} of "
-        f"the {len(boxes)} boxes of the split {split}: they are shares of width and height (0 to 1), where pixels are due. "
-        "Multiply them by the pictures' sizes, or export the annotations in pixels."
+        f"the {len(boxes)} boxes of the split {split}: they are shares of width and height (0 to 1), where pixels "
+        "are due. Multiply them by the pictures' sizes, or export the annotations in pixels."
     )
 
 
@@ -122,8 +121,8 @@ def _other_form(
     i = int(np.flatnonzero(explained)[0])
     return (
         f"{where[i]}: {_numbers(boxes, i, form)} as {form.value} is no box in its picture, nor are {wrong.sum()} of "
-        f"the {len(boxes)} of the split {split}; as {other.value} {explained.sum()} of these are. The file seems to have "
-        f"{other.value} where {form.value} is due: export it again, or rewrite its boxes."
+        f"the {len(boxes)} of the split {split}; as {other.value} {explained.sum()} of these are. The file seems to "
+        f"have {other.value} where {form.value} is due: export it again, or rewrite its boxes."
     )
 
 
