@@ -81,7 +81,8 @@ def locate(search: Search) -> tuple[list[Path | None], list[int]]:
     by_end = [
         number
         for number, reading in enumerate(readings)
-        if reading.bases and paths[number] is not None and not (reading.literal and base in reading.bases)
+        if reading.bases and not (reading.literal and base in reading.bases)
+        if not _is_beside(search.part, images[number], paths[number])
     ]
     twice = Counter(paths)
     for number in by_end:
@@ -107,12 +108,12 @@ def why_missing(search: Search, name: str) -> str:
 
 def _read_name(name: str, files: Files) -> Reading:
     """By the longest end of the name that is the end of a path."""
-    for number, parts in enumerate(_spellings(name)):
+    for parts in _spellings(name):
         lengths = {path: _common_end(parts, path) for path in files.get(parts[-1], ())}
         if lengths:
             longest = max(lengths.values())
             bases = {path[:-longest]: path for path, length in lengths.items() if length == longest}
-            return Reading(bases, literal=number == 0 and longest == len(parts))
+            return Reading(bases, literal=longest == len(parts) and os.path.join(*parts) == os.path.normpath(name))
     return Reading()
 
 
@@ -211,6 +212,11 @@ def _tried(search: Search, readings: Sequence[Reading], *bases: Parts) -> list[t
     pairs = zip(search.part.images, readings, strict=True)
     common = [(image, reading) for image, reading in pairs if all(base in reading.bases for base in bases)]
     return common[:: max(1, len(common) // _NUM_TRIED)]
+
+
+def _is_beside(part: CocoJson, image: CocoImage, path: Path | None) -> bool:
+    """Whether the name, read from the json's own folder, is the file; `../images/a.jpg` may be."""
+    return path is None or os.path.normpath(part.path.parent / image.file_name) == os.path.normpath(path)
 
 
 def _elsewhere(search: Search, image: CocoImage, reading: Reading) -> Parts | None:

@@ -42,9 +42,7 @@ class Ids:
             numbers = self._by_value.get(_value(wanted), [])
             if len(numbers) > 1:
                 both = " or ".join(show(self.written[n]) for n in numbers)
-                raise UserError(
-                    f"{path}: {place}: {name} {show(written)} may be {both} of the {self.part}; correct it."
-                )
+                raise UserError(f"{path}: {place}: {name} {show(written)} may be {both} in {self.part}; correct it.")
             number = numbers[0] if numbers else None
         if number is not None and type(written) is not type(self.written[number]):
             self.loosely.append(f"{place}: {name} {show(written)} is {show(self.written[number])}")

@@ -16,7 +16,7 @@ from headstart.data.types import Defect
 from headstart.errors import UserError
 
 FEWEST = 4
-"""Boxes: less may be mistakes of a hand."""
+"""Different boxes: less may be mistakes of a hand."""
 SHARE = 0.2
 """Of all boxes."""
 EXPLAINED = 0.95
@@ -57,7 +57,7 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequ
     if not len(boxes):
         return []
     small = _in_first_pixel(boxes, sizes)
-    many = small.sum() >= FEWEST
+    many = len(np.unique(boxes[small], axis=0)) >= FEWEST
     if many and small.mean() > NORMALISED:
         raise UserError(_normalised(split, small, boxes, where, form))
     _check_form(split, boxes, sizes, where, form)
@@ -67,9 +67,8 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequ
 
 def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(N,) bool: what is no object in a picture of some pixels; 1-based corners were moved by one before."""
-    extent = boxes[:, 2:] - boxes[:, :2]
-    inside = np.all(np.abs(boxes) <= 1, axis=1) & np.all((extent > 0) & (extent <= 1), axis=1)
-    return inside & np.all(sizes > 4, axis=1)
+    fractional = np.any(boxes % 1 != 0, axis=1)  # a pixel is a box as well, and so are zeros alone
+    return np.all(np.abs(boxes) <= 1, axis=1) & fractional & np.all(sizes > 4, axis=1)
 
 
 def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Sequence[str], form: Form) -> None:
