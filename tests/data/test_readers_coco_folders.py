@@ -160,6 +160,7 @@ def test_a_named_folder_must_be_one_and_must_have_an_effect(tmp_path):
         "../images/",
         "file:///home/me/images/",
         "https://example.org/images/",
+        "http://[no host/images/",
     ],
 )
 def test_paths_of_other_machines_are_matched_by_their_end(tmp_path, prefix):

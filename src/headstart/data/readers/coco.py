@@ -1,9 +1,10 @@
 """COCO json: `annotations/instances_<split>.json`, `<split>/_annotations.coco.json` (Roboflow), or one json alone.
 
 Classes are the json's categories by id, those without objects included, whatever gaps the ids have. Left out, and
-said, is what has no object and is no class: the background, and what Roboflow writes as the supercategory of all others.
-Images without annotations are negatives. An object with `iscrowd` is a crowd; one with `difficult` or `ignore`, which is where converters put
-VOC's `difficult`, is difficult (pycocotools reads neither key). `area` is taken as it is written, if it is one.
+said, is what has no object and is no class: the background, and what Roboflow writes as category 0, the supercategory
+of all others. Images without annotations are negatives. An object with `iscrowd` is a crowd; one with `difficult` or
+`ignore`, which is where converters put VOC's `difficult`, is difficult (pycocotools reads neither key). `area` is taken
+as it is written, if it is one.
 """
 
 from __future__ import annotations

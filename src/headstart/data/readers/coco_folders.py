@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import PIL.Image
 
@@ -120,7 +120,7 @@ def _read_name(name: str, files: Files) -> Reading:
 def _spellings(name: str) -> Iterator[Parts]:
     """As written, with the separators of Windows, and as a URL."""
     slashes = name.replace("\\", "/")
-    url = unquote(urlsplit(slashes).path if "://" in slashes else slashes)
+    url = unquote(slashes.split("?")[0] if "://" in slashes else slashes)
     for spelling in dict.fromkeys((name, slashes, url)):
         parts = tuple(part for part in os.path.normpath(spelling).split("/") if part not in ("", ".", ".."))
         if parts:
