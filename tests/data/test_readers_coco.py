@@ -234,7 +234,7 @@ def broken(**changes: Any) -> dict[str, Any]:
     [
         ({"images": []}, "has no list 'annotations'"),
         (broken(bbox=[1, 2, 3]), r"annotation id 100: bbox is \[1, 2, 3\]"),
-        (broken(bbox=None), "annotation id 100: bbox is None"),
+        (broken(bbox=None), "annotation id 100: bbox is null"),
         (broken(category_id=5), "annotation id 100: category_id 5 is not among the categories"),
         (content("a.png", categories=[{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]), "same id or name"),
         ({**content("a.png"), "images": [{"id": 0}]}, r"images\[0\] has no 'file_name'"),
@@ -250,7 +250,9 @@ def test_what_cannot_be_read_is_refused_naming_file_and_object(tmp_path, value, 
 
 def test_an_annotation_of_no_image_is_counted(tmp_path):
     draw(tmp_path, "a.png", "b.png")
-    write(tmp_path, "train.json", broken(image_id=55))
+    value = content("a.png")
+    value["annotations"].append(value["annotations"][0] | {"image_id": 55})
+    write(tmp_path, "train.json", value)
     write(tmp_path, "val.json", content("b.png"))
     (defect,) = read(tmp_path).defects
     assert (defect.kind, defect.action) == ("unknown_image", "dropped box")

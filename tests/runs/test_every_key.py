@@ -260,6 +260,9 @@ TABLE: dict[str, Row] = {
     "dataset.train_json": Row("dataset.train_json=b.json", data, COCO_TWO),
     "dataset.val_json": Row("dataset.val_json=b.json", data, COCO_TWO),
     "dataset.test_json": Row("dataset.test_json=b.json", data, COCO_TWO),
+    "dataset.train_images": Row("dataset.train_images=more", data, COCO_TWO),
+    "dataset.val_images": Row("dataset.val_images=more", data, f"{COCO_TWO} dataset.val_json=b.json"),
+    "dataset.test_images": Row("dataset.test_images=more", data, f"{COCO_TWO} dataset.test_json=b.json"),
     "dataset.data_yaml": Row("dataset.data_yaml=b.yaml", data, f"{YOLO} dataset.data_yaml=a.yaml"),
     "dataset.domain": Row("dataset.domain=source", TRAINED),
     "dataset.num_train": Row("dataset.num_train=6", TRAINED),
@@ -454,6 +457,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     boxes = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 30, 20]} for i in range(6)]
     for number in range(6):
         _picture(root / "coco" / f"{number}.png", number)
+        _picture(root / "coco" / "more" / f"{number}.png", number + 10)
         _picture(root / "yolo" / "images" / ("train", "val")[number % 2] / f"{number}.png", number)
     for name, ids in {"a": range(3), "b": range(3, 6)}.items():
         chosen = {"images": [images[i] for i in ids], "annotations": [boxes[i] for i in ids]}

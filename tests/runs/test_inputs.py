@@ -86,6 +86,18 @@ def test_an_annotation_file_outside_of_the_folder_is_looked_at(photos, tmp_path)
     assert not inputs.same_inputs(config, run)
 
 
+def test_a_folder_of_images_outside_of_the_folder_is_looked_at(photos, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_text("1")
+    words = ["dataset=coco_folder", f"dataset.root={photos}", "dataset.train_json=a.json"]
+    config = compose([*words, "dataset.train_images=../pictures"])
+    (photos / "a.json").write_text("1")
+    run = begun(config, tmp_path / "run")
+    assert inputs.same_inputs(config, run)
+    (tmp_path / "pictures" / "a.png").write_text("22")
+    assert not inputs.same_inputs(config, run)
+
+
 def test_too_many_files_are_never_taken_for_the_same(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "MOST_FILES", 2)
     assert not inputs.same_inputs(on(photos), begun(on(photos), tmp_path / "run"))

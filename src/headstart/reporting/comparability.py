@@ -136,6 +136,7 @@ PARTED_BY = (
     *DEFINITION,
     "dataset.val_split",
     "dataset.val_json",
+    "dataset.val_images",
     "dataset.test_split",
     "dataset.val_fraction",
     "dataset.test_fraction",

@@ -25,6 +25,8 @@ MOST_FILES = 1_000_000
 """Below a data set's folder; where there are more, it is no data set's, and its data is read each time."""
 ANNOTATIONS = ("train_json", "val_json", "test_json", "data_yaml")
 """Settings that name files relative to the data set's folder, which may lie outside of it."""
+IMAGES = ("train_images", "val_images", "test_images")
+"""Settings that name folders in the same way."""
 
 Tree = Callable[[str], str]
 
@@ -75,6 +77,8 @@ def _dataset_stamps(config: DatasetConfig, tree: Tree) -> Iterator[str]:
         yield tree(root)
         named = [getattr(config, key, None) for key in ANNOTATIONS]
         yield from (_file_stamp(Path(root, name)) for name in named if name)
+        folders = [getattr(config, key, None) for key in IMAGES]
+        yield from (tree(os.path.join(root, name)) for name in folders if name)
 
 
 def _source_files(config: RunConfig) -> list[Path]:

@@ -99,6 +99,13 @@ class CocoConfig(FileDatasetConfig):
     """Likewise; null with `train_json` given: the validation split is drawn from the training images."""
     test_json: Optional[str] = None
     """Measured once, at the end; null: found, without `train_json`."""
+    train_images: Optional[str] = None
+    """Folder, relative to `root`, of the images that the training json lists; null: found by their names, or refused
+    where two folders fit."""
+    val_images: Optional[str] = None
+    """Likewise of the validation json."""
+    test_images: Optional[str] = None
+    """Likewise of the test json."""
     download: bool = False
     """Fetch the public data set into `root` first (only for the named public sets)."""
     url_set: Optional[str] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from headstart.data import images, splits
 from headstart.data.boxes import box_areas
 from headstart.data.images import FileImage, ImageFacts, UnreadableImage
 from headstart.data.readers import unused
+from headstart.data.readers import units
+from headstart.data.readers.units import Form
 from headstart.data.types import AnnotatedImage, Defect, DetectionData
 from headstart.errors import UserError
 
@@ -73,6 +75,8 @@ class RawData:
     splits: dict[str, list[RawImage]] = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
     defects: list[Defect] = field(default_factory=list)
+    form: Form = Form.corners
+    """What the four numbers of a box are in the files."""
 
 
 def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
@@ -83,11 +87,14 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     defects = list(raw.defects)
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
-        read[split] = list(_annotated(_once(raws, defects), root, index, defects))
+        seen = list(_see(_once(raws, defects), root, defects.append))
+        defects += _check_units(split, seen, raw.form)
+        read[split] = [_annotate(image, index, defects.append) for image in seen]
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
+    defects += _similar_names(class_names)
     read, twice = splits.apart(read, config.overlap)
     read, origin = splits.complete(read, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
@@ -100,13 +107,13 @@ def relative_name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def check_missing(split: str, where: Path, missing: Sequence[str], total: int) -> None:
+def check_missing(split: str, where: Path, missing: Sequence[str], total: int, hint: str = "") -> None:
     """Some images may be missing; when more than half are, the annotations belong to other files."""
     if 2 * len(missing) > total:
         raise UserError(
             f"{where}: {len(missing)} of the {total} images of the split {split} are not there, such as "
             f"{missing[0]}. Put the images where the annotations say, or export the annotations again: images with "
-            "similar names may be other pictures, with other boxes, and are not guessed."
+            f"similar names may be other pictures, with other boxes, and are not guessed.{hint}"
         )
 
 
@@ -128,6 +135,13 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     return names
 
 
+def _similar_names(names: Sequence[str]) -> list[Defect]:
+    """Two names of what may be one class; whether they are, only the user can say."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(name.strip().casefold(), name), name) for name in names]
+    return [Defect("similar_names", f"{one!r} and {two!r}", "kept as two classes") for one, two in pairs if one != two]
+
+
 def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
     """Each file once; UserError where one has two descriptions, of which one would be lost."""
     found: dict[Path, RawImage] = {}
@@ -140,15 +154,42 @@ def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
     return list(found.values())
 
 
-def _annotated(
-    raws: Sequence[RawImage], root: Path, index: dict[str, int], defects: list[Defect]
-) -> Iterable[AnnotatedImage]:
+@dataclass
+class _Seen:
+    """An image whose file was looked at."""
+
+    raw: RawImage
+    name: str
+    file: FileImage
+    size_wh: tuple[int, int]
+    digest: str
+
+    def boxes(self) -> np.ndarray:
+        """(N, 4) pixels, as written."""
+        boxes = np.array(self.raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+        return boxes * np.tile(self.size_wh, 2) if self.raw.normalised else boxes
+
+
+def _see(raws: Sequence[RawImage], root: Path, report: Callable[[Defect], None]) -> Iterator[_Seen]:
     for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws]), strict=True):
         name = relative_name(raw.path, root)
         if isinstance(facts, UnreadableImage):
-            defects.append(Defect("unreadable_image", f"{name}: {facts}", "skipped image"))
+            report(Defect("unreadable_image", f"{name}: {facts}", "skipped image"))
         else:
-            yield _annotate(raw, name, facts, index, defects.append)
+            orientation = images.choose_orientation(facts, raw.size_wh)
+            size_wh = images.upright_size(facts.raw_size_wh, orientation)
+            yield _Seen(raw, name, FileImage(raw.path, orientation), size_wh, facts.digest)
+
+
+def _check_units(split: str, seen: Sequence[_Seen], form: Form) -> list[Defect]:
+    """Of what is written in pixels."""
+    pixels = [image for image in seen if image.raw.boxes_xyxy and not image.raw.normalised]
+    if not pixels:
+        return []
+    counts = [len(image.raw.boxes_xyxy) for image in pixels]
+    sizes = np.repeat([image.size_wh for image in pixels], counts, axis=0)
+    places = [f"{image.raw.where}: {place}" for image in pixels for place in image.raw.places]
+    return units.check(split, np.concatenate([image.boxes() for image in pixels]), sizes, places, form)
 
 
 def _inspect_all(paths: Sequence[Path]) -> Iterable[ImageFacts | UnreadableImage]:
@@ -163,28 +204,22 @@ def _inspect(path: Path) -> ImageFacts | UnreadableImage:
         return error
 
 
-def _annotate(
-    raw: RawImage, name: str, facts: ImageFacts, index: dict[str, int], report: Callable[[Defect], None]
-) -> AnnotatedImage:
-    orientation = images.choose_orientation(facts, raw.size_wh)
-    size_wh = images.upright_size(facts.raw_size_wh, orientation)
+def _annotate(seen: _Seen, index: dict[str, int], report: Callable[[Defect], None]) -> AnnotatedImage:
+    raw, size_wh = seen.raw, seen.size_wh
     if raw.size_wh not in (None, size_wh):
         report(Defect("wrong_size", f"{raw.where}: {_by(raw.size_wh)} for {_by(size_wh)}", "used the image's size"))
-    boxes = np.array(raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    if raw.normalised:
-        boxes *= np.tile(size_wh, 2)
-    boxes, keep = _mend_boxes(boxes, size_wh, raw, report)
+    boxes, keep = _mend_boxes(seen.boxes(), size_wh, raw, report)
     area = np.array(raw.areas, dtype=np.float64)
     return AnnotatedImage(
-        name=name,
-        read=FileImage(raw.path, orientation),
+        name=seen.name,
+        read=seen.file,
         size_wh=size_wh,
         boxes_xyxy=boxes[keep],
         labels=np.array([index[name] for name in raw.classes], dtype=np.int64)[keep],
         crowd=np.array(raw.crowd, dtype=bool)[keep],
         difficult=np.array(raw.difficult, dtype=bool)[keep],
         area=np.where(np.isnan(area), box_areas(boxes), area)[keep],
-        digest=facts.digest,
+        digest=seen.digest,
     )
 
 

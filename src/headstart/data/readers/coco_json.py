@@ -1,0 +1,206 @@
+"""From a COCO json to its images, objects and categories, each value of the type it must have.
+
+A value that cannot be what it must is a `UserError` with the file and the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.data.readers.coco_ids import Ids, number_of
+from headstart.data.readers.common import relative_name
+from headstart.data.readers.json_files import looks_like, show
+from headstart.data.types import Defect
+from headstart.errors import UserError
+
+_FIELDS = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+_BACKGROUND = ("background", "__background__", "_background_")
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
+
+
+@dataclass
+class CocoImage:
+    file_name: str
+    size_wh: tuple[int, int] | None
+
+
+@dataclass
+class CocoObject:
+    place: str
+    """For messages: `annotation id 7`."""
+    image: int
+    """Its number among the images."""
+    category: str
+    xywh: tuple[float, float, float, float]
+    crowd: bool
+    difficult: bool
+    area: float | None
+
+
+@dataclass
+class CocoJson:
+    path: Path
+    where: str
+    """The path for messages, relative to the data set's folder."""
+    images: list[CocoImage] = field(default_factory=list)
+    objects: list[CocoObject] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
+    """Names in the order of the ids."""
+    defects: list[Defect] = field(default_factory=list)
+
+    def report(self, kind: str, place: str, action: str) -> None:
+        self.defects.append(Defect(kind, f"{self.where}: {place}", action))
+
+    def refuse(self, place: str, why: str) -> UserError:
+        return UserError(f"{self.path}: {place}: {why}")
+
+
+def is_coco(content: Any) -> bool:
+    """Whether it has images as COCO has; the rest may be missing, as in what is to be sent to a server."""
+    return isinstance(content, dict) and isinstance(content.get("images"), list)
+
+
+def parse(path: Path, content: Any, root: Path) -> CocoJson:
+    """UserError where it is no COCO, or an object cannot be read."""
+    _check_parts(path, content)
+    part = CocoJson(path, relative_name(path, root))
+    image_ids = Ids(path, "images", content["images"])
+    category_ids = Ids(path, "categories", content["categories"])
+    names = [_name(part, number, item) for number, item in enumerate(content["categories"])]
+    part.images = [_image(part, number, item) for number, item in enumerate(content["images"])]
+    used: set[int] = set()
+    part.objects = list(_objects(part, content["annotations"], image_ids, category_ids, names, used))
+    if content["annotations"] and not part.objects:
+        raise UserError(_none_belong(part, content, image_ids))
+    for ids in (image_ids, category_ids):
+        if ids.loosely:
+            part.report("id_types", f"{ids.loosely[0]}, and so on: {len(ids.loosely)}", "matched by value")
+    kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
+    if len({names[number] for number in kept}) < len(kept):
+        raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
+    part.categories = [names[number] for number in sorted(kept, key=category_ids.order)]
+    return part
+
+
+def _check_parts(path: Path, content: Any) -> None:
+    for part, keys in _FIELDS.items():
+        items = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(items, list):
+            raise UserError(
+                f"{path}: has no list {part!r}, so it is no COCO annotation file for detection; {looks_like(content)}."
+            )
+        for number, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise UserError(f"{path}: {part}[{number}] is {show(item)}; it must have {', '.join(keys)}.")
+            for key in keys:
+                if key not in item:
+                    raise UserError(f"{path}: {part}[{number}] has no {key!r}.")
+
+
+def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
+    name = item["file_name"]
+    if not isinstance(name, str) or not _is_text(name):
+        raise part.refuse(f"images[{number}]", f"file_name is {show(name)}; it must be the name of a file.")
+    written = item.get("width"), item.get("height")
+    width, height = map(number_of, written)
+    if width is not None and height is not None:
+        return CocoImage(name, (int(width), int(height)))
+    if written != (None, None):
+        part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", "used the image's size")
+    return CocoImage(name, None)
+
+
+def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:
+    name = item["name"]
+    if isinstance(name, bool) or not isinstance(name, str | int | float) or not _is_text(str(name)):
+        raise part.refuse(f"categories[{number}]", f"name is {show(name)}; it must be the name of a class.")
+    return str(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether it says anything, and can be written: JSON can hold halves of characters."""
+    return bool(name.strip()) and "\0" not in name and name.encode("utf-8", "replace").decode() == name
+
+
+def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[str]) -> bool:
+    """Of an unused category: what programs write beside the classes, the background and Roboflow's root of them all."""
+    items = content["categories"]
+    others = [item for other, item in enumerate(items) if other != number]
+    root = bool(others) and all(item.get("supercategory") == items[number]["name"] for item in others)
+    background = names[number].strip().casefold() in _BACKGROUND
+    if root or background:
+        why = "the supercategory of all others" if root else "the background"
+        part.report("no_class", f"category {show(names[number])}, which has no object, is {why}", "left out")
+    return root or background
+
+
+def _objects(
+    part: CocoJson, items: list[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
+) -> Iterator[CocoObject]:
+    """`used` gets the numbers of the categories that occur."""
+    for number, item in enumerate(items):
+        place = f"annotation id {show(item['id'])}" if "id" in item else f"annotations[{number}]"
+        image = images.find(part.path, place, "image_id", item["image_id"])
+        category = categories.find(part.path, place, "category_id", item["category_id"])
+        if category is None:
+            known = ", ".join(map(show, categories.written[:9]))
+            why = f"category_id {show(item['category_id'])} is not among the categories ({known})."
+            raise part.refuse(place, why)
+        used.add(category)
+        if image is None:
+            part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}", "dropped box")
+            continue
+        yield CocoObject(
+            place,
+            image,
+            names[category],
+            _bbox(part, place, item["bbox"]),
+            crowd=_says(part, place, item, "iscrowd"),
+            difficult=any([_says(part, place, item, flag) for flag in ("difficult", "ignore")]),
+            area=_area(part, place, item.get("area")),
+        )
+
+
+def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
+    first = content["annotations"][0]["image_id"]
+    known = ", ".join(map(show, images.written[:3])) or "there are none"
+    return (
+        f"{part.path}: none of the {len(content['annotations'])} annotations belongs to an image: they have image_id "
+        f"{show(first)} and others, the images have id {known} …; export it again."
+    )
+
+
+def _bbox(part: CocoJson, place: str, bbox: Any) -> tuple[float, float, float, float]:
+    try:
+        if not isinstance(bbox, list) or any(isinstance(value, bool) for value in bbox):
+            raise TypeError
+        x, y, width, height = map(float, bbox)
+    except (TypeError, ValueError, OverflowError):
+        why = f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height."
+        raise part.refuse(place, why) from None
+    return x, y, width, height
+
+
+def _says(part: CocoJson, place: str, item: dict[str, Any], flag: str) -> bool:
+    """Some exporters write "0" or "false", which Python takes for true."""
+    value = item.get(flag)
+    text = f"{value:g}" if isinstance(value, float) else str(value).strip().casefold()
+    if text not in _YES + _NO:
+        raise part.refuse(place, f"{flag} is {show(value)}; it must be 0 or 1.")
+    return text in _YES
+
+
+def _area(part: CocoJson, place: str, area: Any) -> float | None:
+    """As written; None where there is none, or none that could be."""
+    value = None if isinstance(area, str) else number_of(area)
+    if area is None or (value is not None and value > 0):
+        return value
+    part.report("wrong_area", f"{place}: {show(area)}", "used the box's area")
+    return None

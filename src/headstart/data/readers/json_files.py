@@ -1,0 +1,64 @@
+"""A json file: what it holds, where it is broken, and what it looks like where it is not what was looked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UserError
+
+_LIKE = {
+    "shapes": "labelme's file of one image",
+    "_via_img_metadata": "a project of VIA",
+    "_via_settings": "a project of VIA",
+    "features": "GeoJSON",
+    "items": "Datumaro's own format",
+    "objects": "Supervisely's file of one image",
+}
+"""A key -> who writes it."""
+
+
+def load(path: Path) -> Any:
+    """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        empty = "the file is empty" if not error.doc.strip() else error.msg
+        why = f"line {error.lineno}, column {error.colno}: {empty}"
+    except UnicodeDecodeError as error:
+        why = f"line {error.object[: error.start].count(10) + 1}: not text in UTF-8"
+    except RecursionError:
+        why = "its brackets are nested too deep"
+    except ValueError as error:  # a number of thousands of digits
+        why = str(error)
+    raise UserError(f"{path}: not a readable json file ({why}); export it again.")
+
+
+def looks_like(content: Any) -> str:
+    """What a json is that is no COCO, as far as can be seen."""
+    if isinstance(content, list):
+        first = content[0] if content and isinstance(content[0], dict) else {}
+        if "score" in first and "image_id" in first:
+            return "it looks like detections, not annotations"
+        if "annotations" in first and "image" in first:
+            return "it looks like CreateML"
+        if "annotations" in first or "completions" in first:
+            return "it looks like tasks of Label Studio; export them as COCO"
+        return f"it is a list of {len(content)}"
+    if not isinstance(content, dict):
+        return f"it is {show(content)}"
+    if any(isinstance(value, dict) and "regions" in value for value in content.values()):
+        return "it looks like VIA; export it as COCO"
+    like = next((f"; it looks like {what}" for key, what in _LIKE.items() if key in content), "")
+    keys = ", ".join(list(content)[:6]) or "nothing"
+    return f"it holds {keys if len(keys) < 200 else keys[:200] + '…'}{like}"
+
+
+def show(value: Any) -> str:
+    """For messages: as JSON has it, not longer than a line."""
+    try:
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    except RecursionError:
+        text = "a list in a list, and so on"
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,129 @@
+"""Whether the numbers of a split's boxes are what its format says: pixels, and corners or sizes.
+
+A single odd box is mended and counted; these are doubts about all of them, which mending would only hide. The limits
+are such that no sound set meets them: objects may touch the picture's edges, and annotations overlap them by some
+pixels, but not one box of five by a share of the picture that another reading of the same numbers explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import numpy as np
+
+from headstart.data.types import Defect
+from headstart.errors import UserError
+
+FEWEST = 4
+"""Different boxes: less may be mistakes of a hand."""
+SHARE = 0.2
+"""Of all boxes."""
+EXPLAINED = 0.95
+"""Of the boxes out of place that the other reading puts into the picture."""
+FAR = 0.02
+"""Of the picture's side: what leaves it by less is rounded, or counted from 1."""
+NORMALISED = 0.1
+"""Share of the boxes within the picture's first pixel that makes them shares of width and height."""
+PERCENT, LEAST_SIDE, FEWEST_PERCENT = 100, 300, 20
+"""As many boxes, all within the first 100 pixels of pictures of such sides."""
+
+
+class Form(Enum):
+    """What the four numbers of a box are."""
+
+    corners = "x1, y1, x2, y2"
+    xywh = "x, y, width, height"
+
+
+_WRITTEN: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
+    Form.corners: lambda boxes: boxes,
+    Form.xywh: lambda boxes: np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]),
+}
+_CORNERS: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
+    Form.corners: lambda boxes: boxes,
+    Form.xywh: lambda boxes: np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
+}
+
+
+def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequence[str], form: Form) -> list[Defect]:
+    """UserError where most boxes are in other units or of another form than `form`; a defect for each lesser doubt.
+
+    `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `places`: N
+    times file and object.
+    """
+    known = np.flatnonzero(np.all(np.isfinite(boxes_xyxy), axis=1))
+    boxes, sizes, where = boxes_xyxy[known], sizes_wh[known], [places[i] for i in known.tolist()]
+    if not len(boxes):
+        return []
+    small = _in_first_pixel(boxes, sizes)
+    many = len(np.unique(boxes[small], axis=0)) >= FEWEST
+    if many and small.mean() > NORMALISED:
+        raise UserError(_normalised(split, small, boxes, where, form))
+    _check_form(split, boxes, sizes, where, form)
+    tiny = [Defect("box_in_first_pixel", where[i], "kept box") for i in np.flatnonzero(small & many).tolist()]
+    return [*tiny, *_percent(split, boxes, sizes, where)]
+
+
+def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(N,) bool: what is no object in a picture of some pixels; 1-based corners were moved by one before."""
+    fractional = np.any(boxes % 1 != 0, axis=1)  # a pixel is a box as well, and so are zeros alone
+    return np.all(np.abs(boxes) <= 1, axis=1) & fractional & np.all(sizes > 4, axis=1)
+
+
+def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Sequence[str], form: Form) -> None:
+    wrong = ~_fits(boxes, sizes)
+    if wrong.sum() < max(FEWEST, SHARE * len(boxes)):
+        return
+    for other in Form:
+        explained = _fits(_CORNERS[other](_WRITTEN[form](boxes)), sizes) & wrong
+        if other is not form and explained.sum() >= EXPLAINED * wrong.sum():
+            raise UserError(_other_form(split, wrong, explained, boxes, where, form, other))
+
+
+def _fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(N,) bool: has an area, and does not leave the picture by much."""
+    slack = np.maximum(FAR * sizes, 2)
+    ordered = boxes[:, 2:] > boxes[:, :2]
+    return np.all(ordered & (boxes[:, :2] >= -slack) & (boxes[:, 2:] <= sizes + slack), axis=1)
+
+
+def _percent(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Sequence[str]) -> list[Defect]:
+    """Only a doubt: objects may well lie in a corner."""
+    within = (boxes <= PERCENT).all() and (sizes >= LEAST_SIDE).all() and len(boxes) >= FEWEST_PERCENT
+    if not within or (boxes.max(axis=0)[2:] < 0.9 * PERCENT).any():
+        return []
+    text = (
+        f"{where[0]}: all {len(boxes)} boxes of the split {split} lie in the first {PERCENT} pixels: are these percent?"
+    )
+    return [Defect("doubtful_units", text, "kept as pixels")]
+
+
+def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Sequence[str], form: Form) -> str:
+    i = int(np.flatnonzero(small)[0])
+    return (
+        f"{where[i]}: {_numbers(boxes, i, form)} lies within the first pixel of its picture, as do {small.sum()} of "
+        f"the {len(boxes)} boxes of the split {split}: they are shares of width and height (0 to 1), where pixels "
+        "are due. Multiply them by the pictures' sizes, or export the annotations in pixels."
+    )
+
+
+def _other_form(
+    split: str,
+    wrong: np.ndarray,
+    explained: np.ndarray,
+    boxes: np.ndarray,
+    where: Sequence[str],
+    form: Form,
+    other: Form,
+) -> str:
+    i = int(np.flatnonzero(explained)[0])
+    return (
+        f"{where[i]}: {_numbers(boxes, i, form)} as {form.value} is no box in its picture, nor are {wrong.sum()} of "
+        f"the {len(boxes)} of the split {split}; as {other.value} {explained.sum()} of these are. The file seems to "
+        f"have {other.value} where {form.value} is due: export it again, or rewrite its boxes."
+    )
+
+
+def _numbers(boxes: np.ndarray, i: int, form: Form) -> str:
+    return f"({', '.join(f'{value:.6g}' for value in _WRITTEN[form](boxes[i : i + 1])[0])})"
