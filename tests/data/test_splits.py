@@ -65,7 +65,7 @@ def test_splits_are_found_by_their_names_or_as_asked(found, settings, expected):
         ([], {"train_split": "train"}, "dataset.train_split=train: .*it has none, or all"),
         (["train", "val"], {"val_split": "all"}, "dataset.val_split=all"),
         (["train", "val"], {"test_split": "tets"}, "dataset.test_split=tets: .*it has train, val, or none to measure"),
-        (["train", "val"], {"val_split": "none"}, "dataset.val_split=none"),
+        (["train", "val"], {"train_split": "none"}, "dataset.train_split=none"),
         (["train", "val"], {"val_split": "train"}, "one split cannot serve twice"),
         (["val", "test"], {}, "none of the splits found .test, val. is known to be for training"),
     ],
