@@ -120,19 +120,19 @@ def join(base: Path, name: str) -> Path:
 def _known_case(path: Path) -> Path | None:
     """`path`, or what is there in its place and differs in the letter case of known folders alone."""
     try:
-        if path.exists():
-            return path
-        if path.parent == path:
-            return None
-        folder = _known_case(path.parent)
-        known = path.name.lower() in (*tree.ROLE_FOLDERS, *splits.NAMES)
-        others = folder.iterdir() if known and folder is not None and folder.is_dir() else ()
-        fits = [other for other in others if other.name.lower() == path.name.lower()]
-        if not known and folder is not None and (folder / path.name).exists():
-            fits = [folder / path.name]
+        fits = [path] if path.exists() else _spellings(path)
     except OSError:  # a name that is too long for one
         return None
     return fits[0] if len(fits) == 1 else None
+
+
+def _spellings(path: Path) -> list[Path]:
+    if path.parent == path:
+        return [path]
+    folders = [folder for folder in _spellings(path.parent) if folder.is_dir()]
+    if path.name.lower() not in (*tree.ROLE_FOLDERS, *splits.NAMES):
+        return [folder / path.name for folder in folders if (folder / path.name).exists()]
+    return [other for folder in folders for other in folder.iterdir() if other.name.lower() == path.name.lower()]
 
 
 def packed(paths: Iterable[Path]) -> str:

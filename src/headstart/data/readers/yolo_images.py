@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstart.data.readers import layout, tree
 from headstart.data.readers.layout import Tails
-from headstart.data.readers.yolo_source import Source
+from headstart.data.readers.yolo_source import KIND, Source
 from headstart.errors import UserError
 
 
@@ -29,8 +29,20 @@ class Stated:
             found = [image for value in values for image in self._images(self._place(value, split))]
             if not found:
                 raise UserError(f"{self._where}: {split}: {', '.join(values)}: no image there.")
+            if self.source.path is None:
+                self._check_folders(split, found)
             self._known[split] = found
         return self._known[split]
+
+    def _check_folders(self, split: str, images: list[Path]) -> None:
+        """Lists that merely lie there may be older than the folders; `trainval` holds what is in either."""
+        for path in images:
+            folder = layout.split_of(layout.key(path, self.root)) if path.is_relative_to(self.root) else None
+            if folder is not None and "trainval" not in (split, folder) and KIND[folder] != KIND[split]:
+                raise UserError(
+                    f"{path} lies in a folder {folder}, and {' and '.join(self.source.splits[split])} lists it for "
+                    f"{split}: remove the list or correct it, or name the file that counts with dataset.data_yaml=…."
+                )
 
     def _images(self, place: Path) -> Iterator[Path]:
         if place.is_dir():

@@ -22,7 +22,7 @@ from headstart.data.readers.layout import Tails
 from headstart.errors import UserError
 
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
-_KIND = {name: names[0] for names in (splits.TRAIN_NAMES, splits.VAL_NAMES, splits.TEST_NAMES) for name in names}
+KIND = {name: names[0] for names in (splits.TRAIN_NAMES, splits.VAL_NAMES, splits.TEST_NAMES) for name in names}
 _AUTOSPLIT = "autosplit_"
 """How Ultralytics calls the lists that it draws."""
 
@@ -167,11 +167,11 @@ def _with_lists(source: Source, root: Path, paths: Sequence[Path]) -> Source:
     if source.path is not None and source.path.suffix.lower() != ".data":
         return source
     stated = {Path(value).name.lower() for values in source.splits.values() for value in values}
-    kinds = {None, *(_KIND[split] for split in source.splits)}
+    kinds = {None, *(KIND[split] for split in source.splits)}
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         split = path.stem.lower().removeprefix(_AUTOSPLIT)
-        if _KIND.get(split) in kinds or path.name.lower() in stated or not _is_list(path):
+        if KIND.get(split) in kinds or path.name.lower() in stated or not _is_list(path):
             continue
         found[split].append(str(path.relative_to(root)))
     return Source(source.path, source.base, {**found, **source.splits}, source.class_names, source.names_from)
