@@ -120,7 +120,7 @@ def check_labelled(split: str, images: Sequence[Path], num_labelled: int, looked
     if images and not num_labelled:
         raise UserError(
             f"{images[0].parent}: no image of the split {split} has a label file; there are {len(images)} images, and "
-            f"{looked_for} was looked for, and so on. Put the label files there, name another split with "
+            f"{looked_for} was looked for, and so on. Put the label files there, or name another split with "
             f"dataset.{split}_split=<name>{_INSTEAD[split]}."
         )
 
