@@ -8,6 +8,7 @@ from headstart.config.schema import FileDatasetConfig, Overlap
 from headstart.data import splits
 from headstart.data.types import AnnotatedImage
 from headstart.errors import UserError
+from headstart.runs.idle import idle
 
 
 def image(name: str, digest: str = "") -> AnnotatedImage:
@@ -211,3 +212,11 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
     with pytest.raises(UserError, match=r"test_fraction=0.5 and dataset.val_fraction=0.5 leave nothing"):
         splits.check_shares(splits.Chosen("all"), halves)
     splits.check_shares(splits.Chosen("train", "val"), halves)
+
+
+def test_a_validation_split_that_is_drawn_when_asked_keeps_its_share_and_seed_in_effect():
+    assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="none")).val is None
+    assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="vAL")).val == "Val"
+    named, drawn = (idle({"dataset.val_split": name}) for name in ("val", "none"))
+    assert "dataset.val_fraction" in named
+    assert {"dataset.val_fraction", "dataset.split_seed"}.isdisjoint(drawn)
