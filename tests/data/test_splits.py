@@ -217,6 +217,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 def test_a_validation_split_that_is_drawn_when_asked_keeps_its_share_and_seed_in_effect():
     assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="none")).val is None
     assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="vAL")).val == "Val"
-    named, drawn = (idle({"dataset.val_split": name}) for name in ("val", "none"))
-    assert "dataset.val_fraction" in named
-    assert {"dataset.val_fraction", "dataset.split_seed"}.isdisjoint(drawn)
+    shares = {"dataset.val_fraction": 0.2, "dataset.split_seed": 0}
+    named, drawn = (idle({**shares, "dataset.val_split": name}) for name in ("val", "none"))
+    assert {*named} == {*shares}
+    assert drawn == {}
