@@ -59,7 +59,7 @@ def objects(data: DetectionData) -> Counter:
         ("fruit", {"train": 192, "val": 48, "test": 60}, 582, 3, {"wrong_size": 37}),
         ("facemask_510", {"train": 360, "val": 150}, 2548, 3, {}),
         ("rsod_110", {"train": 88, "val": 22}, 960, 4, {"clipped_box": 21}),
-        ("coco208", {"train": 128, "val": 80}, 1461, 80, {}),
+        ("coco208", {"train": 128, "val": 80}, 1461, 80, {"label_without_image": 2}),
         ("voc2007_1000", {"train": 800, "val": 200}, 3240, 20, {}),
     ],
 )

@@ -266,3 +266,97 @@ def test_two_images_of_one_xml_are_refused(tmp_path):
     write(tmp_path, "images/a.jpg", None)
     with pytest.raises(UserError, match="belongs to two images"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
+        "<html><body>not found</body></html>",
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><object/></kml>',
+        "<annotations><image/></annotations>",
+    ],
+)
+def test_an_xml_that_is_no_annotation_is_refused_and_no_negative(tmp_path, text):
+    for name in "abcdef":
+        write(tmp_path, f"{name}.png", f"{name}.xml", CAT)
+    for name in "bc":
+        (tmp_path / f"{name}.xml").write_text(text)
+    with pytest.raises(UserError, match=r"b\.xml begins with <\w+>, where .* 2 of the 6 xml files of the split train"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("top", ["<{}>", '<{} xmlns="http://example.org/voc">', '<v:{} xmlns:v="urn:voc">'])
+@pytest.mark.parametrize("case", [str.upper, str.title, str.lower])
+def test_names_of_tags_are_read_in_any_case_and_namespace(tmp_path, top, case):
+    for name in "ab":
+        write(tmp_path, f"{name}.png", f"{name}.xml", ("Cat", 1, 10, 20, 30, 40))
+        whole = (tmp_path / f"{name}.xml").read_text()
+        inner = whole.removeprefix("<annotation>").removesuffix("</annotation>")
+        for tag in ("object", "name", "bndbox", "xmin", "ymin", "xmax", "ymax", "difficult", "size", "width", "height"):
+            prefix = "v:" if "v:" in top else ""
+            inner = inner.replace(f"<{tag}>", f"<{prefix}{case(tag)}>").replace(f"</{tag}>", f"</{prefix}{case(tag)}>")
+        opening = top.format(case("annotation"))
+        closing = f"</{opening[1:].split(' ')[0].removesuffix('>')}>"
+        (tmp_path / f"{name}.xml").write_text(opening + inner + closing)
+    (image,) = read(tmp_path).splits["train"]
+    assert (image.boxes_xyxy.tolist(), image.difficult.tolist()) == ([[10, 20, 30, 40]], [True])
+
+
+@pytest.mark.parametrize(
+    ("image", "xml"),
+    [
+        ("images/p{}.png", "annotations/p{}.png.xml"),
+        ("images/p{}.PNG", "annotations/p{}.png.xml"),
+        ("images/p{}.png", "annotations/P{}.xml"),
+        ("Images/Train/p{}.png", "ANNOTATIONS/train/p{}.XML"),
+        ("p{}.x.png", "p{}.x.png.xml"),
+    ],
+)
+def test_an_xml_is_matched_with_both_suffixes_and_in_another_letter_case(tmp_path, image, xml):
+    for number in range(5):
+        write(tmp_path, image.format(number), xml.format(number), CAT)
+    data = read(tmp_path)
+    assert [len(image.labels) for images in data.splits.values() for image in images] == [1] * 5
+
+
+def test_two_pictures_of_one_stem_have_an_xml_each_where_it_says_which(tmp_path):
+    for suffix in ("png", "bmp"):
+        write(tmp_path, f"a.{suffix}", f"a.{suffix}.xml", CAT)
+    data = read(tmp_path)
+    assert sorted(image.name for images in data.splits.values() for image in images) == ["a.bmp", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "lists"),
+    [
+        ("images/train", "ImageSets/Main"),
+        ("VOCdevkit/VOC2007/JPEGImages", "ImageSets/Main"),
+        ("JPEGImages", "VOCdevkit/VOC2007/ImageSets/Main"),
+        ("Data/JPEGIMAGES", "imagesets/MAIN"),
+    ],
+)
+def test_an_entry_of_a_list_that_names_one_file_is_found_wherever_the_list_is(tmp_path, folder, lists):
+    for name in ("a", "b 1", "c"):
+        write(tmp_path, f"{folder}/{name}.png", f"{folder}/{name}.xml", CAT)
+    (tmp_path / lists).mkdir(parents=True)
+    (tmp_path / lists / "Train.txt").write_text("a 1\nb 1\n")
+    (tmp_path / lists / "val.TXT").write_text("c\n")
+    data = read(tmp_path)
+    assert names(data) == {"train": ["a", "b 1"], "val": ["c"]}
+    assert data.defects == ()
+
+
+def test_an_entry_that_fits_two_files_is_refused_and_both_are_shown(tmp_path):
+    for folder in ("one", "two"):
+        write(tmp_path, f"{folder}/a.png", f"{folder}/a.xml", CAT)
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a\n")
+    with pytest.raises(UserError, match=r"train\.txt:1: 'a' fits 2 files, such as one/a and two/a"):
+        read(tmp_path)
+
+
+def test_an_infinite_size_is_a_wrong_size(tmp_path):
+    for name in "ab":
+        write(tmp_path, f"{name}.png", f"{name}.xml", CAT, said="infxinf")
+    assert len(read(tmp_path).splits["train"]) == 1

@@ -8,6 +8,7 @@ from headstart.config.schema import FileDatasetConfig, Overlap
 from headstart.data import splits
 from headstart.data.types import AnnotatedImage
 from headstart.errors import UserError
+from headstart.runs.idle import idle
 
 
 def image(name: str, digest: str = "") -> AnnotatedImage:
@@ -65,7 +66,7 @@ def test_splits_are_found_by_their_names_or_as_asked(found, settings, expected):
         ([], {"train_split": "train"}, "dataset.train_split=train: .*it has none, or all"),
         (["train", "val"], {"val_split": "all"}, "dataset.val_split=all"),
         (["train", "val"], {"test_split": "tets"}, "dataset.test_split=tets: .*it has train, val, or none to measure"),
-        (["train", "val"], {"val_split": "none"}, "dataset.val_split=none"),
+        (["train", "val"], {"train_split": "none"}, "dataset.train_split=none"),
         (["train", "val"], {"val_split": "train"}, "one split cannot serve twice"),
         (["val", "test"], {}, "none of the splits found .test, val. is known to be for training"),
     ],
@@ -211,3 +212,12 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
     with pytest.raises(UserError, match=r"test_fraction=0.5 and dataset.val_fraction=0.5 leave nothing"):
         splits.check_shares(splits.Chosen("all"), halves)
     splits.check_shares(splits.Chosen("train", "val"), halves)
+
+
+def test_a_validation_split_that_is_drawn_when_asked_keeps_its_share_and_seed_in_effect():
+    assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="none")).val is None
+    assert splits.choose(["train", "Val", "test"], FileDatasetConfig(val_split="vAL")).val == "Val"
+    shares = {"dataset.val_fraction": 0.2, "dataset.split_seed": 0}
+    named, drawn = (idle({**shares, "dataset.val_split": name}) for name in ("val", "none"))
+    assert {*named} == {*shares}
+    assert drawn == {}

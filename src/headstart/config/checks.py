@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,12 +68,20 @@ def check_comparison(config: CompareConfig) -> None:
 def dataset_folder(config: FileDatasetConfig) -> Path:
     """`config.root`, which must be a folder."""
     root = Path(config.root).expanduser()
+    if root.is_file():
+        raise UserError(f"dataset.root={config.root} is a file, not a folder{_remedy(root)}.")
     if not root.is_dir():
         fetch = ", or fetch it with dataset.download=true" if getattr(config, "url_set", None) else ""
         raise UserError(
             f"dataset.root={config.root} does not exist; set HEADSTART_DATA or data_dir=…, or dataset.root=…{fetch}."
         )
     return root
+
+
+def _remedy(file: Path) -> str:
+    if zipfile.is_zipfile(file) or tarfile.is_tarfile(file) or file.suffix.lower() in (".7z", ".rar", ".gz"):
+        return ", but an archive: unpack it, and set dataset.root=<the folder that it gives>"
+    return f": name the folder that holds the images and their annotations, perhaps dataset.root={file.parent}"
 
 
 def _dataset(config: DatasetConfig) -> Iterator[str]:

@@ -14,7 +14,8 @@ from headstart.errors import UserError
 ALL = "all"
 """`dataset.train_split=all`: every image that is not in the val or test split asked for; val is drawn from it."""
 NONE = "none"
-"""`dataset.test_split=none`: nothing is measured at the end, whatever the data set has."""
+"""`dataset.test_split=none`: nothing is measured at the end, whatever the data set has; `dataset.val_split=none`: what
+validates is drawn, whatever the data set has."""
 
 TRAIN_NAMES = ("train", "train2017", "train2014", "training", "trainval")
 VAL_NAMES = ("val", "val2017", "val2014", "valid", "validation", "dev")
@@ -40,10 +41,8 @@ def choose(
 
     What is called test never validates, for validation chooses the epoch; `labelled` says whether it can be measured.
     """
-    for key in ("train_split", "val_split", "test_split"):
-        _check(key, getattr(config, key), found)
-    train = config.train_split or _first(TRAIN_NAMES, found) or _no_train(found)
-    val, test = config.val_split, config.test_split
+    asked, val, test = (_known(f"{part}_split", getattr(config, f"{part}_split"), found) for part in _WORDS)
+    train = asked or _first(TRAIN_NAMES, found) or _no_train(found)
     # trainval holds val
     if val is None and train != ALL and not train.startswith("trainval"):
         val = _first(VAL_NAMES, [name for name in found if name not in (train, test)])
@@ -52,7 +51,7 @@ def choose(
         test = _first(TEST_NAMES, [name for name in found if name not in (train, val)])
         if test is not None and not labelled(test):
             test, unlabelled = None, test
-    chosen = Chosen(train, val, None if test == NONE else test, unlabelled)
+    chosen = Chosen(train, None if val == NONE else val, None if test == NONE else test, unlabelled)
     _check_apart(chosen)
     return chosen
 
@@ -177,17 +176,24 @@ def _no_train(found: Collection[str]) -> str:
     )
 
 
-_WORDS = {"train_split": (ALL, "for every image"), "test_split": (NONE, "to measure none")}
-"""Setting -> what it may be beside a name, and why."""
+_WORDS = {
+    "train": (ALL, "for every image"),
+    "val": (NONE, "to draw it from the training images"),
+    "test": (NONE, "to measure none"),
+}
+"""Split -> what its setting may be beside a name, and why."""
 
 
-def _check(key: str, name: str | None, found: Collection[str]) -> None:
-    word, purpose = _WORDS.get(key, (None, ""))
+def _known(key: str, name: str | None, found: Collection[str]) -> str | None:
+    """The name as the data set has it, whatever its letter case."""
+    word, purpose = _WORDS[key.removesuffix("_split")]
     if name is None or name in found or name == word:
-        return
+        return name
+    fits = [other for other in found if other.casefold() == name.casefold()]
+    if len(fits) == 1:
+        return fits[0]
     has = f"it has {', '.join(sorted(found))}" if found else "it has none"
-    or_else = f", or {word} {purpose}" if word else ""
-    raise UserError(f"dataset.{key}={name}: the data set has no split of this name; {has}{or_else}.")
+    raise UserError(f"dataset.{key}={name}: the data set has no split of this name; {has}, or {word} {purpose}.")
 
 
 def _check_apart(chosen: Chosen) -> None:

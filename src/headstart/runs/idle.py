@@ -88,7 +88,7 @@ def _subset(settings: Settings) -> Found:
 def _splits(settings: Settings) -> Found:
     in_files = settings.get("dataset.train_json") is not None
     given = "dataset.val_json" if in_files else "dataset.val_split"
-    if settings.get(given) is not None:
+    if settings.get(given) not in (None, "none"):
         why = f"{given} names the validation split"
         yield "dataset.val_fraction", why
         if not settings.get("dataset.test_fraction"):

@@ -69,7 +69,8 @@ class FileDatasetConfig(DatasetConfig):
     """Name of the split to train on; null: found (train, trainval, train2017 …); `all`: every image but those of
     the other splits named here."""
     val_split: Optional[str] = None
-    """Name of the split to validate on; null: found (val, valid, val2017 …) or drawn."""
+    """Name of the split to validate on; null: found (val, valid, val2017 …) or drawn; `none`: drawn, whatever the data
+    set has."""
     test_split: Optional[str] = None
     """Name of the split that is measured once, at the end; null: found (test, test2017 …), if it has labels; `none`:
     not even that."""

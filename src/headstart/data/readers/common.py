@@ -14,8 +14,7 @@ from headstart.config.schema import FileDatasetConfig
 from headstart.data import images, splits
 from headstart.data.boxes import box_areas
 from headstart.data.images import FileImage, ImageFacts, UnreadableImage
-from headstart.data.readers import unused
-from headstart.data.readers import units
+from headstart.data.readers import tree, units, unused
 from headstart.data.readers.units import Form
 from headstart.data.types import AnnotatedImage, Defect, DetectionData
 from headstart.errors import UserError
@@ -84,7 +83,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     splits.check_shares(raw.chosen, config)
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
-    defects = list(raw.defects)
+    defects = [*tree.walk(root).defects, *raw.defects]
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
         seen = list(_see(_once(raws, defects), root, defects.append))
@@ -114,6 +113,23 @@ def check_missing(split: str, where: Path, missing: Sequence[str], total: int, h
             f"{where}: {len(missing)} of the {total} images of the split {split} are not there, such as "
             f"{missing[0]}. Put the images where the annotations say, or export the annotations again: images with "
             f"similar names may be other pictures, with other boxes, and are not guessed.{hint}"
+        )
+
+
+_INSTEAD = {
+    "train": "",
+    "val": f", or draw it from the training images with dataset.val_split={splits.NONE}",
+    "test": f", or measure none with dataset.test_split={splits.NONE}",
+}
+
+
+def check_labelled(split: str, images: Sequence[Path], num_labelled: int, looked_for: str) -> None:
+    """Where nothing of a split is labelled, its images are no negatives: their labels are missing."""
+    if images and not num_labelled:
+        raise UserError(
+            f"{images[0].parent}: no image of the split {split} has a label file; there are {len(images)} images, and "
+            f"{looked_for} was looked for, and so on. Put the label files there, or name another split with "
+            f"dataset.{split}_split=<name>{_INSTEAD[split]}."
         )
 
 

@@ -2,34 +2,29 @@
 
 A file is known by its folders without those that only say what kind of file is in them (`JPEGImages`, `Annotations`,
 `images`, `labels`, …), and its name without the suffix. So these all are the image `x` of the split `train`:
-`images/train/x.jpg`, `train/images/x.jpg`, `train/x.jpg`; and their annotations `annots/train/x.xml`,
-`train/annotations/x.xml`, `train/x.xml`.
+`images/train/x.jpg`, `train/images/x.jpg`, `Train/x.jpg`; and their annotations `annots/train/x.xml`,
+`train/Annotations/x.xml`, `train/x.xml`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from headstart.data import images, splits
+from headstart.data.readers import tree
 
-ROLE_FOLDERS = frozenset(
-    {"jpegimages", "images", "image", "imgs", "img", "annotations", "annotation", "annots", "xml", "xmls", "labels"}
-)
-_MAX_DEPTH = 6
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 Key = tuple[str, ...]
+Item = TypeVar("Item")
 
 
 def files(root: Path) -> list[Path]:
-    """Every file below `root`, sorted; hidden folders and whatever lies deeper than six folders left out."""
-    found: list[Path] = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        depth = len(Path(folder).relative_to(root).parts)
-        folders[:] = [name for name in folders if not name.startswith(".")] if depth < _MAX_DEPTH else []
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    """Every file below `root` once, sorted; what `tree.walk` leaves out, left out."""
+    return tree.walk(root).files
 
 
 def is_image(path: Path) -> bool:
@@ -37,14 +32,113 @@ def is_image(path: Path) -> bool:
 
 
 def key(path: Path, root: Path) -> Key:
-    """What an image and its annotation file have in common."""
+    """What an image and its annotation file have in common; folders named after splits in small letters."""
     relative = path.relative_to(root)
-    return (*(part for part in relative.parts[:-1] if part.lower() not in ROLE_FOLDERS), relative.stem)
+    return (*fold_splits(part for part in relative.parts[:-1] if part.lower() not in tree.ROLE_FOLDERS), relative.stem)
 
 
-def split_of(key: Key) -> str | None:
+def fold_splits(folders: Iterable[str]) -> Iterator[str]:
+    return (part.lower() if part.lower() in splits.NAMES else part for part in folders)
+
+
+def split_of(key: Sequence[str]) -> str | None:
     """The first folder that has the name of a split."""
-    return next((part for part in key[:-1] if part.lower() in splits.NAMES), None)
+    return tree.split_of(key[:-1])
+
+
+def casefolded(key: Key) -> Key:
+    return tuple(part.casefold() for part in key)
+
+
+def stem(name: str) -> str:
+    """Without the suffix of an image."""
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in images.SUFFIXES else name
+
+
+def pair_by_case(labels: Iterable[Key], pictures: Iterable[Key]) -> dict[Key, Key]:
+    """Label -> the one picture whose name differs in letter case alone, where exactly one fits either way."""
+    by_name: dict[Key, tuple[list[Key], list[Key]]] = defaultdict(lambda: ([], []))
+    for side, keys in enumerate((labels, pictures)):
+        for found in keys:
+            by_name[casefolded(found)][side].append(found)
+    return {ours[0]: theirs[0] for ours, theirs in by_name.values() if len(ours) == len(theirs) == 1}
+
+
+class Tails(Generic[Item]):
+    """Finds what a list names by the end of its path: lists were written for other folders than they lie in."""
+
+    def __init__(self, named: Iterable[tuple[Key, Item]]) -> None:
+        self._by_last: dict[str, list[tuple[Key, Item]]] = defaultdict(list)
+        for parts, item in named:
+            self._by_last[parts[-1].casefold()].append((parts, item))
+
+    def find(self, text: str) -> list[Item]:
+        """Those that have most of the path's end in common; one, and it is no guess.
+
+        Letter case counts where it tells two apart. Folders of two different splits are not the same.
+        """
+        wanted = tuple(part for part in text.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+        if not wanted:
+            return []
+        split = tree.split_of(wanted[:-1])
+        fits = [
+            ((_common_end(parts, wanted), parts[-1] == wanted[-1]), item)
+            for parts, item in self._by_last.get(wanted[-1].casefold(), ())
+            if split is None or tree.split_of(parts[:-1]) in (None, split)
+        ]
+        best = max((rank for rank, _ in fits), default=(0, False))
+        return [item for rank, item in fits if rank == best]
+
+
+def _common_end(one: Key, other: Key) -> int:
+    same = 0
+    for ours, theirs in zip(reversed(one), reversed(other), strict=False):
+        if ours.casefold() != theirs.casefold():
+            break
+        same += 1
+    return same
+
+
+def beside(text: str, *bases: Path) -> Path | None:
+    """The file or folder that is called so in one of `bases`; the letter case of known folders does not matter."""
+    for name in dict.fromkeys((text, text.replace("\\", "/"))):
+        for base in bases:
+            path = _known_case(join(base, name))
+            if path is not None:
+                return path
+    return None
+
+
+def join(base: Path, name: str) -> Path:
+    """`base / name` with each `..` resolved, so that one file has one path."""
+    path = base
+    for part in Path(name).parts:
+        path = path.parent if part == ".." and path.name not in ("", "..") else path / part
+    return path
+
+
+def _known_case(path: Path) -> Path | None:
+    """`path`, or what is there in its place and differs in the letter case of known folders alone."""
+    try:
+        fits = [path] if path.exists() else _spellings(path)
+    except OSError:  # a name that is too long for one
+        return None
+    return fits[0] if len(fits) == 1 else None
+
+
+def _spellings(path: Path) -> list[Path]:
+    if path.parent == path:
+        return [path]
+    folders = [folder for folder in _spellings(path.parent) if folder.is_dir()]
+    if path.name.lower() not in (*tree.ROLE_FOLDERS, *splits.NAMES):
+        return [folder / path.name for folder in folders if (folder / path.name).exists()]
+    return [other for folder in folders for other in folder.iterdir() if other.name.lower() == path.name.lower()]
+
+
+def packed(paths: Iterable[Path]) -> str:
+    """What to do about archives among the files, in words; empty where there are none."""
+    found = [path for path in paths if path.suffix.lower() in ARCHIVES]
+    return f" {found[0].name} is an archive: unpack it." if found else ""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

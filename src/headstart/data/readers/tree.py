@@ -1,0 +1,134 @@
+"""Every file below a folder, each once: links are followed within the folder, never round in circles nor out of it.
+
+A link may say what the file it leads to does not (`train/x.jpg -> ../pool/x.jpg`): of several ways to one file the one
+through a folder that is named after a split is taken, for each such split, or else after a kind of file; then the
+file's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.data import splits
+from headstart.data.types import Defect
+
+ROLE_FOLDERS = frozenset(
+    {"jpegimages", "images", "image", "imgs", "img", "annotations", "annotation", "annots", "xml", "xmls"}
+    | {"labels", "label"}
+)
+_MAX_DEPTH = 6
+
+
+@dataclass
+class Tree:
+    """What lies below a folder."""
+
+    files: list[Path] = field(default_factory=list)
+    """Sorted; hidden ones, and whatever lies deeper than six folders, left out."""
+    defects: list[Defect] = field(default_factory=list)
+    """A line for each link that leads nowhere new."""
+
+
+def walk(root: Path, within: Path | None = None) -> Tree:
+    """The files below `root`, which may itself be a link; links may lead anywhere `within` a folder above it."""
+    real = Path(os.path.realpath(root))
+    bound = Path(os.path.realpath(within or root))
+    scan = _Scan(root, real, bound if real.is_relative_to(bound) else real)
+    scan.run()
+    return Tree(sorted(scan.once()), sorted(scan.defects, key=lambda defect: (defect.kind, defect.where)))
+
+
+def split_of(folders: Sequence[str]) -> str | None:
+    """The first folder that has the name of a split, in small letters."""
+    return next((part.lower() for part in folders if part.lower() in splits.NAMES), None)
+
+
+Folder = tuple[Path, Path, tuple[Path, ...]]
+"""A folder as it was reached, as it is really called, and the links on the way."""
+
+
+class _Scan:
+    """Folder by folder, those reached through links last; each real folder once for what its path says of it."""
+
+    def __init__(self, root: Path, real: Path, bound: Path) -> None:
+        self.root, self.real, self.bound = root, real, bound
+        self.defects: list[Defect] = []
+        self._seen: set[tuple[Path, str | None, bool]] = set()
+        self._found: dict[Path, list[tuple[Path, tuple[Path, ...]]]] = defaultdict(list)
+
+    def run(self) -> None:
+        folders: list[Folder] = [(self.root, self.real, ())]
+        linked: list[Folder] = []
+        while folders or linked:
+            folder, real, links = folders.pop() if folders else linked.pop(0)
+            if self._is_new(folder, real, links):
+                for child in self._enter(folder, real, links):
+                    (linked if child[2] else folders).append(child)
+
+    def _is_new(self, folder: Path, real: Path, links: tuple[Path, ...]) -> bool:
+        parts = folder.relative_to(self.root).parts
+        said = (real, split_of(parts), _has_role(parts))
+        if said in self._seen:
+            if folder in links and folder.resolve() in (folder.parent / "any").resolve().parents:
+                self._report(folder, "link_loop", "not followed")
+            elif folder in links:
+                self._report(folder, "repeated_link", "read once")
+            return False
+        self._seen.add(said)
+        if len(parts) > _MAX_DEPTH:
+            self.defects.append(Defect("deep_folder", folder.relative_to(self.root).as_posix(), "not looked into"))
+        return len(parts) <= _MAX_DEPTH
+
+    def _enter(self, folder: Path, real: Path, links: tuple[Path, ...]) -> Iterator[Folder]:
+        """Its folders; its files are kept."""
+        for entry in self._entries(folder):
+            path, target, passed = folder / entry.name, real / entry.name, links
+            if entry.is_symlink():
+                target, passed = Path(os.path.realpath(path)), (*links, path)
+                if not target.is_relative_to(self.bound):
+                    self._report(path, "outside_link", "not followed")
+                    continue
+            if entry.is_dir():
+                yield path, target, passed
+            elif entry.is_file() or not path.exists():  # pipes and devices would hang whoever reads them
+                self._found[target].append((path, passed))
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted((item for item in entries if not item.name.startswith(".")), key=lambda item: item.name)
+        except OSError as error:
+            where = f"{folder.relative_to(self.root).as_posix()}: {error.strerror}"
+            self.defects.append(Defect("unreadable_folder", where, "not looked into"))
+            return []
+
+    def once(self) -> Iterator[Path]:
+        """Of each file the path that says most, for each split that it is in."""
+        for ways in self._found.values():
+            kept = {path for path, _ in ways} if len(ways) == 1 else _best(ways, self.root)
+            yield from kept
+            for path, links in ways:
+                if path in links and path not in kept:
+                    self._report(path, "repeated_link", "read once")
+
+    def _report(self, link: Path, kind: str, action: str) -> None:
+        where = f"{link.relative_to(self.root).as_posix()} -> {os.readlink(link)}"
+        self.defects.append(Defect(kind, where, action))
+
+
+def _best(ways: Sequence[tuple[Path, tuple[Path, ...]]], root: Path) -> set[Path]:
+    best: dict[str | None, tuple[bool, int, Path]] = {}
+    for path, links in ways:
+        folders = path.relative_to(root).parts[:-1]
+        split, rank = split_of(folders), (not _has_role(folders), len(links), path)
+        best[split] = min(rank, best.get(split, rank))
+    named = {path for split, (_, _, path) in best.items() if split is not None}
+    return named or {best[None][2]}
+
+
+def _has_role(folders: Sequence[str]) -> bool:
+    return any(part.lower() in ROLE_FOLDERS for part in folders)

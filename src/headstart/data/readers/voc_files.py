@@ -1,0 +1,117 @@
+"""Which xml file belongs to which image, and which split both are in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from headstart.data import splits
+from headstart.data.readers import layout
+from headstart.data.readers.common import relative_name
+from headstart.data.readers.layout import Key, Tails
+from headstart.data.types import Defect
+from headstart.errors import UserError
+
+LAYOUTS = (
+    "JPEGImages/ + Annotations/ (+ ImageSets/Main/*.txt), images/ + annots/, images/<split>/ + annotations/<split>/, "
+    "<split>/images/ + <split>/annotations/, or xml files beside the images"
+)
+
+
+class VocFiles:
+    """The images and xml files below a folder, and the splits they form."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.defects: list[Defect] = []
+        paths = layout.files(root)
+        self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
+        self.images = self._images([path for path in paths if layout.is_image(path)])
+        self._pair_by_case()
+        if not any(key in self.images for key in self.xml):
+            raise UserError(
+                f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
+                f"Looked for {LAYOUTS}.{layout.packed(paths)}"
+            )
+        self.splits = self._lists(paths) or self._folders()
+
+    def labelled(self, split: str) -> bool:
+        return any(key in self.xml and key in self.images for key in self.splits[split])
+
+    def keys_of(self, chosen: splits.Chosen) -> dict[str, list[Key]]:
+        """Our name of a split -> what is in it; without those that have to be drawn."""
+        names = {"val": chosen.val, "test": chosen.test}
+        keys = {ours: self.splits[name] for ours, name in names.items() if name is not None}
+        elsewhere = {key for part in keys.values() for key in part}
+        everything = [key for key in self._everything() if key not in elsewhere]
+        return {"train": everything if chosen.train == splits.ALL else self.splits[chosen.train], **keys}
+
+    def _images(self, paths: list[Path]) -> dict[Key, Path]:
+        found: dict[Key, Path] = {}
+        for path in paths:
+            key = layout.key(path, self.root)
+            whole: Key = (*key[:-1], path.name)
+            key = whole if whole in self.xml else key
+            if key in found and key in self.xml:
+                raise UserError(f"{self.xml[key]} belongs to two images, {found[key]} and {path}: remove one of them.")
+            found[key] = path
+        return found
+
+    def _pair_by_case(self) -> None:
+        alone = (key for key in self.images if key not in self.xml)
+        whole: dict[Key, Key] = {
+            (*key[:-1], path.name): key for key, path in self.images.items() if key not in self.xml
+        }
+        lost = [key for key in self.xml if key not in self.images]
+        pairs = layout.pair_by_case(lost, alone)
+        pairs |= {xml: whole[name] for xml, name in layout.pair_by_case(lost, whole).items()}
+        for xml, image in pairs.items():
+            self.xml[image] = self.xml.pop(xml)
+            names = (relative_name(path, self.root) for path in (self.xml[image], self.images[image]))
+            self.defects.append(Defect("other_case", " for ".join(names), "matched"))
+
+    def _everything(self) -> list[Key]:
+        """Annotations, and images in folders where there are annotations: others hold masks, icons and the like."""
+        annotated = {key[:-1] for key in self.xml}
+        return sorted({*self.xml, *(key for key in self.images if key[:-1] in annotated)})
+
+    def _lists(self, paths: list[Path]) -> dict[str, list[Key]]:
+        """ImageSets/Main/<split>.txt; lists of single classes (`cat_train.txt`) are no splits."""
+        found: dict[str, list[Key]] = defaultdict(list)
+        tails: Tails[Key] = Tails(((*key[:-1], layout.stem(key[-1])), key) for key in sorted({*self.images, *self.xml}))
+        for path in paths:
+            folders = [part.lower() for part in path.parts[-3:-1]]
+            if path.suffix.lower() == ".txt" and folders == ["imagesets", "main"] and path.stem.lower() in splits.NAMES:
+                base = layout.key(path.parents[2] / "any", self.root)[:-1]
+                for number, line in layout.read_lines(path):
+                    found[path.stem.lower()].append(self._listed(base, line, tails, f"{path}:{number}"))
+        return {name: keys for name, keys in found.items() if keys}
+
+    def _listed(self, base: Key, line: str, tails: Tails[Key], where: str) -> Key:
+        """A line is a name, perhaps with blanks in it, and perhaps with a flag (-1, 0, 1) behind it.
+
+        One that is nowhere below `base` may be the end of a path elsewhere.
+        """
+        for text in dict.fromkeys((line, line.split()[0])):
+            for key in ((*base, layout.stem(text)), (*base, text)):
+                if key in self.images or key in self.xml:
+                    return key
+            fits = tails.find(layout.stem(text))
+            if len(fits) > 1:
+                shown = " and ".join("/".join(key) for key in fits[:2])
+                raise UserError(f"{where}: {text!r} fits {len(fits)} files, such as {shown}; write the one it is.")
+            if fits:
+                return fits[0]
+        flag = line.split()[-1] in ("-1", "0", "1") and len(line.split()) == 2
+        return (*base, layout.stem(line.split()[0] if flag else line))
+
+    def _folders(self) -> dict[str, list[Key]]:
+        """A split in which nothing is annotated is one nevertheless."""
+        found: dict[str, list[Key]] = defaultdict(list)
+        for keys in (self._everything(), sorted(self.images)):
+            known = {*found}
+            for key in keys:
+                split = layout.split_of(key)
+                if split is not None and split not in known:
+                    found[split].append(key)
+        return found
