@@ -64,7 +64,7 @@ def _texts(schema: type, prefix: str) -> Iterator[str]:
         kind = next((kind for kind in get_args(hint) if type(None) in get_args(hint)), hint)
         if kind is str:
             yield prefix + name
-        elif dataclasses.is_dataclass(kind):
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
             yield from _texts(kind, f"{prefix}{name}.")
 
 

@@ -51,7 +51,7 @@ def check_files(config: RunConfig) -> None:
 
 def check_run_folder(config: EvaluateConfig) -> None:
     """Raises `UserError` where `run` is no run's folder."""
-    if not (Path(config.run) / "record.json").is_file():
+    if not (Path(config.run).expanduser() / "record.json").is_file():
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
 
 
