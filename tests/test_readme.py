@@ -16,11 +16,11 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from headstart.cli import _written_out
 from headstart.compare import question
 from headstart.conf_path import conf_dir
 from headstart.config.resolve import register, typed
 from headstart.config.schema import CompareConfig, EvaluateConfig, RunConfig
+from headstart.quoting import written_out
 from headstart.runs.pretrained import check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -142,7 +142,7 @@ def test_an_evaluate_command_composes(command: str) -> None:
 def test_a_compare_command_composes(command: str) -> None:
     register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        config = typed(hydra.compose("compare", _written_out(words(command)[2:])), CompareConfig)
+        config = typed(hydra.compose("compare", written_out("compare", words(command)[2:])), CompareConfig)
     assert config.folder == "outputs/"
     assert question(config).group in ((), ("strategy",))
 

@@ -14,6 +14,7 @@ from typing import Any
 from headstart import __version__
 from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
+from headstart.quoting import advice, written_out
 from headstart.runs.parent import follow_parent
 
 USAGE = """\
@@ -59,26 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return complete(overrides, verb, VERBS, _run_verb)
     if help_asked := next((argument for argument in overrides if argument in ("-h", "--help")), None):
         return _guarded(lambda: _print_help(verb, overrides, overrides.index(help_asked)))
-    _guarded(lambda: _run_verb(verb, _written_out(overrides) if verb == "compare" else overrides))
-
-
-def _written_out(words: list[str]) -> list[str]:
-    """`outputs/` is `folder=outputs/`, and what Hydra would take for a sweep or a second `=` is quoted."""
-
-    def quoted(name: str, value: str) -> str:
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{name}='{escaped}'"
-
-    written = []
-    for word in words:
-        name, _, value = word.partition("=")
-        if not word.startswith("-") and not re.match(r"[+~]{0,2}[\w.]+=", word):
-            written.append(quoted("folder", word))
-        elif name in ("baseline", "group") and value and value[0] not in "'\"":
-            written.append(word if value == "null" else quoted(name, value))
-        else:
-            written.append(word)
-    return written
+    _guarded(lambda: _run_verb(verb, written_out(verb, overrides)))
 
 
 def _print_help(verb: str, arguments: list[str], position: int) -> None:
@@ -207,7 +189,21 @@ def _hint(error: BaseException) -> str:
             return hint
         known = [str(option) for option in available if not str(option).startswith("schema_")]
         return _did_you_mean(str(missing).rpartition("/")[2], known)
-    return _key_hint(error)
+    return _key_hint(error) or _quoting_hint(error)
+
+
+def _quoting_hint(error: BaseException) -> str:
+    """How to type a value that Hydra's grammar cannot read, or takes for several."""
+    if type(error).__name__ == "InterpolationKeyError":
+        return "\n${…} refers to another setting. Where it is part of a name, write \\${…}, and quote it for the shell."
+    word = getattr(error, "override", None) or _ambiguous(str(error))
+    return f"\n{found}" if word and (found := advice(word)) else ""
+
+
+def _ambiguous(message: str) -> str | None:
+    """The override in Hydra's message about a list without -m; it is nowhere else."""
+    found = re.search(r"Ambiguous value for argument '(.*)'$", message, re.MULTILINE)
+    return found[1] if found else None
 
 
 def _launcher_hint(missing: str) -> str:

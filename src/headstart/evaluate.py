@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from headstart import build
 from headstart.config.restore import restore
@@ -12,6 +11,7 @@ from headstart.config.schema import EvaluateConfig, TrainerConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe, is_still
+from headstart.data.recorded import recorded_dataset
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.module import EvaluationModule
@@ -26,11 +26,11 @@ from headstart.training.quiet import quieten
 def evaluate(config: EvaluateConfig) -> MapResult:
     """Measures as the run did: same data, same precision. Raises `UserError` where the data has changed since."""
     quieten()
-    folder = Path(config.run)
+    folder = Path(config.run).expanduser()
     record = RunRecord.read(folder / "record.json")
     if record.status != "finished":
         raise UserError(f"{folder}: the run is {record.status}. The command that started it goes on with it.")
-    dataset = _dataset(record, config.data_dir)
+    dataset = recorded_dataset(record, folder, config.root, config.data_dir)
     data = catalog.read(dataset, record.config["seed"])
     info = describe(data, dataset)
     if config.split not in data.splits:
@@ -38,7 +38,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     if not is_still(info, record.dataset, config.split):
         raise UserError(
             f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
-            "data is different. Restore the data (record.json, dataset), or train again."
+            "data is different. Restore the data (record.json, dataset), say where it lies now (root=<folder>), or "
+            "train again."
         )
     detector, _ = load_exported(folder)
     evaluation = restore("evaluation", record.config["evaluation"])
@@ -52,13 +53,6 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     assert module.evaluation is not None
     say(result_table(module.evaluation, f"{folder.name}: {config.split}"))
     return module.evaluation
-
-
-def _dataset(record: RunRecord, data_dir: str | None) -> Any:
-    settings = dict(record.config["dataset"])
-    if data_dir is not None and "root" in settings:
-        settings["root"] = settings["root"].replace(record.config["data_dir"], data_dir, 1)
-    return restore("dataset", settings)
 
 
 def _trainer_config(record: RunRecord) -> TrainerConfig:

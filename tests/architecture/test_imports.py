@@ -31,7 +31,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"run", "train", "evaluate", "compare", "demo"},
-    {"cli", "__main__", "__init__"},
+    {"quoting", "cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from headstart import cli
+from headstart.quoting import written_out
 from headstart.records.record import read_all
 from headstart.reporting.comparison import compare_runs
 from headstart.reporting.rows import Question
@@ -199,7 +199,9 @@ def test_a_margin_that_is_no_loss_is_refused(tmp_path: Path, margin: str) -> Non
 
 
 def test_words_are_written_out_for_hydra() -> None:
-    written = cli._written_out(["outputs/", "group=a,b", "baseline=source=x", "baseline=null", "metric=map", "--cfg"])
+    written = written_out(
+        "compare", ["outputs/", "group=a,b", "baseline=source=x", "baseline=null", "metric=map", "--cfg"]
+    )
     assert written == [
         "folder='outputs/'",
         "group='a,b'",

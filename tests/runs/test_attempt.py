@@ -1,5 +1,6 @@
 """Whatever happens to a run, its record says so; and nothing that was found is lost."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,18 @@ def test_a_run_that_begins_anew_says_nothing_of_an_earlier_one_but_when_it_was(t
     with attempt(tmp_path, config(), {}) as record:
         assert (record.dataset, record.environment.get("device")) == ({}, None)
     assert len(read(tmp_path).environment["attempts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("root", "output_dir", "says"),
+    [("x", "/far/out", True), ("x", "../out", True), ("x", "outputs", False), ("/x", "/far/out", False)],
+)
+def test_the_folder_of_the_command_is_recorded_where_nothing_else_leads_to_the_data(
+    tmp_path, monkeypatch, root, output_dir, says
+):
+    monkeypatch.chdir(tmp_path)
+    settings = dataclasses.replace(config(), dataset=s.VocConfig(name="x", root=root), output_dir=output_dir)
+    with attempt(tmp_path / "run", settings, {}):
+        pass
+    found = read(tmp_path / "run").environment
+    assert found.get("directory") == (str(tmp_path) if says else None)

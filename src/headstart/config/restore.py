@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from headstart.config.plain import escaped
 from headstart.config.schema import NODES, SCHEMAS
 from headstart.errors import UserError
 
@@ -25,7 +26,7 @@ def restore(group: str, values: dict[str, Any]) -> Any:
     }
     # Some architectures have the same settings: then the one that the values name.
     for name in sorted(lacking, key=lambda name: (name != str(values.get("architecture")), len(lacking[name]))):
-        node = OmegaConf.merge(OmegaConf.structured(candidates[name]), values)
+        node = OmegaConf.merge(OmegaConf.structured(candidates[name]), escaped(values))
         if not any(OmegaConf.is_missing(node, setting) for setting in lacking[name]):
             return OmegaConf.to_object(node)
     raise UserError(

@@ -16,11 +16,11 @@ import torch
 
 from headstart import build
 from headstart.config.checks_transfer import check_retention, source_folder
-from headstart.config.restore import restore
 from headstart.config.schema import CheckpointConfig, DatasetConfig, RunConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe, is_still
+from headstart.data.recorded import recorded_dataset
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
@@ -92,7 +92,7 @@ def read_retention(config: RunConfig) -> Retention | None:
         return None
     folder = source_folder(cast(CheckpointConfig, config.source).path)
     record = RunRecord.read(folder / "record.json")
-    dataset = _dataset(record, config.data_dir)
+    dataset = recorded_dataset(record, folder, elsewhere=config.data_dir)
     data = catalog.read(dataset, record.config["seed"])
     info = describe(data, dataset)
     if not is_still(info, record.dataset, "val"):
@@ -101,15 +101,6 @@ def read_retention(config: RunConfig) -> Retention | None:
             "Restore the data (record.json, dataset), or use evaluation.retention=false"
         )
     return Retention(config, folder, dataset, data, info)
-
-
-def _dataset(record: RunRecord, data_dir: str) -> Any:
-    """As the source's run had it: where it lay then, or else at the same place in today's `data_dir`."""
-    settings = dict(record.config["dataset"])
-    root = settings.get("root")
-    if root is not None and not Path(root).expanduser().is_dir():
-        settings["root"] = root.replace(record.config["data_dir"], data_dir, 1)
-    return restore("dataset", settings)
 
 
 def retained_detector(source: Detector, tuned: Detector, kept_classes: Mapping[str, str]) -> Detector:

@@ -43,7 +43,8 @@ class RunRecord:
     """Where the weights come from, oldest first, this run last."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Versions, hardware, `precision`, `device`, `threads`, `study`; `attempts`: when each began; `changes`: what was
-    not the same in all of them."""
+    not the same in all of them; `directory`: what a relative `dataset.root` counts from, where `output_dir` does not
+    say it."""
     error: dict[str, str] | None = None
     schema_version: int = SCHEMA_VERSION
 

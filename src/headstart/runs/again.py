@@ -58,7 +58,8 @@ def begin(config: RunConfig, folder: Path, record: RunRecord, start: RunRecord, 
     """
     main = is_main_process()
     changes = _accepted(config, folder, record, start) if main and last_checkpoint(folder).exists() else []
-    kept = {name: record.environment[name] for name in ("attempts", "study", "job")}
+    own = ("attempts", "study", "job", "directory")
+    kept = {name: record.environment[name] for name in own if name in record.environment}
     if main and not folder.exists():  # set aside
         folder.mkdir()
         kept["attempts"] = kept["attempts"][-1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
         config=resolved,
         error=None,
     )
-    record.environment |= {"attempts": [*_attempts_before(folder), now()], **command()}
+    record.environment |= {"attempts": [*_attempts_before(folder), now()], **command(), **_directory(config)}
     if is_main_process():
         _begin(folder, config, record)
     try:
@@ -73,6 +74,17 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     finally:
         if is_main_process():
             record.write(folder / "record.json")
+
+
+def _directory(config: RunConfig) -> dict[str, str]:
+    """Where the command was given, if the data is found from there alone: a relative `output_dir` says it, too, and
+    goes on doing so where all is moved or copied."""
+    root = getattr(config.dataset, "root", None)
+    output_dir = os.path.normpath(config.output_dir)
+    says_it = not os.path.isabs(output_dir) and not output_dir.startswith("..")
+    if root is None or os.path.isabs(os.path.expanduser(root)) or says_it:
+        return {}
+    return {"directory": os.getcwd()}
 
 
 def record_in(folder: Path) -> RunRecord | None:

@@ -18,8 +18,10 @@ class EvaluateConfig:
     run: str = MISSING
     """A run folder with record.json and model.safetensors."""
     split: str = "val"
+    root: Optional[str] = None
+    """The folder of the data set now; null: where it was then."""
     data_dir: Optional[str] = None
-    """Where the data lies now; null: where it lay then."""
+    """Where the named data sets lie now, in place of `root`."""
     enable_progress_bar: bool = True
 
 

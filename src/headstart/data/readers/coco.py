@@ -20,8 +20,10 @@ from headstart.data import splits
 from headstart.data.readers import layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
 from headstart.data.readers.coco_json import CocoJson, is_coco, parse
-from headstart.data.readers.common import RawData, RawImage, assemble, check_missing, relative_name
+from headstart.data.readers.common import assemble, check_missing
 from headstart.data.readers.json_files import load, looks_like
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.units import Form
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import PIL.Image
 
 from headstart.data import splits
-from headstart.data.readers import layout
+from headstart.data.readers import layout, tree
 from headstart.data.readers.coco_json import CocoImage, CocoJson
 from headstart.errors import UserError
 
@@ -165,7 +165,7 @@ def _rank(search: Search, base: Parts) -> int:
         return 4
     if split or own:
         return 0 if split and own else 1
-    return 2 if base and base[-1].lower() in layout.ROLE_FOLDERS else 3
+    return 2 if base and base[-1].lower() in tree.ROLE_FOLDERS else 3
 
 
 def _is_of_another(search: Search, base: Parts) -> bool:

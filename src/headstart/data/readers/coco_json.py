@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.readers.coco_ids import Ids, number_of
-from headstart.data.readers.common import relative_name
 from headstart.data.readers.json_files import looks_like, show
+from headstart.data.readers.layout import relative_name
 from headstart.data.types import Defect
 from headstart.errors import UserError
 

@@ -147,3 +147,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Relative to the data set's folder, with forward slashes on every system."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

@@ -20,15 +20,9 @@ from defusedxml import DefusedXmlException
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import splits
-from headstart.data.readers.common import (
-    RawData,
-    RawImage,
-    assemble,
-    check_labelled,
-    check_missing,
-    relative_name,
-)
-from headstart.data.readers.layout import Key
+from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.layout import Key, relative_name
+from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError

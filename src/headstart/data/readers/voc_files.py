@@ -7,8 +7,7 @@ from pathlib import Path
 
 from headstart.data import splits
 from headstart.data.readers import layout
-from headstart.data.readers.common import relative_name
-from headstart.data.readers.layout import Key, Tails
+from headstart.data.readers.layout import Key, Tails, relative_name
 from headstart.data.types import Defect
 from headstart.errors import UserError
 

@@ -15,14 +15,9 @@ from headstart.config.checks import dataset_folder
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.readers import layout, yolo_labels, yolo_source
-from headstart.data.readers.common import (
-    RawData,
-    RawImage,
-    assemble,
-    check_labelled,
-    check_missing,
-    relative_name,
-)
+from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.yolo_images import Stated
 from headstart.data.readers.yolo_labels import Labels
 from headstart.data.types import Defect, DetectionData
