@@ -1,5 +1,9 @@
+import contextlib
 import io
 import pickle
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +155,55 @@ def test_a_reader_of_a_file_can_be_sent_to_a_worker(tmp_path):
     PIL.Image.fromarray(NOISE).save(tmp_path / "a.png")
     copy = pickle.loads(pickle.dumps(FileImage(tmp_path / "a.png")))
     np.testing.assert_array_equal(np.asarray(copy()), NOISE)
+
+
+def claiming(path, width, height):
+    """A PNG of some bytes whose header names a size."""
+    PIL.Image.new("L", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    return path
+
+
+def test_a_large_picture_is_read_without_a_word_and_pillows_limit_stays(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    PIL.Image.new("RGB", (13500, 1000), (10, 20, 30)).save(tmp_path / "a.png")
+    assert images.inspect(tmp_path / "a.png").raw_size_wh == (13500, 1000)
+    read = FileImage(tmp_path / "a.png")()
+    assert (read.size, read.getpixel((13499, 999))) == ((13500, 1000), (10, 20, 30))
+    assert not recwarn
+    assert PIL.Image.MAX_IMAGE_PIXELS == 1_000_000
+
+
+@pytest.mark.parametrize("size", [(50_000, 50_000), (2_000_000, 251)])
+def test_a_bomb_is_refused_by_name_before_memory_is_taken(tmp_path, monkeypatch, size):
+    path = claiming(tmp_path / "bomb.png", *size)
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    words = f"it claims {size[0]} x {size[1]} pixels, more than dataset.max_pixels=5e\\+08"
+    with pytest.raises(images.UnreadableImage, match=words):
+        images.inspect(path)
+    with pytest.raises(UserError, match=rf"bomb\.png: .*{words}"):
+        FileImage(path)()
+
+
+def test_the_limit_is_a_setting(tmp_path):
+    PIL.Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    assert images.inspect(tmp_path / "a.png", 1200).raw_size_wh == (40, 30)
+    with pytest.raises(images.UnreadableImage, match="max_pixels=1199"):
+        images.inspect(tmp_path / "a.png", 1199)
+
+
+def test_pillows_limit_is_back_after_many_threads(tmp_path):
+    before = PIL.Image.MAX_IMAGE_PIXELS
+    PIL.Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    claiming(tmp_path / "b.png", 50_000, 50_000)
+
+    def look(name):
+        with contextlib.suppress(images.UnreadableImage):
+            images.inspect(tmp_path / name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(look, ["a.png", "b.png"] * 100))
+    assert before == PIL.Image.MAX_IMAGE_PIXELS

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from headstart.detectors.files import hub_file, read_tensors
+from headstart.detectors.files import hub_file, read_state, read_tensors
 from headstart.errors import UserError
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -23,10 +23,59 @@ def test_safetensors_and_torch_files_give_the_same_tensors(tmp_path):
     assert same(read_tensors(tmp_path / "a.pth"))
 
 
-def test_a_lightning_checkpoint_gives_its_detector(tmp_path):
-    state = {f"detector.{name}": tensor for name, tensor in TENSORS.items()}
-    torch.save({"epoch": 3, "state_dict": {**state, "ema.a.bias": torch.zeros(2)}}, tmp_path / "last.ckpt")
-    assert same(read_tensors(tmp_path / "last.ckpt"))
+def under(prefix):
+    return {f"{prefix}{name}": tensor for name, tensor in TENSORS.items()}
+
+
+OTHER = {name: -tensor for name, tensor in TENSORS.items()}
+TRAINED = {"optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}, "epoch": 3}
+CHECKPOINTS = {
+    "DDP": (under("module."), "without the prefix module."),
+    "a list of DDP, twice": (under("module.module."), "without the prefix module.module."),
+    "torch.compile": (under("_orig_mod."), "without the prefix _orig_mod."),
+    "torch.compile inside": ({"a._orig_mod.weight": TENSORS["a.weight"], "a.bias": TENSORS["a.bias"]}, "_orig_mod."),
+    "DDP of a compiled one": (under("module._orig_mod."), "without the prefix module._orig_mod."),
+    "Lightning": ({"state_dict": under("model."), **TRAINED}, "state_dict, without the prefix model."),
+    "ours": (
+        {"state_dict": {**under("detector."), "loss.scale": torch.zeros(2)}, "current_model_state": OTHER, **TRAINED},
+        "state_dict, without the prefix detector., 1 other tensors left out (loss.scale)",
+    ),
+    "Lightning, compiled, DDP": ({"state_dict": under("net.module._orig_mod.")}, "net.module._orig_mod."),
+    "torchvision's references": ({"model": TENSORS, **TRAINED}, "model"),
+    "their average": ({"model": OTHER, "model_ema": {"n_averaged": torch.ones(1), **under("module.")}}, "model_ema"),
+    "timm's average": ({"state_dict": OTHER, "state_dict_ema": TENSORS, **TRAINED}, "state_dict_ema"),
+    "an average in a dictionary": ({"model": OTHER, "ema": {"module": TENSORS, "updates": 7}}, "ema.module"),
+    "an average beside it": (
+        {"state_dict": {**under("ema_model."), **{f"model.{n}": t for n, t in OTHER.items()}}},
+        "ema_model.",
+    ),
+    "an optimizer with the same shapes": ({"optimizer": {"state": {0: TENSORS}}, "net": TENSORS}, "net"),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_the_checkpoint_of_another_program_gives_the_tensors_that_fit_and_says_what_was_done(tmp_path, kind):
+    content, said = CHECKPOINTS[kind]
+    torch.save(content, tmp_path / "last.ckpt")
+    state = read_state(tmp_path / "last.ckpt", TENSORS)
+    assert same(state.tensors), state
+    assert said in str(state)
+
+
+def test_plain_names_say_nothing(tmp_path):
+    save_file(TENSORS, tmp_path / "a.safetensors")
+    assert str(read_state(tmp_path / "a.safetensors", TENSORS)) == ""
+
+
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {**under("student."), **under("teacher.")}}, {"generator": TENSORS, "critic": OTHER}]
+)
+def test_two_networks_that_fit_equally_are_refused_by_name(tmp_path, content):
+    torch.save(content, tmp_path / "two.ckpt")
+    with pytest.raises(
+        UserError, match=r"source\.path=.*two\.ckpt: '.*(student|generator).*' and '.*(teacher|critic).*' both"
+    ):
+        read_state(tmp_path / "two.ckpt", TENSORS)
 
 
 def test_a_file_that_must_be_unpickled_is_refused(tmp_path):

@@ -121,3 +121,23 @@ def test_a_plain_state_dict_needs_its_class_names(tmp_path, tiny, background):
     assert report.lineage == ("mine",)
     rows = source.head.cls.weight.reshape(2, background + 3, 8)
     assert torch.equal(detector.head.cls.weight.reshape(2, background + 2, 8)[:, background], rows[:, background + 2])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "net.module."])
+def test_prefixes_of_other_programs_are_taken_off_and_the_load_report_says_so(tmp_path, tiny, prefix):
+    source, detector = tiny(seed=1), tiny()
+    torch.save({f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}, tmp_path / "ddp.pth")
+    report = apply_source(detector, load(tmp_path / "ddp.pth", detector, ["a", "b", "c"]))
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in detector.state_dict().items())
+    assert dict(report.as_rows())["from"] == f"{tmp_path / 'ddp.pth'}: without the prefix {prefix}"
+
+
+def test_names_of_another_program_are_shown_beside_ours(tmp_path, tiny):
+    save_file({"yolo.22.conv.weight": torch.ones(2), "ema.x": torch.ones(1)}, tmp_path / "other.safetensors")
+    detector = tiny()
+    with pytest.raises(UserError) as refused:
+        apply_source(detector, load(tmp_path / "other.safetensors", detector, ["a", "b", "c"]))
+    ours = next(iter(detector.state_dict()))
+    assert "another backbone" not in str(refused.value)
+    for said in ("yolo.22.conv.weight", f"this detector has {ours}", "begin with", "yolo.", "ema."):
+        assert said in str(refused.value)

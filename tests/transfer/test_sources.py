@@ -30,7 +30,7 @@ def library(tiny, monkeypatch):
     state = {ours: tensor for ours, tensor in tiny(seed=1).state_dict().items() if ours.startswith("backbone.")}
     given = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     given |= {"classifier.weight": torch.zeros(10, 8), "classifier.bias": torch.zeros(10)}
-    monkeypatch.setattr(sources, "imagenet_state", lambda backbone, path: (given, MEAN_STD, "a package"))
+    monkeypatch.setattr(sources, "imagenet_state", lambda backbone, path, known=(): (given, MEAN_STD, "a package"))
     return given
 
 

@@ -86,6 +86,8 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         )
     if isinstance(config, FileDatasetConfig) and not 0 <= config.test_fraction < 1:
         yield f"dataset.test_fraction={config.test_fraction} must be 0 (none is drawn) or more, and below 1."
+    if isinstance(config, FileDatasetConfig) and not 1 <= config.max_pixels < math.inf:
+        yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:

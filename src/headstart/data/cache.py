@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,14 +21,22 @@ from headstart.errors import UserError
 LIMIT_BYTES = 1024**3
 """`Cache.auto` keeps a split in memory up to this size."""
 _SHOW_PROGRESS_FROM = 200
+LARGE_PIXELS = 50_000_000
+_ONE_AT_A_TIME = threading.Lock()
+"""Of the threads that fill the cache: a picture of more pixels takes several times 150 MB while it is resized."""
 
 
 def load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
     """The image (3, h, w) uint8, resized. Raises UserError, naming the image, where it cannot be read."""
     try:
-        pixels = np.array(image.read())
+        with _ONE_AT_A_TIME if image.size_wh[0] * image.size_wh[1] > LARGE_PIXELS else nullcontext():
+            return _load(image, min_size, max_size)
     except OSError as error:
         raise UserError(f"{image.name}: the image cannot be read ({error}). Replace or remove it.") from error
+
+
+def _load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
+    pixels = np.array(image.read())
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return resize(tensor, torch.zeros(0, 4), min_size, max_size)[0]
 

@@ -7,6 +7,9 @@ transparent is laid on white (cut-outs are drawn for a white page; black would d
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import PIL.Image
 
+from headstart.config.schema import FileDatasetConfig
 from headstart.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
@@ -55,11 +59,12 @@ class FileImage:
 
     path: Path
     orientation: int = 1
+    max_pixels: float = FileDatasetConfig.max_pixels
 
     def __call__(self) -> PIL.Image.Image:
         """The upright image in mode RGB; UserError where the file cannot be decoded."""
         try:
-            with PIL.Image.open(self.path) as image:
+            with _opened(self.path, self.max_pixels) as image:
                 image.load()
                 upright = _turn(image, self.orientation)
                 return _to_rgb(upright)
@@ -70,17 +75,56 @@ class FileImage:
             ) from error
 
 
-def inspect(path: Path) -> ImageFacts:
+class _Limit:
+    """Pillow's own limit (Image.MAX_IMAGE_PIXELS), off while files are opened whose size is looked at here: aerial
+    photos are larger. It is one for all threads, so the last one puts it back."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.kept: int | None = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.kept, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                PIL.Image.MAX_IMAGE_PIXELS = self.kept
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO, max_pixels: float) -> Iterator[PIL.Image.Image]:
+    """The image, not decoded yet. Raises `ValueError` for one that claims more than `max_pixels`: before memory is
+    taken for it."""
+    with _limit, PIL.Image.open(file) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ValueError(
+                f"it claims {width} x {height} pixels, more than dataset.max_pixels={max_pixels:g}; raise that if it "
+                "is a picture"
+            )
+        yield image
+
+
+def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> ImageFacts:
     """Size, orientation and digest of the file, without decoding it.
 
-    Raises UnreadableImage for a file that is no image or that stops before its end.
+    Raises UnreadableImage for a file that is no image, that stops before its end, or that claims too many pixels.
     """
     try:
         with path.open("rb") as file:
             head, tail, num_bytes = _read_ends(file)
             digest = _digest(file, num_bytes)
             file.seek(0)
-            with PIL.Image.open(file) as image:
+            with _opened(file, max_pixels) as image:
                 facts = ImageFacts(image.size, _orientation(image), digest)
                 if image.mode == "F":
                     raise ValueError("its pixels are floats of unknown range; store it with 8 or 16 bits")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,33 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from headstart.detectors.prefixes import State, find_state
 from headstart.errors import UserError
-
-PREFIX = "detector."
-"""Under which our Lightning checkpoints keep the detector."""
 
 
 def read_tensors(path: Path, setting: str = "source.path") -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` file, a torch state dict, or a Lightning checkpoint with a `detector`.
+    """Tensors of a `.safetensors` file or a torch state dict, as they are named there. As `read_state`."""
+    return read_state(path, (), setting).tensors
 
-    Raises `UserError`, naming `setting`, where the file is absent, damaged, unsafe or no state dict.
+
+def read_state(path: Path, known: Collection[str], setting: str = "source.path") -> State:
+    """Tensors of a `.safetensors` file, a torch state dict, or the checkpoint of a training program, under the names
+    that fit most of `known`.
+
+    Raises `UserError`, naming `setting`, where the file is absent, damaged, unsafe or no state dict, or where two of
+    its dictionaries fit.
     """
     if not path.is_file():
         raise UserError(f"{setting}={path}: no such file")
     content = _read_safetensors(path, setting) if path.suffix == ".safetensors" else _read_torch(path, setting)
-    inner = content.get("state_dict") if isinstance(content, dict) else None
-    if isinstance(inner, dict):
-        content = {name.removeprefix(PREFIX): value for name, value in inner.items() if name.startswith(PREFIX)}
-    return _only_tensors(content, path, setting)
-
-
-def _only_tensors(content: Any, path: Path, setting: str) -> dict[str, Tensor]:
-    if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return dict(content)
-    found = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
-    raise UserError(
-        f"{setting}={path} holds no state dict of a detector (found: {found or 'nothing'}): "
-        "save model.state_dict() alone, as .safetensors or with torch.save"
-    )
+    state = find_state(content, known, f"{setting}={path}")
+    if state is None:
+        found = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+        raise UserError(
+            f"{setting}={path} holds no state dict of a detector (found: {found or 'nothing'}): "
+            "save model.state_dict() alone, as .safetensors or with torch.save"
+        )
+    return state
 
 
 def _read_safetensors(path: Path, setting: str) -> dict[str, Tensor]:

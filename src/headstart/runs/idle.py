@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from headstart.config.schema import FileDatasetConfig
+
 Settings = Mapping[str, Any]
 """`group.key` -> value, of a run or of one that it starts from."""
 
@@ -85,6 +87,12 @@ def _subset(settings: Settings) -> Found:
         yield "dataset.subset_seed", "all training images are used (dataset.fraction=1, dataset.shots=null)"
 
 
+def _pixels(settings: Settings) -> Found:
+    """As it is in runs that were made before the setting was there."""
+    if settings.get("dataset.max_pixels") == FileDatasetConfig.max_pixels:
+        yield "dataset.max_pixels", "that is the limit anyway"
+
+
 def _splits(settings: Settings) -> Found:
     in_files = settings.get("dataset.train_json") is not None
     given = "dataset.val_json" if in_files else "dataset.val_split"
@@ -131,4 +139,4 @@ def _trainer(settings: Settings) -> Found:
             yield f"trainer.{least}", "nothing ends this run early"
 
 
-_RULES: tuple[Callable[[Settings], Found], ...] = (_scheduler, _subset, _splits, _rate, _network, _trainer)
+_RULES: tuple[Callable[[Settings], Found], ...] = (_scheduler, _subset, _pixels, _splits, _rate, _network, _trainer)

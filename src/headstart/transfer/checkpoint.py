@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
 from headstart.detectors.cosine import cosine_scale_of
-from headstart.detectors.files import read_tensors
+from headstart.detectors.files import read_state
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.inference.export import ExportedModel, read_exported
@@ -93,12 +93,19 @@ def _variant(model: ModelConfig) -> str | None:
 
 
 def _from_state_dict(config: CheckpointConfig, path: Path, detector: Detector) -> SourceWeights:
-    tensors = with_new_names(read_tensors(path), detector.state_dict())
+    state = read_state(path, detector.state_dict())
+    tensors = with_new_names(state.tensors, detector.state_dict())
     row_names = _row_names(detector, config.class_names)
     if any(axis.tensor in tensors for axis in detector.class_axes()):
         _check_class_names(config, tensors, len(row_names), detector)
     return SourceWeights(
-        kind="checkpoint", tensors=tensors, expected=("",), row_names=row_names, lineage=(path.stem,), where=str(path)
+        kind="checkpoint",
+        tensors=tensors,
+        expected=("",),
+        row_names=row_names,
+        lineage=(path.stem,),
+        where=f"{path}: {state}" if str(state) else str(path),
+        unused=state.unused,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headstart.config.schema import BackboneConfig, CocoSourceConfig, ModelConfig
 from headstart.detectors import pretrained
-from headstart.detectors.files import hub_file, read_tensors
+from headstart.detectors.files import hub_file, read_state
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.transfer.types import SourceWeights
@@ -40,15 +40,17 @@ def load_coco(
         )
     weights = _member(found.enum, config.weights)
     path = Path(config.path) if config.path else hub_file(weights.url)
+    state = read_state(path, detector.state_dict())
     return SourceWeights(
         kind="coco",
-        tensors=with_new_names(read_tensors(path), detector.state_dict()),
+        tensors=with_new_names(state.tensors, detector.state_dict()),
         expected=("",),
         row_names=tuple(weights.meta["categories"]),
         preprocessing=found.preprocessing,
         norm_eps=found.backbone_norm_eps,
         lineage=("imagenet", "coco"),
-        where=str(path),
+        where=f"{path}: {state}" if str(state) else str(path),
+        unused=state.unused,
     )
 
 

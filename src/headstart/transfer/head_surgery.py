@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.interface import ClassAxis, Detector, stage_of_tensor
+from headstart.detectors.prefixes import prefixes
 from headstart.errors import UserError
 from headstart.transfer.class_rows import ClassMatch, fits, keep_rows, match_classes, other_anchors
 from headstart.transfer.types import LoadReport, SourceWeights
@@ -131,7 +132,7 @@ def _refuse_mismatch(detector: Detector, weights: SourceWeights, filling: _Filli
         raise UserError(
             f"source={weights.kind} ({weights.where or 'weights'}) does not fit this detector:\n"
             + "\n".join(lines)
-            + f"\nLikely cause: {_likely_cause(detector, filling)}"
+            + f"\nLikely cause: {_likely_cause(detector, weights, filling)}"
         )
 
 
@@ -143,7 +144,9 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def _likely_cause(detector: Detector, filling: _Filling) -> str:
+def _likely_cause(detector: Detector, weights: SourceWeights, filling: _Filling) -> str:
+    if weights.tensors and not filling.loaded and not filling.other_shape and not filling.over_classes:
+        return _other_names(detector, weights)
     owner = stage_of_tensor(detector)
     stages = {owner[entry.split(" ")[0]] for entry in (*filling.missing, *filling.other_shape)}
     if stages - {"neck", "head"} or not stages:
@@ -151,6 +154,16 @@ def _likely_cause(detector: Detector, filling: _Filling) -> str:
     if "neck" in stages:
         return "the source has another backbone.neck_channels or model.variant: set them as in the source"
     return "the source has another head: set model=…, model.variant and the anchors as in the source"
+
+
+def _other_names(detector: Detector, weights: SourceWeights) -> str:
+    expected, found = next(iter(detector.state_dict())), next(iter(weights.tensors))
+    starts = ", ".join(prefix for prefix in prefixes(weights.tensors) if prefix.count(".") == 1)
+    return (
+        f"the source names its tensors otherwise: {found}, where this detector has {expected} (names there begin with "
+        f"{starts or 'no prefix'}). It is another program's model, or another model: save the state dict of the same "
+        "detector, under torchvision's names"
+    )
 
 
 def _report(detector: Detector, weights: SourceWeights, filling: _Filling) -> LoadReport:

@@ -41,8 +41,8 @@ def load_source(
 
 def _load_imagenet(config: ImageNetConfig, backbone: BackboneConfig, detector: Detector) -> SourceWeights:
     """The backbone's classifier weights (Russakovsky et al., IJCV 2015); neck and head are new."""
-    library, preprocessing, where = imagenet_state(backbone, config.path)
     names = detector.library_names()
+    library, preprocessing, where = imagenet_state(backbone, config.path, names.values())
     return SourceWeights(
         kind="imagenet",
         tensors={ours: library[theirs] for ours, theirs in names.items() if theirs in library},

@@ -65,6 +65,9 @@ class FileDatasetConfig(DatasetConfig):
     """Draws these splits: the same images for every `seed`, so that runs stay comparable."""
     overlap: Overlap = Overlap.move
     """Pictures that stand in two of the data set's splits."""
+    max_pixels: float = 500e6
+    """Width times height of the largest picture that is read: an aerial photo may have 200e6; a file of a few bytes
+    that claims more than this is no photo."""
     train_split: Optional[str] = None
     """Name of the split to train on; null: found (train, trainval, train2017 …); `all`: every image but those of
     the other splits named here."""

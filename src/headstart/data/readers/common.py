@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     defects = list(raw.defects)
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
-        read[split] = list(_annotated(_once(raws, defects), root, index, defects))
+        read[split] = list(_annotated(_once(raws, defects), root, index, defects, config.max_pixels))
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
@@ -138,24 +139,25 @@ def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
 
 
 def _annotated(
-    raws: Sequence[RawImage], root: Path, index: dict[str, int], defects: list[Defect]
+    raws: Sequence[RawImage], root: Path, index: dict[str, int], defects: list[Defect], max_pixels: float
 ) -> Iterable[AnnotatedImage]:
-    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws]), strict=True):
+    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels), strict=True):
         name = relative_name(raw.path, root)
         if isinstance(facts, UnreadableImage):
             defects.append(Defect("unreadable_image", f"{name}: {facts}", "skipped image"))
         else:
-            yield _annotate(raw, name, facts, index, defects.append)
+            image = _annotate(raw, name, facts, index, defects.append)
+            yield replace(image, read=replace(cast(FileImage, image.read), max_pixels=max_pixels))
 
 
-def _inspect_all(paths: Sequence[Path]) -> Iterable[ImageFacts | UnreadableImage]:
+def _inspect_all(paths: Sequence[Path], max_pixels: float) -> Iterable[ImageFacts | UnreadableImage]:
     with ThreadPoolExecutor(8) as pool:  # mostly waiting for the disk
-        yield from pool.map(_inspect, paths)
+        yield from pool.map(partial(_inspect, max_pixels=max_pixels), paths)
 
 
-def _inspect(path: Path) -> ImageFacts | UnreadableImage:
+def _inspect(path: Path, max_pixels: float) -> ImageFacts | UnreadableImage:
     try:
-        return images.inspect(path)
+        return images.inspect(path, max_pixels)
     except UnreadableImage as error:
         return error
 
