@@ -179,8 +179,8 @@ def test_a_large_picture_is_read_without_a_word_and_pillows_limit_stays(tmp_path
 
 @pytest.mark.parametrize("size", [(50_000, 50_000), (2_000_000, 251)])
 def test_a_bomb_is_refused_by_name_before_memory_is_taken(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(PIL.Image.Image, "load", lambda *_: pytest.fail("decoded"))
     path = claiming(tmp_path / "bomb.png", *size)
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda *_: pytest.fail("decoded"))
     words = f"it claims {size[0]} x {size[1]} pixels, more than dataset.max_pixels=5e\\+08"
     with pytest.raises(images.UnreadableImage, match=words):
         images.inspect(path)
