@@ -182,7 +182,7 @@ def test_a_checkpoint_is_whole_or_that_of_before(fit, tmp_path, monkeypatch):
     """Whatever the library does on its way to the file: here it dies half-way through it."""
     fit(tmp_path, [0.1, 0.5, 0.3], kill=2)
 
-    def half(trainer, path, *arguments):
+    def half(trainer, path, *arguments, **options):
         path.write_bytes(b"half")
         raise Killed
 

@@ -76,7 +76,7 @@ class Checkpoints(Checkpoint):
         if is_best:
             self.best_epoch, self.best_value = trainer.current_epoch + 1, value
         with replacing(self.last) if trainer.is_global_zero else nullcontext(self.last) as path:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
         if is_best:
             self._keep(trainer)
 

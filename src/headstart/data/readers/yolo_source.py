@@ -174,6 +174,9 @@ def _with_lists(source: Source, root: Path, paths: Sequence[Path]) -> Source:
         if KIND.get(split) in kinds or path.name.lower() in stated or not _is_list(path):
             continue
         found[split].append(str(path.relative_to(root)))
+    together = {KIND.get(split) for split in (*found, *source.splits)}
+    if len(together) == 1 and any(layout.split_of(layout.key(path, root)) for path in paths if layout.is_image(path)):
+        return source  # a list of one split says nothing of the others, and the folders do
     return Source(source.path, source.base, {**found, **source.splits}, source.class_names, source.names_from)
 
 
