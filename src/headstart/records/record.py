@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import UserError
+from headstart.replacing import replacing
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
@@ -51,12 +52,10 @@ class RunRecord:
     def write(self, path: Path) -> None:
         """Whole or not at all, whatever happens to the process; NaN becomes null."""
         text = json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("w") as file:
+        with replacing(path) as temporary, temporary.open("w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:

@@ -17,6 +17,7 @@ from typing import Any
 
 from headstart.config.checks_transfer import EXPORTED, source_folder
 from headstart.config.schema import DatasetConfig, FileDatasetConfig, RunConfig
+from headstart.replacing import replacing
 from headstart.runs.pretrained import folder_of, source_run
 
 FILE = "inputs.json"
@@ -129,7 +130,5 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, values: dict[str, Any]) -> None:
     """A folder that cannot be written costs a look at the data the next time, no more."""
-    with suppress(OSError):
-        temporary = folder / f".{FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(values) + "\n")
-        temporary.replace(folder / FILE)
+    with suppress(OSError), replacing(folder / FILE) as path:
+        path.write_text(json.dumps(values) + "\n")
