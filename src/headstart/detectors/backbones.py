@@ -18,6 +18,10 @@ from headstart.config.schema import BackboneConfig, BackboneLibrary
 from headstart.detectors.interface import Stage
 from headstart.errors import UserError
 
+TF_NORM_EPS = 1e-3
+"""Of the normalisation in TensorFlow's detectors."""
+TENSORFLOW = {"pad_type": "same", "bn_eps": TF_NORM_EPS}
+"""timm's options for `BackboneConfig.tensorflow`."""
 REDUCTIONS = (4, 8, 16, 32)
 """Strides of the feature maps C2 … C5 that necks are built on."""
 
@@ -38,7 +42,7 @@ class Body:
 def build_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
     """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have."""
     if config.library is BackboneLibrary.timm:
-        return _timm_body(config.architecture, reductions)
+        return _timm_body(config, reductions)
     for prefix, build in TORCHVISION.items():
         if config.architecture.startswith(prefix):
             return build(config.architecture, reductions)
@@ -152,12 +156,14 @@ class TimmFeatures(nn.Module):
         return self
 
 
-def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
+def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
+    architecture = config.architecture
+    options = TENSORFLOW if config.tensorflow else {}
     if not timm.is_model(architecture):  # also with the tag of its weights, `resnet18.a1_in1k`
         near = timm.list_models(f"*{architecture}*")[:5]
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
     try:
-        network = _timm_features(architecture)
+        network = _timm_features(architecture, **options)
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"backbone.architecture={architecture} gives no feature maps: {error}") from None
     info: Any = network.feature_info
@@ -169,7 +175,7 @@ def _timm_body(architecture: str, reductions: Sequence[int]) -> Body:
         raise UserError(
             f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}"
         )
-    module = TimmFeatures(_timm_features(architecture, out_indices=[found[r][0] for r in reductions]))
+    module = TimmFeatures(_timm_features(architecture, out_indices=[found[r][0] for r in reductions], **options))
     stages = _timm_stages(module, info.module_name())
     if not stages:
         raise UserError(f"backbone.architecture={architecture}: timm does not name its stages one by one")

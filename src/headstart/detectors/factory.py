@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
+from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, SSDConfig, SSDVariant
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.fcos import FCOSDetector
 from headstart.detectors.interface import Detector
 from headstart.detectors.retinanet import RetinaNetDetector
 from headstart.detectors.ssd import SSDDetector
+from headstart.detectors.ssd_tf import TfSSDDetector
 from headstart.detectors.ssdlite import SSDLiteDetector
 from headstart.errors import UserError
+
+
+def _ssd(config: SSDConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> Detector:
+    detector = TfSSDDetector if config.variant is SSDVariant.tf else SSDDetector
+    return detector(config, backbone, class_names)
+
 
 DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Detector]] = {
     Architecture.retinanet: RetinaNetDetector,
     Architecture.faster_rcnn: FasterRCNNDetector,
     Architecture.fcos: FCOSDetector,
-    Architecture.ssd: SSDDetector,
+    Architecture.ssd: _ssd,
     Architecture.ssdlite: SSDLiteDetector,
 }
 

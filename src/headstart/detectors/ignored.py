@@ -52,11 +52,22 @@ class SparesIgnored:
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        if any(len(target["ignored"]) for target in targets):
-            here = torch.stack(spared([match < 0 for match in matched_idxs], anchors, targets))
-            head_outputs = {**head_outputs, "cls_logits": self._certain(head_outputs["cls_logits"], here)}
         above: Any = super()
-        return above.compute_loss(targets, head_outputs, anchors, matched_idxs)
+        outputs = self.sparing(targets, head_outputs, anchors, matched_idxs)
+        return above.compute_loss(targets, outputs, anchors, matched_idxs)
+
+    def sparing(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """`head_outputs`, certain where something leaves the loss."""
+        if not any(len(target["ignored"]) for target in targets):
+            return head_outputs
+        here = torch.stack(spared([match < 0 for match in matched_idxs], anchors, targets))
+        return {**head_outputs, "cls_logits": self._certain(head_outputs["cls_logits"], here)}
 
     def _certain(self, logits: Tensor, here: Tensor) -> Tensor:
         """(N, A, background + classes), changed where (N, A) `here` says so."""

@@ -18,6 +18,7 @@ from headstart.config.schema import (
     BackboneConfig,
     BackboneLibrary,
     ModelConfig,
+    SSDVariant,
     Variant,
 )
 from headstart.detectors.files import hub_file, read_state, read_tensors
@@ -40,7 +41,7 @@ class CocoWeights:
     """None: as `build_detector` makes it."""
 
 
-def _coco_table() -> Iterator[tuple[Architecture, str, Variant | None, CocoWeights]]:
+def _coco_table() -> Iterator[tuple[Architecture, str, Variant | SSDVariant | None, CocoWeights]]:
     resnet, mobilenet = "resnet50", "mobilenet_v3_large"
     vgg = Preprocessing((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255))
     d = detection
@@ -77,7 +78,7 @@ def _coco_table() -> Iterator[tuple[Architecture, str, Variant | None, CocoWeigh
         CocoWeights(d.FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1, IMAGENET, 1e-5),
     )
     yield Architecture.fcos, resnet, None, CocoWeights(d.FCOS_ResNet50_FPN_Weights.COCO_V1, IMAGENET, None)
-    yield Architecture.ssd, "vgg16", None, CocoWeights(d.SSD300_VGG16_Weights.COCO_V1, vgg, None)
+    yield Architecture.ssd, "vgg16", SSDVariant.torchvision, CocoWeights(d.SSD300_VGG16_Weights.COCO_V1, vgg, None)
     yield (
         Architecture.ssdlite,
         mobilenet,
@@ -103,13 +104,16 @@ def find_coco_weights(model: ModelConfig, backbone: BackboneConfig) -> CocoWeigh
 def coco_combinations() -> list[str]:
     """As the user would ask for them."""
     return [
-        f"model={architecture.value} backbone={body}" + (f" model.variant={variant.value}" if variant else "")
+        f"model={architecture.value} backbone={body}"
+        + (f" model.variant={variant.value}" if isinstance(variant, Variant) else "")
         for architecture, body, variant, _ in _coco_table()
     ]
 
 
 def default_preprocessing(backbone: BackboneConfig) -> Preprocessing:
     """Of the backbone's ImageNet weights; scratch uses the same, so that both sides see the same pictures."""
+    if backbone.tensorflow:
+        return HALF
     if backbone.library is BackboneLibrary.torchvision:
         return IMAGENET
     config = timm.get_pretrained_cfg(backbone.architecture)

@@ -8,6 +8,7 @@ from headstart.config.schema import (
     BackboneConfig,
     CheckpointConfig,
     CocoSourceConfig,
+    CocoSsdConfig,
     ImageNetConfig,
     ModelConfig,
     SourceConfig,
@@ -17,6 +18,7 @@ from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import imagenet_state
 from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.coco import load_coco
+from headstart.transfer.coco_ssd import load_coco_ssd
 from headstart.transfer.types import SourceWeights
 
 
@@ -36,6 +38,8 @@ def load_source(
         return _load_imagenet(cast(ImageNetConfig, config), backbone, detector)
     if config.kind is SourceKind.coco:
         return load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
+    if config.kind is SourceKind.coco_ssd:
+        return load_coco_ssd(cast(CocoSsdConfig, config), model, backbone, detector)
     return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 

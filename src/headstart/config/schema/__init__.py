@@ -29,6 +29,7 @@ from headstart.config.schema.model import (
     RetinaNetConfig,
     SSDConfig,
     SSDLiteConfig,
+    SSDVariant,
     Variant,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
@@ -37,6 +38,7 @@ from headstart.config.schema.scheduler import Decay, SchedulerConfig
 from headstart.config.schema.source import (
     CheckpointConfig,
     CocoSourceConfig,
+    CocoSsdConfig,
     ImageNetConfig,
     PretrainedConfig,
     ScratchConfig,
@@ -71,6 +73,7 @@ __all__ = [
     "CheckpointConfig",
     "CocoConfig",
     "CocoSourceConfig",
+    "CocoSsdConfig",
     "CompareConfig",
     "Cost",
     "DatasetConfig",
@@ -99,6 +102,7 @@ __all__ = [
     "SGDConfig",
     "SSDConfig",
     "SSDLiteConfig",
+    "SSDVariant",
     "SchedulerConfig",
     "ScratchConfig",
     "ShapesConfig",
@@ -131,6 +135,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "scratch": ScratchConfig,
         "imagenet": ImageNetConfig,
         "coco": CocoSourceConfig,
+        "coco_ssd": CocoSsdConfig,
         "checkpoint": CheckpointConfig,
         "pretrained": PretrainedConfig,
     },

@@ -23,6 +23,13 @@ class Variant(Enum):
     v2 = "v2"
 
 
+class SSDVariant(Enum):
+    """Whose SSD."""
+
+    torchvision = "torchvision"
+    tf = "tf"  # of TensorFlow's object detection API, on backbone=mobilenetv2_100
+
+
 @dataclass
 class ModelConfig:
     """What every detector has."""
@@ -57,7 +64,7 @@ class FCOSConfig(ModelConfig):
 
 @dataclass
 class SSDConfig(ModelConfig):
-    pass
+    variant: SSDVariant = SSDVariant.torchvision
 
 
 @dataclass

