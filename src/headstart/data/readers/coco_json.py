@@ -96,12 +96,17 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
     if len({names[number] for number in kept}) < len(kept):
         raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
-    ids = [number_of(value) for value in category_ids.written]
-    gaps = int(max(filter(None, ids), default=0) - min((i for i in ids if i is not None), default=0)) + 1 - len(ids)
-    if gaps > 0 and None not in ids:
-        part.report("id_gaps", f"{len(ids)} category ids with {gaps} missing between them")
+    _report_gaps(part, category_ids)
     part.categories = [names[number] for number in sorted(kept, key=category_ids.order)]
     return part
+
+
+def _report_gaps(part: CocoJson, categories: Ids) -> None:
+    """Of ids that are whole numbers."""
+    numbers = [number for value in categories.written if (number := number_of(value)) is not None]
+    missing = int(max(numbers) - min(numbers)) + 1 - len(numbers) if numbers else 0
+    if missing > 0 and len(numbers) == len(categories.written):
+        part.report("id_gaps", f"{len(numbers)} category ids with {missing} missing between them")
 
 
 def _check_parts(path: Path, content: Any) -> None:
