@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.config.kinds import Action
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
-from headstart.data.types import Defect
+
+
+class Malformed(Exception):
+    """What stands in a file at one place and cannot be read; the text says why."""
 
 
 @dataclass
@@ -30,6 +35,8 @@ class RawImage:
     size_wh: tuple[int, int] | None = None
     """As the annotation file has it; None where it does not say."""
     normalised: bool = False
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
     def add(
         self,
@@ -47,6 +54,11 @@ class RawImage:
         self.difficult.append(difficult)
         self.areas.append(area)
 
+    def take(self, action: Action) -> Action:
+        """`action`, which was decided on for something in it."""
+        self.left_out |= action is Action.skip_image
+        return action
+
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is said of each, but where."""
         return [*zip(self.boxes_xyxy, self.classes, self.crowd, self.difficult, self.areas, strict=True)]
@@ -59,6 +71,7 @@ class RawData:
     chosen: splits.Chosen
     splits: dict[str, list[RawImage]] = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
-    defects: list[Defect] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
+    """What is done about defects; those found so far are in it."""
     form: Form = Form.corners
     """What the four numbers of a box are in the files."""
