@@ -1,8 +1,8 @@
 """Boxes in a csv: a row for each object, columns found by their names whatever their order.
 
 Without a header: `path,x1,y1,x2,y2,class`, as keras-retinanet has it. A row whose corners are all blank, or all zero
-(as DeepForest writes it), says that the picture is a negative. Outlines (`geometry`, WKT) become the box around them where
-there are no corners; points have no box.
+(as DeepForest writes it), says that the picture is a negative. Outlines (`geometry`, WKT) become the box around them
+where there are no corners; points have no box.
 """
 
 from __future__ import annotations

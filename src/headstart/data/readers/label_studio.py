@@ -2,8 +2,8 @@
 
 Rectangles are in percent of the picture, turned about their upper left corner; rotated ones, ellipses and polygons
 become the box around them; key points and choices have none. Uploaded files carry a prefix (`1a2b3c4d-x.jpg`), which
-the file in the folder may lack: it is matched where exactly one picture fits. Of several annotations of a task one counts;
-where they differ, that is an error. Predictions are not read.
+the file in the folder may lack: it is matched where exactly one picture fits. Of several annotations of a task one
+counts; where they differ, that is an error. Predictions are not read.
 """
 
 from __future__ import annotations
