@@ -95,7 +95,7 @@ def test_a_picture_that_is_not_there_is_said_and_most_of_them_are_refused(name, 
     assert kinds(read(form, tmp_path))[kind] == 1
     for stem in "ade":
         (tmp_path / f"{stem}.png").unlink()
-    with pytest.raises(UserError, match="are not there|no object in any annotation"):
+    with pytest.raises(UserError, match=r"are not there|no object in any annotation"):
         read(form, tmp_path)
 
 

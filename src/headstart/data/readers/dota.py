@@ -14,7 +14,7 @@ from headstart.config.checks import dataset_folder
 from headstart.config.kinds import Action
 from headstart.config.schema import DotaConfig
 from headstart.data.policy import Policy
-from headstart.data.readers import layout
+from headstart.data.readers import formats, layout
 from headstart.data.readers.coco_ids import number_of
 from headstart.data.readers.described import Described, conclude
 from headstart.data.readers.geometry import Point, enclose, is_upright, outline_area
@@ -35,7 +35,7 @@ def read(config: DotaConfig, policy: Policy | None = None) -> DetectionData:
     if not any(path.suffix.lower() == ".txt" for path in labels):
         raise UserError(
             f"dataset.root={root}: no label file of DOTA found (lines of {_LINE}). Looked for {_LAYOUTS}."
-            f"{layout.packed(paths)}"
+            f"{layout.packed(paths)}{formats.hint(paths, DotaConfig)}"
         )
     described = list(pair(root, labels, policy, "label files"))
     _leave_out_strangers(described, policy)

@@ -15,7 +15,7 @@ from headstart.config.checks import dataset_folder
 from headstart.config.kinds import Action
 from headstart.config.schema import LabelmeConfig
 from headstart.data.policy import Policy
-from headstart.data.readers import layout
+from headstart.data.readers import formats, layout
 from headstart.data.readers.described import Described, conclude
 from headstart.data.readers.geometry import (
     Box,
@@ -45,7 +45,8 @@ def read(config: LabelmeConfig, policy: Policy | None = None) -> DetectionData:
     if not labels:
         like = "".join(f" {path}: {looks_like(content)}." for path, content in [*contents.items()][:3])
         raise UserError(
-            f"dataset.root={root}: no json of labelme found (`shapes` and `imagePath`).{like}{layout.packed(paths)}"
+            f"dataset.root={root}: no json of labelme found (`shapes` and `imagePath`).{like}"
+            f"{layout.packed(paths)}{formats.hint(paths, LabelmeConfig)}"
         )
     described = list(pair(root, labels, policy, "json files"))
     for item in described:

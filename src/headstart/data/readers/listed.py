@@ -9,7 +9,7 @@ from headstart.config.checks import dataset_folder
 from headstart.config.schema import ListedConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import layout
+from headstart.data.readers import formats, layout
 from headstart.data.readers.described import Described, conclude, split_of_file
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.units import Form
@@ -33,7 +33,7 @@ def read(
         for split in ("val", "test"):
             if named[split] is not None:
                 raise UserError(f"dataset.{split}_file={named[split]}: give dataset.train_file as well.")
-        paths = _found(root, what, is_one)
+        paths = _found(root, what, type(config), is_one)
         described = [item for path in paths for item in _of_file(path, root, split_of_file(path, root), parse, policy)]
         return conclude(described, root, config, policy, form, class_names=class_names)
     described = []
@@ -68,7 +68,7 @@ def _named(root: Path, name: str) -> Path:
     return path
 
 
-def _found(root: Path, what: str, is_one: Callable[[Path], bool]) -> list[Path]:
+def _found(root: Path, what: str, config: type, is_one: Callable[[Path], bool]) -> list[Path]:
     paths = layout.files(root)
     found = [path for path in paths if is_one(path)]
     if not found:
@@ -76,6 +76,6 @@ def _found(root: Path, what: str, is_one: Callable[[Path], bool]) -> list[Path]:
         shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."
         raise UserError(
             f"dataset.root={root}: no {what} found. {shown} Name the file with dataset.train_file=…, or say another "
-            f"format (docs/formats.md).{layout.packed(paths)}"
+            f"format (docs/formats.md).{layout.packed(paths)}{formats.hint(paths, config)}"
         )
     return found

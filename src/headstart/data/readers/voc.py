@@ -57,7 +57,8 @@ def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig,
         if top.tag == "annotation":
             yield _read_xml(top, path, found.images[key], where, config.one_based)
         else:
-            strangers.append(f"{path} begins with <{top.tag}>")
+            cvat = " (CVAT's own: dataset=cvat_folder)" if top.tag == "annotations" else ""
+            strangers.append(f"{path} begins with <{top.tag}>{cvat}")
     if strangers:
         raise UserError(
             f"{strangers[0]}, where a Pascal VOC file has <annotation>, as do {len(strangers)} of the {len(labelled)} "

@@ -90,7 +90,7 @@ def _with_labels(root: Path, paths: list[Path], labels: Labels) -> list[Path]:
         left = f", {len(labels.left)} label files without an image" if labels.left else ""
         raise UserError(
             f"dataset.root={root}: no image with a label file ({len(images)} images{left}). Looked for {LAYOUTS}."
-            f"{layout.packed(paths)}"
+            f"{layout.packed(paths)}{formats.hint(paths, YoloConfig)}"
         )
     return [path for path in images if path.parent in labelled]
 
