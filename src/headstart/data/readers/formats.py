@@ -24,7 +24,7 @@ _MARKS: dict[str, tuple[tuple[str, bytes], ...]] = {
 
 
 def hint(paths: Iterable[Path], config: type) -> str:
-    """` p.json looks like …: dataset=…_folder.`; empty where nothing is known of the files. `config`: what was asked."""
+    """What the files look like, and the choice that reads it; empty where they look like nothing else than `config`."""
     asked = next((f"{name}_folder" for name, kind in SCHEMAS["dataset"].items() if kind is config), "")
     for path in [path for path in paths if path.suffix.lower() in (".json", ".jsonl", ".csv", ".xml", ".txt")][:20]:
         try:

@@ -15,7 +15,7 @@ from headstart.config.checks import dataset_folder
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import layout, yolo_labels, yolo_source
+from headstart.data.readers import formats, layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
