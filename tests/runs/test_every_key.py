@@ -219,6 +219,7 @@ def refused(text: str) -> tuple[str, str]:
 LONGER = "trainer.max_epochs=4"
 VOC, COCO, YOLO = (f"dataset={name}_folder dataset.root={{photos}}/{name}" for name in ("voc", "coco", "yolo"))
 COCO_TWO = f"{COCO} dataset.train_json=a.json"
+CSV_TWO = "dataset=csv_folder dataset.root={photos}/csv dataset.train_file=a.csv"
 
 TABLE: dict[str, Row] = {
     # ------------------------------------------------------------------------------------------------ root
@@ -272,6 +273,9 @@ TABLE: dict[str, Row] = {
     "dataset.train_images": Row("dataset.train_images=more", data, COCO_TWO),
     "dataset.val_images": Row("dataset.val_images=more", data, f"{COCO_TWO} dataset.val_json=b.json"),
     "dataset.test_images": Row("dataset.test_images=more", data, f"{COCO_TWO} dataset.test_json=b.json"),
+    "dataset.train_file": Row("dataset.train_file=b.csv", data, CSV_TWO),
+    "dataset.val_file": Row("dataset.val_file=b.csv", data, CSV_TWO),
+    "dataset.test_file": Row("dataset.test_file=b.csv", data, CSV_TWO),
     "dataset.data_yaml": Row("dataset.data_yaml=b.yaml", data, f"{YOLO} dataset.data_yaml=a.yaml"),
     "dataset.domain": Row("dataset.domain=source", TRAINED),
     "dataset.num_train": Row("dataset.num_train=6", TRAINED),
@@ -477,6 +481,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label = root / "yolo" / "labels" / ("train", "val")[number % 2] / f"{number}.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text("0 0.5 0.5 0.4 0.4\n")
+    for number in range(6):
+        _picture(root / "csv" / f"{number}.png", number)
+    for name, ids in {"a": range(3), "b": range(3, 6)}.items():
+        lines = ["image,xmin,ymin,xmax,ymax,label", *(f"{i}.png,1,2,30,40,cat" for i in ids)]
+        (root / "csv" / f"{name}.csv").write_text("\n".join(lines))
     (root / "yolo" / "a.yaml").write_text("names: [cat]\ntrain: images/train\nval: images/val\n")
     (root / "yolo" / "b.yaml").write_text("names: [dog]\ntrain: images/train\nval: images/val\n")
     return root

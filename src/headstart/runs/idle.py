@@ -105,8 +105,10 @@ def _defects(settings: Settings) -> Found:
 
 
 def _splits(settings: Settings) -> Found:
-    in_files = settings.get("dataset.train_json") is not None
-    given = "dataset.val_json" if in_files else "dataset.val_split"
+    file = next((word for word in ("json", "file") if settings.get(f"dataset.train_{word}") is not None), None)
+    # One file of a listed format may hold all splits
+    in_files = file == "json" or any(settings.get(f"dataset.{split}_file") is not None for split in ("val", "test"))
+    given = f"dataset.val_{file}" if in_files else "dataset.val_split"
     if settings.get(given) not in (None, "none"):
         why = f"{given} names the validation split"
         yield "dataset.val_fraction", why
@@ -114,7 +116,7 @@ def _splits(settings: Settings) -> Found:
             yield "dataset.split_seed", why
     if in_files:
         for split in ("train", "val", "test"):
-            yield f"dataset.{split}_split", "dataset.train_json names the files of the splits"
+            yield f"dataset.{split}_split", f"dataset.train_{file} and its like name the files of the splits"
 
 
 def _rate(settings: Settings) -> Found:

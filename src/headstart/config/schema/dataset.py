@@ -129,6 +129,58 @@ class YoloConfig(FileDatasetConfig):
 
 
 @dataclass
+class LabelmeConfig(FileDatasetConfig):
+    """labelme json, one for each picture."""
+
+
+@dataclass
+class DotaConfig(FileDatasetConfig):
+    """DOTA labelTxt: four corners of each object."""
+
+
+@dataclass
+class ListedConfig(FileDatasetConfig):
+    """A format whose files describe many pictures each."""
+
+    train_file: Optional[str] = None
+    """Annotation file relative to `root`; null: found, its split told by its name or by what stands in it."""
+    val_file: Optional[str] = None
+    """Likewise; null with `train_file` given: the validation split is drawn from the training images."""
+    test_file: Optional[str] = None
+    """Measured once, at the end; null: found, without `train_file`."""
+
+
+@dataclass
+class CsvConfig(ListedConfig):
+    """A csv with a row for each object."""
+
+
+@dataclass
+class ViaConfig(ListedConfig):
+    """VGG Image Annotator, a project or an export, json or csv."""
+
+
+@dataclass
+class CvatConfig(ListedConfig):
+    """CVAT xml, "CVAT for images"."""
+
+
+@dataclass
+class LabelStudioConfig(ListedConfig):
+    """Label Studio json."""
+
+
+@dataclass
+class OpenImagesConfig(ListedConfig):
+    """Open Images csv, with its class descriptions."""
+
+
+@dataclass
+class HuggingFaceConfig(ListedConfig):
+    """A folder of pictures of Hugging Face `datasets`, with metadata.jsonl or metadata.csv."""
+
+
+@dataclass
 class ShapesConfig(DatasetConfig):
     """Shapes drawn by code: seeded, in two domains that differ in style, clutter, object size and classes."""
 

@@ -9,9 +9,9 @@ from typing import Any
 from headstart.errors import UserError
 
 _LIKE = {
-    "shapes": "labelme's file of one image",
-    "_via_img_metadata": "a project of VIA",
-    "_via_settings": "a project of VIA",
+    "shapes": "labelme's file of one image: dataset=labelme_folder",
+    "_via_img_metadata": "a project of VIA: dataset=via_folder",
+    "_via_settings": "a project of VIA: dataset=via_folder",
     "features": "GeoJSON",
     "items": "Datumaro's own format",
     "objects": "Supervisely's file of one image",
@@ -44,12 +44,12 @@ def looks_like(content: Any) -> str:
         if "annotations" in first and "image" in first:
             return "it looks like CreateML"
         if "annotations" in first or "completions" in first:
-            return "it looks like tasks of Label Studio; export them as COCO"
+            return "it looks like tasks of Label Studio: dataset=label_studio_folder"
         return f"it is a list of {len(content)}"
     if not isinstance(content, dict):
         return f"it is {show(content)}"
     if any(isinstance(value, dict) and "regions" in value for value in content.values()):
-        return "it looks like VIA; export it as COCO"
+        return "it looks like VIA: dataset=via_folder"
     like = next((f"; it looks like {what}" for key, what in _LIKE.items() if key in content), "")
     keys = ", ".join(list(content)[:6]) or "nothing"
     return f"it holds {keys if len(keys) < 200 else keys[:200] + '…'}{like}"

@@ -74,7 +74,8 @@ def _parse(path: Path) -> Element:
     for element in top.iter():
         element.tag = str(element.tag).rpartition("}")[2].lower()
     if top.tag != "annotation":
-        raise Malformed(f"begins with <{top.tag}>, where a Pascal VOC file has <annotation>")
+        cvat = " (CVAT's own: dataset=cvat_folder)" if top.tag == "annotations" else ""
+        raise Malformed(f"begins with <{top.tag}>{cvat}, where a Pascal VOC file has <annotation>")
     return top
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import layout
+from headstart.data.readers import formats, layout
 from headstart.data.readers.layout import Key, Tails, relative_name
 from headstart.errors import UserError
 
@@ -29,7 +30,7 @@ class VocFiles:
         if not any(key in self.images for key in self.xml):
             raise UserError(
                 f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
-                f"Looked for {LAYOUTS}.{layout.packed(paths)}"
+                f"Looked for {LAYOUTS}.{layout.packed(paths)}{formats.hint(paths, VocConfig)}"
             )
         self.splits = self._lists(paths) or self._folders()
 

@@ -18,7 +18,7 @@ from headstart.config.kinds import Action
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import layout, yolo_labels, yolo_source
+from headstart.data.readers import formats, layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
@@ -93,7 +93,7 @@ def _with_labels(root: Path, paths: list[Path], labels: Labels) -> list[Path]:
         left = f", {len(labels.left)} label files without an image" if labels.left else ""
         raise UserError(
             f"dataset.root={root}: no image with a label file ({len(images)} images{left}). Looked for {LAYOUTS}."
-            f"{layout.packed(paths)}"
+            f"{layout.packed(paths)}{formats.hint(paths, YoloConfig)}"
         )
     return [path for path in images if path.parent in labelled]
 
