@@ -10,7 +10,8 @@ from headstart.data import splits
 from headstart.data.readers import tree, unused
 from headstart.data.readers.annotate import annotate, check_units, see
 from headstart.data.readers.raw import RawData, RawImage
-from headstart.data.types import AnnotatedImage, Defect, DetectionData
+from headstart.data.table import ImageTable
+from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
 
@@ -20,18 +21,18 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
     defects = [*tree.walk(root).defects, *raw.defects]
-    read: dict[str, list[AnnotatedImage]] = {}
+    tables: dict[str, ImageTable] = {}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, defects), root, config.max_pixels, defects.append))
         defects += check_units(split, seen, raw.form)
-        read[split] = [annotate(image, index, defects.append) for image in seen]
-        if not read[split]:
+        tables[split] = ImageTable.of(annotate(image, index, defects.append) for image in seen)
+        if not tables[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
     defects += _similar_names(class_names)
-    read, twice = splits.apart(read, config.overlap)
-    read, origin = splits.complete(read, raw.chosen, config)
+    tables, twice = splits.apart(tables, config.overlap)
+    read, origin = splits.complete(tables, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
     left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
     return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin, left)
