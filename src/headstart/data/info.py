@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from headstart.config.schema import DatasetConfig
 from headstart.data.boxes import box_areas
 from headstart.data.table import ImageTable
-from headstart.data.types import DatasetInfo, DetectionData
+from headstart.data.types import DatasetInfo, Defect, DetectionData
 
 
 def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
@@ -33,6 +33,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         min_size=config.min_size,
         max_size=config.max_size,
         defects=dict(Counter(defect.kind for defect in data.defects)),
+        defect_actions=_actions(data.defects),
         fingerprints={name: fingerprint(name) for name in splits},
         outside=sum(map(_is_outside, (name for images in splits.values() for name in images.names))),
         num_ignored={name: _num_ignored(images) for name, images in splits.items()},
@@ -40,6 +41,13 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         num_negatives={name: len(images) - len({*_trained(images)}) for name, images in splits.items()},
         unused=dict(data.unused),
     )
+
+
+def _actions(defects: Iterable[Defect]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for defect in defects:
+        counts[defect.kind][defect.action] += 1
+    return {kind: dict(actions) for kind, actions in counts.items()}
 
 
 def _num_boxes(images: ImageTable, class_names: Sequence[str]) -> dict[str, int]:
