@@ -27,7 +27,7 @@ ROUNDING = 0.5
 """Pixels: a box that leaves the image by less is rounded, not wrong; it is clipped without a word."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Seen:
     """An image whose file was looked at."""
 
@@ -39,7 +39,7 @@ class Seen:
 
     def boxes(self) -> np.ndarray:
         """(N, 4) pixels, as written."""
-        boxes = np.array(self.raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+        boxes = self.raw.boxes_xyxy
         return boxes * np.tile(self.size_wh, 2) if self.raw.normalised else boxes
 
 
@@ -56,18 +56,22 @@ def see(raws: Sequence[RawImage], root: Path, max_pixels: float, policy: Policy)
 
 def check_units(split: str, seen: Sequence[Seen], form: Form, policy: Policy) -> None:
     """Of what is written in pixels."""
-    pixels = [image for image in seen if image.raw.boxes_xyxy and not image.raw.normalised]
+    pixels = [image for image in seen if image.raw.classes and not image.raw.normalised]
     if not pixels:
         return
-    counts = [len(image.raw.boxes_xyxy) for image in pixels]
-    sizes = np.repeat([image.size_wh for image in pixels], counts, axis=0)
-    places = [f"{image.raw.where}: {place}" for image in pixels for place in image.raw.places]
-    names = [image.name for image in pixels for _ in image.raw.places]
+    counts = [len(image.raw.classes) for image in pixels]
+    sizes, ends = np.repeat([image.size_wh for image in pixels], counts, axis=0), np.cumsum(counts)
+
+    def place(number: int) -> str:
+        owner = int(np.searchsorted(ends, number, side="right"))
+        raw = pixels[owner].raw
+        return f"{raw.where}: {raw.places[number - int(ends[owner])]}"  # counted from its end
 
     def report(kind: str, where: str, number: int | None) -> None:
-        policy.report(kind, where, "" if number is None else names[number])
+        image = "" if number is None else pixels[int(np.searchsorted(ends, number, side="right"))].name
+        policy.report(kind, where, image)
 
-    units.check(split, np.concatenate([image.boxes() for image in pixels]), sizes, places, form, report)
+    units.check(split, np.concatenate([image.boxes() for image in pixels]), sizes, place, form, report)
 
 
 def _inspect_all(paths: Sequence[Path], max_pixels: float) -> Iterable[ImageFacts | UnreadableImage]:

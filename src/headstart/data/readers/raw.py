@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
 
 
-@dataclass
+@dataclass(slots=True)
 class RawImage:
-    """One image as its annotation file describes it."""
+    """One image as its annotation file describes it. There may be a million objects: numbers are in arrays."""
 
     path: Path
     where: str
     """The annotation file, for messages."""
-    boxes_xyxy: list[tuple[float, float, float, float]] = field(default_factory=list)
-    """0-based corners as written: in pixels, or shares of width and height where `normalised`."""
-    classes: list[str] = field(default_factory=list)
-    crowd: list[bool] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
-    areas: list[float | None] = field(default_factory=list)
-    """Square pixels of the objects' outlines; None where the file does not say."""
-    places: list[str] = field(default_factory=list)
-    """For messages: `object 3`, `line 7`."""
     size_wh: tuple[int, int] | None = None
     """As the annotation file has it; None where it does not say."""
     normalised: bool = False
+    """Whether boxes are shares of width and height; else they are in pixels."""
+    classes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    """For messages: `object 3`, `line 7`."""
+    corners: array[float] = field(default_factory=lambda: array("d"))
+    """Four of each object."""
+    crowd: bytearray = field(default_factory=bytearray)
+    difficult: bytearray = field(default_factory=bytearray)
+    areas: array[float] = field(default_factory=lambda: array("d"))
+    """Square pixels of the objects' outlines; NaN where the file does not say."""
 
     def add(
         self,
@@ -40,16 +45,24 @@ class RawImage:
         difficult: bool = False,
         area: float | None = None,
     ) -> None:
-        self.boxes_xyxy.append(box_xyxy)
+        """`box_xyxy`: 0-based corners as written."""
+        self.corners.extend(box_xyxy)
         self.classes.append(name)
         self.places.append(place)
         self.crowd.append(crowd)
         self.difficult.append(difficult)
-        self.areas.append(area)
+        self.areas.append(math.nan if area is None else area)
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        """(N, 4) float64."""
+        return np.array(self.corners, dtype=np.float64).reshape(-1, 4)
 
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is said of each, but where."""
-        return [*zip(self.boxes_xyxy, self.classes, self.crowd, self.difficult, self.areas, strict=True)]
+        boxes = map(tuple, self.boxes_xyxy.tolist())
+        areas = [None if math.isnan(area) else area for area in self.areas]
+        return [*zip(boxes, self.classes, self.crowd, self.difficult, areas, strict=True)]
 
 
 @dataclass
