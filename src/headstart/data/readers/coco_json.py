@@ -200,8 +200,8 @@ def _bbox(part: CocoJson, place: str, bbox: Any) -> tuple[float, float, float, f
 def _says(part: CocoJson, place: str, item: dict[str, Any], flag: str) -> bool:
     """Some exporters write "0" or "false", which Python takes for true."""
     value = item.get(flag)
-    if value is None:
-        return False
+    if value is None or (type(value) is int and 0 <= value <= 1):
+        return bool(value)
     text = f"{value:g}" if isinstance(value, float) else str(value).strip().casefold()
     if text not in _YES + _NO:
         raise part.refuse(place, f"{flag} is {show(value)}; it must be 0 or 1.")

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
@@ -54,15 +52,13 @@ class RawImage:
         self.areas.append(math.nan if area is None else area)
 
     @property
-    def boxes_xyxy(self) -> np.ndarray:
-        """(N, 4) float64."""
-        return np.array(self.corners, dtype=np.float64).reshape(-1, 4)
+    def boxes_xyxy(self) -> list[tuple[float, ...]]:
+        return [tuple(self.corners[start : start + 4]) for start in range(0, len(self.corners), 4)]
 
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is said of each, but where."""
-        boxes = map(tuple, self.boxes_xyxy.tolist())
         areas = [None if math.isnan(area) else area for area in self.areas]
-        return [*zip(boxes, self.classes, self.crowd, self.difficult, areas, strict=True)]
+        return [*zip(self.boxes_xyxy, self.classes, self.crowd, self.difficult, areas, strict=True)]
 
 
 @dataclass
