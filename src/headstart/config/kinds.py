@@ -68,6 +68,7 @@ _REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = (
 )
 
 _OF_A_BOX = (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)
+_UNREADABLE = (_REFUSE, _SKIP_BOX, _SKIP_IMAGE)
 
 
 def _note(what: str, kept: str) -> Kind:
@@ -82,12 +83,27 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(
         "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
+    "zero_size": Kind(
+        "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
     "listed_twice": _note("a picture that one split lists twice", "used once"),
+    "equal_images": Kind("a picture that one split has twice", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE)),
+    "equal_images_other_boxes": Kind(
+        "a picture that one split has twice, with other boxes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
     "split_overlap": Kind("a picture in two splits", _WARNING, (_KEEP,), setting="dataset.overlap"),
     # ------------------------------------------------------------------------------------------------ boxes
     "empty_box": Kind("a box without area", _ERROR, _OF_A_BOX),
+    "inverted_box": Kind("a box whose right is left of its left, or bottom above its top", _ERROR, _OF_A_BOX),
+    "not_finite_box": Kind("a box with NaN or infinity", _ERROR, _OF_A_BOX),
     "box_outside": Kind("a box wholly outside of its picture", _ERROR, _OF_A_BOX),
     "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "oversized_box": Kind("a box wider or higher than its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "tiny_box": Kind("a box with a side under `dataset.min_side`", _NOTE, (_KEEP, *_OF_A_BOX)),
+    "doubled_box": Kind("a box that stands in its picture twice, of one class", _WARNING, (_KEEP, *_OF_A_BOX)),
+    "box_of_two_classes": Kind(
+        "a box that stands in its picture twice, of two classes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
     "wrong_area": Kind("an area that is none", _WARNING, (_KEEP, _REFUSE), kept="used the box's area"),
     "unknown_image": Kind("an object of a picture that is not listed", _ERROR, (_SKIP_BOX, _REFUSE)),
     "box_in_first_pixel": Kind(
@@ -96,7 +112,20 @@ KINDS: dict[str, Kind] = {
     "doubtful_units": Kind(
         "all boxes within the first 100 pixels: percent?", _WARNING, (_KEEP, _REFUSE), kept="kept as pixels"
     ),
+    "not_shares": Kind("a line of YOLO whose numbers are no shares of the picture", _ERROR, _UNREADABLE),
+    "polygon_line": Kind(
+        "a polygon among YOLO's boxes",
+        _ERROR,
+        (_REFUSE, _KEEP, _SKIP_BOX, _SKIP_IMAGE),
+        kept="used its enclosing box",
+    ),
+    "malformed_object": Kind("an object, or a line, that cannot be read", _ERROR, _UNREADABLE),
     # ---------------------------------------------------------------------------------------------- classes
+    "unknown_class": Kind("an object of a class that there is not", _ERROR, _UNREADABLE),
+    "background_class": Kind("a class called background", _WARNING, (_KEEP, _REFUSE), kept="kept as a class"),
+    "unused_class": _note("a class without an object", "kept"),
+    "class_in_one_split": Kind("a class that one split alone has", _WARNING, (_KEEP, _REFUSE)),
+    "id_gaps": _note("numbers missing among the ids of the categories", "numbered anew"),
     "similar_names": Kind(
         "two classes whose names differ in letter case or blanks alone",
         _WARNING,
@@ -105,6 +134,20 @@ KINDS: dict[str, Kind] = {
     ),
     "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
     # ---------------------------------------------------------------------------------------- files and splits
+    "malformed_file": Kind("an annotation file of one picture that cannot be read", _ERROR, (_REFUSE, _SKIP_IMAGE)),
+    "wrong_filename": Kind(
+        "an annotation that names another picture",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="matched by the file's own name",
+    ),
+    "wrong_suffix": _note("an annotation that names its picture with another suffix", "matched"),
+    "unlabelled_image": Kind(
+        "a picture without a label file, as YOLO has them",
+        _NOTE,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="used as a negative",
+    ),
     "missing_annotation": Kind("a picture without an xml file", _WARNING, (_SKIP_IMAGE, _REFUSE)),
     "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),

@@ -203,9 +203,9 @@ def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[
     for number in by_end:
         found = relative_name(paths[number] or root, root)
         policy.report("other_path", f"{part.where}: {part.images[number].file_name} is {found}", found)
-    for raw, path in zip(part.raws, paths, strict=True):
+    for raw, image, path in zip(part.raws, part.images, paths, strict=True):
         if path is not None:
-            raw.path = path
+            raw.path, raw.left_out = path, image.left_out
             yield raw
 
 

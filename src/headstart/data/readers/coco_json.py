@@ -12,12 +12,13 @@ from typing import Any
 
 from headstart.config.kinds import Action
 from headstart.data.policy import Policy
+from headstart.data.readers.classes import BACKGROUND
 from headstart.data.readers.coco_ids import Ids, number_of
 from headstart.data.readers.coco_packed import Packed
 from headstart.data.readers.json_files import load_parts, looks_like, show
 from headstart.data.readers.json_stream import Items
 from headstart.data.readers.layout import relative_name
-from headstart.data.readers.raw import RawImage
+from headstart.data.readers.raw import Malformed, RawImage
 from headstart.errors import UserError
 
 _FIELDS = {
@@ -25,7 +26,6 @@ _FIELDS = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
-_BACKGROUND = ("background", "__background__", "_background_")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 
 
@@ -33,6 +33,8 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 class CocoImage:
     file_name: str
     size_wh: tuple[int, int] | None
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
 
 @dataclass
@@ -49,6 +51,12 @@ class CocoJson:
 
     def report(self, kind: str, place: str, image: str = "") -> Action:
         return self.policy.report(kind, f"{self.where}: {place}", image)
+
+    def report_of(self, image: int, kind: str, place: str) -> Action:
+        """Of an object in an image, which is left out where the action is that."""
+        action = self.report(kind, place, self.images[image].file_name)
+        self.images[image].left_out |= action is Action.skip_image
+        return action
 
     def refuse(self, place: str, why: str) -> UserError:
         return UserError(f"{self.path}: {place}: {why}")
@@ -85,8 +93,8 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     part.images = [_image(part, number, item) for number, item in enumerate(content["images"])]
     used: set[int] = set()
     part.raws = [RawImage(path, part.where, image.size_wh) for image in part.images]
-    _add_objects(part, content["annotations"], image_ids, category_ids, names, used)
-    if content["annotations"] and not any(raw.classes for raw in part.raws):
+    strangers = _add_objects(part, content["annotations"], image_ids, category_ids, names, used)
+    if strangers and strangers == len(content["annotations"]):
         raise UserError(_none_belong(part, content, image_ids))
     for ids in (image_ids, category_ids):
         if ids.loosely:
@@ -94,6 +102,10 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
     if len({names[number] for number in kept}) < len(kept):
         raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
+    ids = [number_of(value) for value in category_ids.written]
+    gaps = int(max(filter(None, ids), default=0) - min((i for i in ids if i is not None), default=0)) + 1 - len(ids)
+    if gaps > 0 and None not in ids:
+        part.report("id_gaps", f"{len(ids)} category ids with {gaps} missing between them")
     part.categories = [names[number] for number in sorted(kept, key=category_ids.order)]
     return part
 
@@ -121,9 +133,10 @@ def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
     width, height = map(number_of, written)
     if width is not None and height is not None:
         return CocoImage(name, (int(width), int(height)))
-    if written != (None, None):
-        part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
-    return CocoImage(name, None)
+    if written == (None, None):
+        return CocoImage(name, None)
+    action = part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
+    return CocoImage(name, None, left_out=action is Action.skip_image)
 
 
 def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:
@@ -143,7 +156,7 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
     items = content["categories"]
     others = [item for other, item in enumerate(items) if other != number]
     root = bool(others) and all(item.get("supercategory") == items[number]["name"] for item in others)
-    background = names[number].strip().casefold() in _BACKGROUND
+    background = names[number].strip().casefold() in BACKGROUND
     if root or background:
         why = "the supercategory of all others" if root else "the background"
         part.report("no_class", f"category {show(names[number])}, which has no object, is {why}")
@@ -152,21 +165,29 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
 
 def _add_objects(
     part: CocoJson, items: Iterable[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
-) -> None:
-    """`used` gets the numbers of the categories that occur."""
+) -> int:
+    """The number of objects of no image; `used` gets the numbers of the categories that occur."""
+    strangers = 0
     for number, item in enumerate(items):
         place = f"annotation id {show(item['id'])}" if "id" in item else f"annotations[{number}]"
         image = images.find(part.path, place, "image_id", item["image_id"])
         category = categories.find(part.path, place, "category_id", item["category_id"])
-        if category is None:
-            known = ", ".join(map(show, categories.written[:9]))
-            why = f"category_id {show(item['category_id'])} is not among the categories ({known})."
-            raise part.refuse(place, why)
-        used.add(category)
+        if category is not None:
+            used.add(category)
         if image is None:
             part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}")
+            strangers += 1
             continue
-        x, y, width, height = _bbox(part, place, item["bbox"])
+        if category is None:
+            known = ", ".join(map(show, categories.written[:9]))
+            why = f"category_id {show(item['category_id'])} is not among the categories ({known})"
+            part.report_of(image, "unknown_class", f"{place}: {why}")
+            continue
+        try:
+            x, y, width, height = _bbox(item["bbox"])
+        except Malformed as error:
+            part.report_of(image, "malformed_object", f"{place}: {error}")
+            continue
         part.raws[image].add(
             (x, y, x + width, y + height),
             names[category],
@@ -175,6 +196,7 @@ def _add_objects(
             difficult=any([_says(part, place, item, flag) for flag in ("difficult", "ignore")]),
             area=_area(part, place, item.get("area")),
         )
+    return strangers
 
 
 def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
@@ -186,14 +208,13 @@ def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
     )
 
 
-def _bbox(part: CocoJson, place: str, bbox: Any) -> tuple[float, float, float, float]:
+def _bbox(bbox: Any) -> tuple[float, float, float, float]:
     try:
         if not isinstance(bbox, list) or any(isinstance(value, bool) for value in bbox):
             raise TypeError
         x, y, width, height = map(float, bbox)
     except (TypeError, ValueError, OverflowError):
-        why = f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height."
-        raise part.refuse(place, why) from None
+        raise Malformed(f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height") from None
     return x, y, width, height
 
 

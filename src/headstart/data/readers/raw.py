@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.config.kinds import Action
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
+
+
+class Malformed(Exception):
+    """What stands in a file at one place and cannot be read; the text says why."""
 
 
 @dataclass(slots=True)
@@ -24,6 +29,8 @@ class RawImage:
     """As the annotation file has it; None where it does not say."""
     normalised: bool = False
     """Whether boxes are shares of width and height; else they are in pixels."""
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
     classes: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     """For messages: `object 3`, `line 7`."""
@@ -54,6 +61,11 @@ class RawImage:
     @property
     def boxes_xyxy(self) -> list[tuple[float, ...]]:
         return [tuple(self.corners[start : start + 4]) for start in range(0, len(self.corners), 4)]
+
+    def take(self, action: Action) -> Action:
+        """`action`, which was decided on for something in it."""
+        self.left_out |= action is Action.skip_image
+        return action
 
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is said of each, but where."""

@@ -28,9 +28,8 @@ PERCENT, LEAST_SIDE, FEWEST_PERCENT = 100, 300, 20
 """As many boxes, all within the first 100 pixels of pictures of such sides."""
 
 
+Place = Callable[[int], str]
 Report = Callable[[str, str, int | None], object]
-Where = Callable[[int], str]
-"""Number of a box -> file and object."""
 
 
 class Form(Enum):
@@ -50,19 +49,19 @@ _CORNERS: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, place: Where, form: Form, report: Report) -> None:
+def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, place: Place, form: Form, report: Report) -> None:
     """UserError where most boxes are in other units or of another form than `form`; each lesser doubt is reported.
 
-    `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `place`: a
-    number -> file and object; `report` takes a kind, a place and the number of the box that is in it, None: of all.
+    `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `place`:
+    file and object of a box, by its number; `report` takes a kind, a place, and the number of the box, None: of all.
     """
     known = np.flatnonzero(np.all(np.isfinite(boxes_xyxy), axis=1))
     boxes, sizes = boxes_xyxy[known], sizes_wh[known]
     if not len(boxes):
         return
 
-    def where(i: int) -> str:
-        return place(int(known[i]))
+    def where(number: int) -> str:
+        return place(int(known[number]))
 
     small = _in_first_pixel(boxes, sizes)
     many = len(np.unique(boxes[small], axis=0)) >= FEWEST
@@ -81,7 +80,7 @@ def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.all(np.abs(boxes) <= 1, axis=1) & fractional & np.all(sizes > 4, axis=1)
 
 
-def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Where, form: Form) -> None:
+def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Place, form: Form) -> None:
     wrong = ~_fits(boxes, sizes)
     if wrong.sum() < max(FEWEST, SHARE * len(boxes)):
         return
@@ -104,11 +103,11 @@ def _may_be_percent(boxes: np.ndarray, sizes: np.ndarray) -> bool:
     return bool(within and (boxes.max(axis=0)[2:] >= 0.9 * PERCENT).all())
 
 
-def _percent(split: str, number: int, where: Where) -> str:
+def _percent(split: str, number: int, where: Place) -> str:
     return f"{where(0)}: all {number} boxes of the split {split} lie in the first {PERCENT} pixels: are these percent?"
 
 
-def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Where, form: Form) -> str:
+def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Place, form: Form) -> str:
     i = int(np.flatnonzero(small)[0])
     return (
         f"{where(i)}: {_numbers(boxes, i, form)} lies within the first pixel of its picture, as do {small.sum()} of "
@@ -122,7 +121,7 @@ def _other_form(
     wrong: np.ndarray,
     explained: np.ndarray,
     boxes: np.ndarray,
-    where: Where,
+    where: Place,
     form: Form,
     other: Form,
 ) -> str:
