@@ -170,7 +170,7 @@ class DetectionDataModule(L.LightningDataModule):
             self._cached[split] = cache.fill(images, self.config.cache, *size, split)
         return DetectionDataset(images, size, self._cached[split], augment, self.seed)
 
-    def _images(self, split: str) -> list[AnnotatedImage]:
+    def _images(self, split: str) -> Sequence[AnnotatedImage]:
         if not self.data.splits.get(split):
             known = ", ".join(f"{name} ({len(images)} images)" for name, images in self.data.splits.items())
             raise UserError(f"Data set {self.data.name}: no images in the split `{split}`. It has: {known}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -68,7 +68,7 @@ class DetectionData:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, list[AnnotatedImage]]
+    splits: dict[str, Sequence[AnnotatedImage]]
     """`train` and `val` always, `test` where the data set has one."""
     defects: tuple[Defect, ...] = ()
     splits_from: dict[str, str] = field(default_factory=dict)

@@ -20,9 +20,9 @@ from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
-from headstart.data.readers.coco_json import CocoJson, is_coco, parse
+from headstart.data.readers.coco_json import CocoJson, is_coco, load, parse
 from headstart.data.readers.common import assemble, check_missing
-from headstart.data.readers.json_files import load, looks_like
+from headstart.data.readers.json_files import looks_like
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.units import Form
@@ -70,6 +70,7 @@ def read(config: CocoConfig, policy: Policy | None = None) -> DetectionData:
     raw = RawData(splits.Chosen("train"), policy=policy, form=Form.xywh)
     raw.chosen, places = _choose(root, config, contents, policy)
     parts = {split: [parse(path, contents[path], root, policy) for path in paths] for split, paths in places.items()}
+    del contents  # hundreds of megabytes, perhaps
     _refuse_folders_without_effect(config, places)
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])
     files = index(root)
@@ -202,15 +203,10 @@ def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[
     for number in by_end:
         found = relative_name(paths[number] or root, root)
         policy.report("other_path", f"{part.where}: {part.images[number].file_name} is {found}", found)
-    raws = [
-        RawImage(path or root, part.where, size_wh=image.size_wh, left_out=image.left_out)
-        for image, path in zip(part.images, paths, strict=True)
-    ]
-    for item in part.objects:
-        x, y, width, height = item.xywh
-        box = (x, y, x + width, y + height)
-        raws[item.image].add(box, item.category, item.place, item.crowd, item.difficult, item.area)
-    return (raw for raw, path in zip(raws, paths, strict=True) if path is not None)
+    for raw, image, path in zip(part.raws, part.images, paths, strict=True):
+        if path is not None:
+            raw.path, raw.left_out = path, image.left_out
+            yield raw
 
 
 def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:

@@ -5,7 +5,7 @@ A value that cannot be what it must is a `UserError` with the file and the objec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from headstart.config.kinds import Action
 from headstart.data.policy import Policy
 from headstart.data.readers.classes import BACKGROUND
 from headstart.data.readers.coco_ids import Ids, number_of
-from headstart.data.readers.json_files import looks_like, show
+from headstart.data.readers.coco_packed import Packed
+from headstart.data.readers.json_files import load_parts, looks_like, show
+from headstart.data.readers.json_stream import Items
 from headstart.data.readers.layout import relative_name
-from headstart.data.readers.raw import Malformed
+from headstart.data.readers.raw import Malformed, RawImage
 from headstart.errors import UserError
 
 _FIELDS = {
@@ -27,7 +29,7 @@ _FIELDS = {
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 
 
-@dataclass
+@dataclass(slots=True)
 class CocoImage:
     file_name: str
     size_wh: tuple[int, int] | None
@@ -36,25 +38,13 @@ class CocoImage:
 
 
 @dataclass
-class CocoObject:
-    place: str
-    """For messages: `annotation id 7`."""
-    image: int
-    """Its number among the images."""
-    category: str
-    xywh: tuple[float, float, float, float]
-    crowd: bool
-    difficult: bool
-    area: float | None
-
-
-@dataclass
 class CocoJson:
     path: Path
     where: str
     """The path for messages, relative to the data set's folder."""
     images: list[CocoImage] = field(default_factory=list)
-    objects: list[CocoObject] = field(default_factory=list)
+    raws: list[RawImage] = field(default_factory=list)
+    """The images with their objects; their files are not known yet."""
     categories: list[str] = field(default_factory=list)
     """Names in the order of the ids."""
     policy: Policy = field(default_factory=Policy)
@@ -77,6 +67,22 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("images"), list)
 
 
+class _Images(list[Any]):
+    """Items as they stand in the file, without the keys that nobody reads."""
+
+    def append(self, item: Any, /) -> None:
+        kept = ("id", "file_name", "width", "height")
+        super().append({key: item[key] for key in kept if key in item} if isinstance(item, dict) else item)
+
+
+_KEEPERS: dict[str, Callable[[], Items]] = {"images": _Images, "annotations": Packed}
+
+
+def load(path: Path) -> Any:
+    """What the file holds, whatever it is, as far as `parse` reads it; UserError where it is no JSON."""
+    return load_parts(path, lambda key: _KEEPERS.get(key, list)())
+
+
 def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     """UserError where it is no COCO, or an object cannot be read."""
     _check_parts(path, content)
@@ -86,9 +92,9 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     names = [_name(part, number, item) for number, item in enumerate(content["categories"])]
     part.images = [_image(part, number, item) for number, item in enumerate(content["images"])]
     used: set[int] = set()
-    strangers = {*range(len(content["annotations"]))}
-    part.objects = list(_objects(part, content["annotations"], image_ids, category_ids, names, used, strangers))
-    if strangers and len(strangers) == len(content["annotations"]):
+    part.raws = [RawImage(path, part.where, image.size_wh) for image in part.images]
+    strangers = _add_objects(part, content["annotations"], image_ids, category_ids, names, used)
+    if strangers and strangers == len(content["annotations"]):
         raise UserError(_none_belong(part, content, image_ids))
     for ids in (image_ids, category_ids):
         if ids.loosely:
@@ -112,7 +118,7 @@ def _report_gaps(part: CocoJson, categories: Ids) -> None:
 def _check_parts(path: Path, content: Any) -> None:
     for part, keys in _FIELDS.items():
         items = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(items, list):
+        if not isinstance(items, list | Packed):
             raise UserError(
                 f"{path}: has no list {part!r}, so it is no COCO annotation file for detection; {looks_like(content)}."
             )
@@ -162,16 +168,11 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
     return root or background
 
 
-def _objects(
-    part: CocoJson,
-    items: list[dict[str, Any]],
-    images: Ids,
-    categories: Ids,
-    names: list[str],
-    used: set[int],
-    strangers: set[int],
-) -> Iterator[CocoObject]:
-    """`used` gets the numbers of the categories that occur; `strangers` keeps those of the objects of no image."""
+def _add_objects(
+    part: CocoJson, items: Iterable[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
+) -> int:
+    """The number of objects of no image; `used` gets the numbers of the categories that occur."""
+    strangers = 0
     for number, item in enumerate(items):
         place = f"annotation id {show(item['id'])}" if "id" in item else f"annotations[{number}]"
         image = images.find(part.path, place, "image_id", item["image_id"])
@@ -180,27 +181,27 @@ def _objects(
             used.add(category)
         if image is None:
             part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}")
+            strangers += 1
             continue
-        strangers.discard(number)
         if category is None:
             known = ", ".join(map(show, categories.written[:9]))
             why = f"category_id {show(item['category_id'])} is not among the categories ({known})"
             part.report_of(image, "unknown_class", f"{place}: {why}")
             continue
         try:
-            xywh = _bbox(item["bbox"])
+            x, y, width, height = _bbox(item["bbox"])
         except Malformed as error:
             part.report_of(image, "malformed_object", f"{place}: {error}")
             continue
-        yield CocoObject(
-            place,
-            image,
+        part.raws[image].add(
+            (x, y, x + width, y + height),
             names[category],
-            xywh,
+            place,
             crowd=_says(part, place, item, "iscrowd"),
             difficult=any([_says(part, place, item, flag) for flag in ("difficult", "ignore")]),
             area=_area(part, place, item.get("area")),
         )
+    return strangers
 
 
 def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
@@ -225,6 +226,8 @@ def _bbox(bbox: Any) -> tuple[float, float, float, float]:
 def _says(part: CocoJson, place: str, item: dict[str, Any], flag: str) -> bool:
     """Some exporters write "0" or "false", which Python takes for true."""
     value = item.get(flag)
+    if value is None or (type(value) is int and 0 <= value <= 1):
+        return bool(value)
     text = f"{value:g}" if isinstance(value, float) else str(value).strip().casefold()
     if text not in _YES + _NO:
         raise part.refuse(place, f"{flag} is {show(value)}; it must be 0 or 1.")

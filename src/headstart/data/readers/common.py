@@ -13,7 +13,8 @@ from headstart.data.readers.annotate import annotate
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.seen import see
-from headstart.data.types import AnnotatedImage, DetectionData
+from headstart.data.table import ImageTable
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 
@@ -25,19 +26,19 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     policy = raw.policy
     tree.report(root, policy)
     policy.check()
-    read: dict[str, list[AnnotatedImage]] = {}
+    tables: dict[str, ImageTable] = {}
     raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
-        read[split] = list(annotate(split, seen, index, raw.form, policy, config.min_side))
-        if not read[split]:
+        tables[split] = ImageTable.of(annotate(split, seen, index, raw.form, policy, config.min_side))
+        if not tables[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
     classes.report_names(class_names, policy)
     policy.check()
-    read, twice = splits.apart(read, config.overlap)
-    read, origin = splits.complete(read, raw.chosen, config)
+    tables, twice = splits.apart(tables, config.overlap)
+    read, origin = splits.complete(tables, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
     left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
     return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headstart.data.readers import json_stream
 from headstart.errors import UserError
 
 _LIKE = {
@@ -55,10 +57,22 @@ def looks_like(content: Any) -> str:
     return f"it holds {keys if len(keys) < 200 else keys[:200] + '…'}{like}"
 
 
+def load_parts(path: Path, keep: Callable[[str], json_stream.Items]) -> Any:
+    """As `load`, and where it holds an object, of each of its lists what `keep(key)` gave and was given the items."""
+    try:
+        return json_stream.load(path, keep)
+    except (ValueError, RecursionError):
+        return load(path)
+
+
 def show(value: Any) -> str:
     """For messages: as JSON has it, not longer than a line."""
     try:
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        text = (
+            str(value)
+            if type(value) is int
+            else json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        )
     except RecursionError:
         text = "a list in a list, and so on"
     return text if len(text) <= 60 else f"{text[:57]}…"
