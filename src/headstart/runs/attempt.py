@@ -17,7 +17,7 @@ from headstart.records.environment import environment
 from headstart.records.record import SCHEMA_VERSION, RunRecord
 from headstart.runs.began import command, now
 from headstart.runs.inputs import read_refusal
-from headstart.runs.ranks import described, together
+from headstart.runs.ranks import described, reserve, together, write_end
 from headstart.say import is_main_process
 
 
@@ -69,7 +69,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
         raise
     finally:
         if is_main_process():
-            record.write(folder / "record.json")
+            write_end(folder, record)
 
 
 @contextmanager
@@ -140,6 +140,7 @@ def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         record.write(folder / "record.json")
+        reserve(folder)
     except OSError as error:
         raise UserError(f"output_dir={config.output_dir}: {folder} cannot be written ({error}).") from error
 
