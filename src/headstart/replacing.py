@@ -69,8 +69,13 @@ def _to_disk(path: Path) -> None:
 
 def _reason(error: Exception, temporary: Path) -> OSError | None:
     """What the system says; None where it has nothing to say."""
-    if not isinstance(error, OSError):
-        return _asked(temporary)  # of torch's and safetensors' own types, without a number
+    if not isinstance(error, OSError):  # safetensors puts the number into words, torch has none
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        return _with_number(OSError(int(told[1]), os.strerror(int(told[1])))) if told else _asked(temporary)
+    return _with_number(error)
+
+
+def _with_number(error: OSError) -> OSError | None:
     return error if error.errno in REASONS else None
 
 
@@ -84,5 +89,5 @@ def _asked(temporary: Path) -> OSError | None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return error if error.errno in REASONS else None
+        return _with_number(error)
     return None
