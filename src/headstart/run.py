@@ -24,6 +24,7 @@ from headstart.inference.export import save_exported
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
+from headstart.replacing import tidy
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -34,6 +35,7 @@ from headstart.runs.inputs import input_stamp
 from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
+from headstart.training.checkpoints import mend
 from headstart.training.loggers import finish_loggers
 from headstart.training.module import DetectionModule
 from headstart.training.quiet import quieten
@@ -62,6 +64,10 @@ def run(config: RunConfig) -> RunRecord:
 
 
 def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
+    if is_main_process():
+        tidy(folder)
+        tidy(folder / "checkpoints")
+        mend(folder / "checkpoints")
     with attempt(folder, config, resolved) as record:
         stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
         experiment = prepare(config)
@@ -104,6 +110,7 @@ def equip(
         config.scheduler,
         config.seed,
         parts,
+        lambda index: data.data.splits["train"][index].name,
     )
     return Experiment(config, data, detector, weights, report, plan, parts, module)
 

@@ -109,7 +109,7 @@ class CostCallback(Callback):
         """Brings the totals up to now."""
         wall, cpu = time.perf_counter(), cpu_seconds()
         self.totals["wall_seconds"] += wall - self.last_wall
-        self.totals["cpu_seconds"] += cpu - self.last_cpu
+        self.totals["cpu_seconds"] += max(0.0, cpu - self.last_cpu)  # what a descendant's child took is lost with it
         self.last_wall, self.last_cpu, self.written = wall, cpu, wall
         if trainer.is_global_zero:
             self.journal.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,9 @@ class CostCallback(Callback):
 
 def _read(journal: Path, otherwise: dict[str, float]) -> dict[str, float]:
     """The journal, which is ahead of every checkpoint; where it was lost, what the checkpoint says."""
-    return json.loads(journal.read_text()) if journal.exists() else otherwise
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(journal.read_text())
+    return otherwise
 
 
 def cpu_seconds() -> float:

@@ -52,10 +52,8 @@ class RunRecord:
     def write(self, path: Path) -> None:
         """Whole or not at all, whatever happens to the process; NaN becomes null."""
         text = json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
-        with replacing(path) as temporary, temporary.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:

@@ -39,6 +39,21 @@ def described(error: Exception) -> dict[str, str]:
     }
 
 
+def reserve(folder: Path) -> None:
+    """Room on the disk for what the record says at the end, which may be that the disk is full."""
+    _reserved(folder).write_bytes(bytes(1 << 18))
+
+
+def write_end(folder: Path, record: RunRecord) -> None:
+    with suppress(OSError):
+        _reserved(folder).unlink(missing_ok=True)
+    record.write(folder / "record.json")
+
+
+def _reserved(folder: Path) -> Path:
+    return folder / ".reserved"
+
+
 @contextmanager
 def together(folder: Path, record: RunRecord) -> Iterator[None]:
     """Around what the processes do together. Where another one fails, this process ends at once with code 1; that with
@@ -92,7 +107,7 @@ def _fail(folder: Path, record: RunRecord, error: dict[str, str]) -> NoReturn:
     """Rank 0: its main thread may be waiting where no exception reaches it."""
     users = error.pop("users")
     record.status, record.error = "failed", error
-    record.write(folder / "record.json")
+    write_end(folder, record)
     told = error["message"] if users else f"{error['type']}: {error['message']}\n{error['traceback']}"
     print(f"\nheadstart: {told}", file=sys.stderr, flush=True)
     os._exit(1)
