@@ -29,12 +29,10 @@ def locked(folder: Path) -> Iterator[None]:
     Raises `Busy` where another process holds it.
     """
     lock = _lock(folder)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not _acquired(lock, folder):
         raise Busy(
             f"{folder} is being trained by another process{_whose(folder)}. Wait for it, or give another output_dir."
-        ) from None
+        )
     _holder(folder).write_text(f"process {os.getpid()} on {platform.node()}\n")
     try:
         yield
@@ -45,12 +43,23 @@ def locked(folder: Path) -> Iterator[None]:
 def is_busy(folder: Path) -> bool:
     """Whether another process has the run at this moment."""
     lock = _lock(folder)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not _acquired(lock, folder):
         return True
     lock.release()
     return False
+
+
+def _acquired(lock: FileLock, folder: Path) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError) as error:
+        raise UserError(
+            f"output_dir={folder.parent}: the file system there locks no files, or not for this user ({error}). "
+            "Without a lock two processes could train one run: give an output_dir on another disk."
+        ) from error
+    return True
 
 
 def _lock(folder: Path) -> FileLock:
