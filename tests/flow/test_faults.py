@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -242,7 +243,12 @@ def test_in_a_slurm_job_a_signal_stops_the_run_and_lightning_queues_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("search", [False, True])
 def test_a_signal_stops_a_study_with_its_cells(tmp_path, command, search):
-    cells = ("-m", "seed=1,2", "study.jobs=2", *(("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2") if search else ()))
+    cells = (
+        "-m",
+        "seed=1,2",
+        "study.jobs=2",
+        *(("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2") if search else ()),
+    )
     run = Faulty(tmp_path, command(*SETTINGS, "trainer.max_epochs=50", *cells), "slow", "none")
     run.wait_for("outputs/*/history.csv")
     run.process.send_signal(signal.SIGTERM)
@@ -251,3 +257,34 @@ def test_a_signal_stops_a_study_with_its_cells(tmp_path, command, search):
     found = [RunRecord.read(path).status for path in (tmp_path / "outputs").glob("*/record.json")]
     assert set(found) == {"interrupted"}
     assert not run.left()
+
+
+SQUARES = ("dataset=voc_folder", "dataset.root=squares", "dataset.cache=none", "trainer.max_epochs=3", *SETTINGS[3:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("change", ["vanishes", "is another"])
+def test_a_picture_that_is_lost_under_way_is_named_and_put_back_the_run_goes_on(
+    tmp_path, command, execute, draw_squares, change, workers
+):
+    """No traceback either where a worker finds it."""
+    draw_squares(tmp_path / "squares")
+    words = [word for word in command(*SQUARES) if "dataset.num_" not in word] + [f"dataset.num_workers={workers}"]
+    run = Faulty(tmp_path, words, "slow", "train")
+    run.wait_for("at-0")
+    lost = {path: path.read_bytes() for path in (tmp_path / "squares").glob("*.png")}
+    for path in lost:
+        path.unlink()
+        if change == "is another":
+            PIL.Image.new("RGB", (40, 30)).save(path)
+    code, _, err = run.end()
+    assert code == 1
+    assert (".png: the image is not there any more" if change == "vanishes" else "is 40 x 30 now and was") in err
+    assert "Traceback" not in err
+    assert record_in(tmp_path).status == "failed"
+    for path, content in lost.items():
+        path.write_bytes(content)
+    assert not run.left()
+    assert execute(words, tmp_path).returncode == 0
+    assert record_in(tmp_path).status == "finished"

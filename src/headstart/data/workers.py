@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,12 @@ def explained() -> Iterator[None]:
         if words is None:
             raise
         raise UserError(words) from None
+
+
+def begin(number: int) -> None:
+    """In a worker: that the training is gone, it finds out on sending, and nobody needs to be told."""
+    told = sys.excepthook  # of the thread that sends; what a picture raises goes another way
+    sys.excepthook = lambda kind, *rest: None if issubclass(kind, ConnectionError) else told(kind, *rest)
 
 
 def _said_in_worker(error: UserError) -> str | None:

@@ -71,6 +71,9 @@ def together(folder: Path, record: RunRecord) -> Iterator[None]:
                 if not is_main_process():
                     _wait_for_record(folder)
             raise
+        except (KeyboardInterrupt, SystemExit):
+            watch.is_stopping()  # leaves a note, where the watch has not come to it
+            raise
         finally:
             watch.over.set()
             watch.join()
@@ -99,8 +102,9 @@ class _Watch(threading.Thread):
         """When this process, being asked to stop, is ended where it is."""
 
     def run(self) -> None:
-        while not self.over.wait(EVERY_SECONDS):
-            if not self._is_stopping():
+        while not self.over.is_set():
+            self.signals.wait(EVERY_SECONDS)
+            if not self.is_stopping():
                 self._look_at_the_others()
             elif self.ends_at and time.monotonic() > self.ends_at:
                 self._end(INTERRUPTED, TOLD)
@@ -109,7 +113,7 @@ class _Watch(threading.Thread):
         """Raises what `error`, of this process, is only a consequence of."""
         deadline = time.monotonic() + (2 * EVERY_SECONDS if _are_several() and is_main_process() else 0)
         while True:
-            if self._is_stopping() or self._stop_notes():
+            if self.is_stopping() or self._stop_notes():
                 self.ends_at = self.ends_at or time.monotonic() + STOP_SECONDS
                 raise KeyboardInterrupt from error
             if lost := self._lost():
@@ -118,8 +122,8 @@ class _Watch(threading.Thread):
                 return
             time.sleep(0.05)
 
-    def _is_stopping(self) -> bool:
-        if self.ends_at is None and self.signals.stop() is not None:
+    def is_stopping(self) -> bool:
+        if self.signals.stop() and self.ends_at is None:
             self.ends_at = time.monotonic() + STOP_SECONDS
             if _are_several():
                 _write(self.folder / f".stopped-{_here()}.json", {})

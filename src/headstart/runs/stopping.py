@@ -7,10 +7,12 @@ only noticed through `SignalPipe`: what it tells, the interpreter writes at once
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 INTERRUPTED = 130
@@ -51,6 +53,7 @@ class SignalPipe:
 
     def __enter__(self) -> SignalPipe:
         self.inlet = self.outlet = self.before = -1
+        self.asked = False
         if threading.current_thread() is threading.main_thread():
             self.outlet, self.inlet = os.pipe()
             os.set_blocking(self.outlet, False)
@@ -58,13 +61,19 @@ class SignalPipe:
             self.before = signal.set_wakeup_fd(self.inlet, warn_on_full_buffer=False)
         return self
 
-    def stop(self) -> int | None:
-        """The first signal that asks to stop, if one has arrived since the last call."""
-        try:
-            arrived = os.read(self.outlet, 4096) if self.outlet >= 0 else b""
-        except OSError:  # nothing to read
-            return None
-        return next((number for number in arrived if number in (signal.SIGINT, *STOPS)), None)
+    def stop(self) -> bool:
+        """Whether a signal that asks to stop has arrived."""
+        with suppress(OSError):  # nothing to read
+            arrived = os.read(self.outlet, 4096)
+            self.asked = self.asked or any(number in (signal.SIGINT, *STOPS) for number in arrived)
+        return self.asked
+
+    def wait(self, seconds: float) -> None:
+        """Until a signal arrives, at most so long."""
+        if self.outlet < 0:
+            time.sleep(seconds)
+        else:
+            select.select([self.outlet], [], [], seconds)
 
     def __exit__(self, *_: object) -> None:
         if self.outlet >= 0:
