@@ -184,5 +184,6 @@ class DetectionDataModule(L.LightningDataModule):
         sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
         # Lightning starts to read before it tells the sampler the epoch, and before it makes `current_epoch` of a
         # resumed run the next one: workers would repeat the epoch before.
-        sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        sampler.set_epoch(progress.processed)
         return sampler

@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
@@ -156,7 +156,7 @@ class _Watch(threading.Thread):
                     return LostRank(f"The process with rank {rank} (pid {pid}) ended with exit code {found.si_status}.")
         return None
 
-    def _fail(self, error: dict[str, str]) -> NoReturn:
+    def _fail(self, error: dict[str, Any]) -> NoReturn:
         """Of rank 0, the main thread may be waiting where no exception reaches it."""
         if not is_main_process():
             self._end(1)
