@@ -16,6 +16,8 @@ from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
 from headstart.quoting import advice, written_out
 from headstart.runs.parent import follow_parent
+from headstart.runs.stopping import INTERRUPTED, TOLD, stops_interrupt
+from headstart.say import is_main_process
 
 USAGE = """\
 headstart: transfer learning for object detection
@@ -129,10 +131,12 @@ def _guarded(action: Callable[[], None]) -> None:
     if os.environ.get("HEADSTART_DEBUG"):
         return action()
     try:
-        action()
+        with stops_interrupt():
+            action()
     except KeyboardInterrupt:
-        print("\nInterrupted: the same command goes on where it stopped.", file=sys.stderr)
-        sys.exit(130)
+        if is_main_process():
+            print(TOLD, file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader has seen enough: `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

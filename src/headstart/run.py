@@ -17,6 +17,7 @@ from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
 from headstart.data.refusals import check_data
 from headstart.data.show import dataset_report
+from headstart.data.workers import explained
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -57,7 +58,7 @@ def run(config: RunConfig) -> RunRecord:
     folder = run_folder(config, resolved)
     with locked(folder) if is_main_process() else nullcontext():
         set_aside_older(config, folder)
-        if record := finished_before(config, folder, lambda: describe_start(prepare(config))):
+        if record := finished_before(config, folder, lambda: describe_start(prepare(config, show=False))):
             say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
             return record
         return _attempt(config, resolved, folder)
@@ -68,7 +69,7 @@ def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRe
         tidy(folder)
         tidy(folder / "checkpoints")
         mend(folder / "checkpoints")
-    with attempt(folder, config, resolved) as record:
+    with attempt(folder, config, resolved) as record, explained():
         stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
         experiment = prepare(config)
         begin(config, folder, record, describe_start(experiment), stamp)
@@ -77,14 +78,16 @@ def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRe
     return record
 
 
-def prepare(config: RunConfig) -> Experiment:
-    """Data, detector, source and plan: what the user got wrong fails here, before any training."""
+def prepare(config: RunConfig, show: bool = True) -> Experiment:
+    """Data, detector, source and plan: what the user got wrong fails here, before any training. `show`: tells what was
+    found in the data."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     config = with_source_folder(config)
     parts = parts_of(config)
     data = catalog.read(config.dataset, config.seed)
     info = describe(data, config.dataset)
-    say(*dataset_report(info, config.dataset))
+    if show:
+        say(*dataset_report(info, config.dataset))
     check_data(info, config)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)

@@ -21,6 +21,7 @@ from headstart.data.boxes import scale_boxes
 from headstart.data.sampling import EpochSampler, stable_seed
 from headstart.data.transforms import build_augmentation, resize, wrap_boxes
 from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Target
+from headstart.data.workers import begin
 from headstart.errors import UserError
 
 
@@ -155,6 +156,7 @@ class DetectionDataModule(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
+            worker_init_fn=begin,
         )
 
     def _num_workers(self) -> int:
@@ -180,6 +182,8 @@ class DetectionDataModule(L.LightningDataModule):
         if self.trainer is None:
             return EpochSampler(num_images, self.seed, shuffle)
         sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
-        # Lightning starts to read before it tells the sampler the epoch: a resumed run would repeat epoch 0.
-        sampler.set_epoch(self.trainer.current_epoch)
+        # Lightning starts to read before it tells the sampler the epoch, and before it makes `current_epoch` of a
+        # resumed run the next one: workers would repeat the epoch before.
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        sampler.set_epoch(progress.processed)
         return sampler

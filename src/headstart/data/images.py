@@ -68,6 +68,10 @@ class FileImage:
                 image.load()
                 upright = _turn(image, self.orientation)
                 return _to_rgb(upright)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path}: the image is not there any more. Put it back, and the same command goes on."
+            ) from None
         except Exception as error:  # PIL's decoders raise whatever the bytes provoke: OSError, struct.error, …
             raise UserError(
                 f"{self.path}: the image cannot be read ({error}). Replace the file, or remove it together with its "

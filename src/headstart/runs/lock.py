@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Iterator
@@ -59,9 +60,18 @@ def _acquired(folder: Path) -> FileLock | None:
         lock.acquire(blocking=False)
     except Timeout:
         return None
-    except OSError as error:
-        raise UserError(f"output_dir={folder.parent}: {path} cannot be written ({error}).") from error
+    except (OSError, NotImplementedError) as error:
+        raise UserError(_refused(folder, path, error)) from error
     return lock
+
+
+def _refused(folder: Path, path: Path, error: Exception) -> str:
+    if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.ENOTDIR):
+        return f"output_dir={folder.parent}: {path} cannot be written ({error})."
+    return (
+        f"output_dir={folder.parent}: the file system there locks no files ({error}). Without a lock two processes "
+        "could train one run: give an output_dir on another disk."
+    )
 
 
 def _holder(folder: Path) -> Path:
