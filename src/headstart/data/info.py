@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from headstart.config.schema import DatasetConfig
 from headstart.data.boxes import box_areas
 from headstart.data.types import AnnotatedImage, DatasetInfo, Defect, DetectionData
+
+UNUSED_NAMED = 3
+"""Names of unused files of each reason in a record."""
 
 
 def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
@@ -33,7 +37,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
         splits_from=dict(data.splits_from),
         num_negatives={name: sum(bool(i.ignore.all()) for i in images) for name, images in data.splits.items()},
-        unused=dict(data.unused),
+        unused={why: replace(files, first=files.first[:UNUSED_NAMED]) for why, files in data.unused.items()},
     )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.config.kinds import Action
-from headstart.data import images
+from headstart.data import images, pictures
 from headstart.data.boxes import box_areas
-from headstart.data.images import FileImage, ImageFacts, UnreadableImage
+from headstart.data.images import FileImage, ImageFacts, UndecodableImage, UnreadableImage
 from headstart.data.policy import Policy
 from headstart.data.readers import units
 from headstart.data.readers.layout import relative_name
@@ -44,11 +44,14 @@ class Seen:
 
 
 def see(raws: Sequence[RawImage], root: Path, max_pixels: float, policy: Policy) -> Iterator[Seen]:
-    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels), strict=True):
+    decode = policy.action(UndecodableImage.kind) is Action.skip_image
+    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels, decode), strict=True):
         name = relative_name(raw.path, root)
         if isinstance(facts, UnreadableImage):
-            policy.report("unreadable_image", f"{name}: {facts}", name)
-        else:
+            policy.report(facts.kind, f"{name}: {facts}", name)
+            continue
+        odd = [policy.report(kind, f"{name}: {what}", name) for kind, what in pictures.odd(facts, name, raw.size_wh)]
+        if Action.skip_image not in odd:
             orientation = images.choose_orientation(facts, raw.size_wh)
             size_wh = images.upright_size(facts.raw_size_wh, orientation)
             yield Seen(raw, name, FileImage(raw.path, orientation, max_pixels), size_wh, facts.digest)
@@ -70,14 +73,17 @@ def check_units(split: str, seen: Sequence[Seen], form: Form, policy: Policy) ->
     units.check(split, np.concatenate([image.boxes() for image in pixels]), sizes, places, form, report)
 
 
-def _inspect_all(paths: Sequence[Path], max_pixels: float) -> Iterable[ImageFacts | UnreadableImage]:
+def _inspect_all(paths: Sequence[Path], max_pixels: float, decode: bool) -> Iterable[ImageFacts | UnreadableImage]:
     with ThreadPoolExecutor(8) as pool:  # mostly waiting for the disk
-        yield from pool.map(partial(_inspect, max_pixels=max_pixels), paths)
+        yield from pool.map(partial(_inspect, max_pixels=max_pixels, decode=decode), paths)
 
 
-def _inspect(path: Path, max_pixels: float) -> ImageFacts | UnreadableImage:
+def _inspect(path: Path, max_pixels: float, decode: bool) -> ImageFacts | UnreadableImage:
     try:
-        return images.inspect(path, max_pixels)
+        facts = images.inspect(path, max_pixels)
+        if decode:
+            pictures.decoded(FileImage(path, 1, max_pixels))
+        return facts
     except UnreadableImage as error:
         return error
 
