@@ -100,7 +100,7 @@ KINDS: dict[str, Kind] = {
     "lying_suffix": _note("a picture of another format than its suffix says", "read as what it is"),
     "greyscale": _note("a grey picture", "grey repeated in all three channels"),
     "palette": _note("a picture with a palette", "colours looked up"),
-    "transparent": _note("a picture with transparent pixels, or a channel for them", "laid on white"),
+    "transparent": _note("a picture in colour with a channel for transparency", "laid on white"),
     "cmyk": _note("a picture in the colours of print (CMYK)", "turned to RGB"),
     "sixteen_bit": Kind(
         "a picture of 16 bits a channel", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="cut to the upper 8 bits"
@@ -114,6 +114,7 @@ KINDS: dict[str, Kind] = {
         kept="turned, as viewers do",
     ),
     "exif_invalid": _note("a picture whose EXIF orientation is none of 1 to 8", "not turned"),
+    "repeated_image": _note("a picture that is there twice, with the same boxes", "used twice"),
     "near_equal": Kind(
         "nearly equal pictures in two splits: what is measured was learnt", _WARNING, (_KEEP,), costly=True
     ),

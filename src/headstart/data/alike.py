@@ -54,8 +54,8 @@ def pairs(ones: list[Look], others: list[Look]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(ones), _ROWS):
         some = ones[start : start + _ROWS]
         mine, small, shape = _arrays(some)
-        near = np.bitwise_count(mine[:, None] ^ hashes[None]) <= MOST_BITS
-        near &= small.any(axis=1)[:, None]
+        near: np.ndarray = np.less_equal(np.bitwise_count(mine[:, None] ^ hashes[None]), MOST_BITS)
+        near[~small.any(axis=1)] = False
         for i, j in np.argwhere(near).tolist():
             same_shape = max(shape[i] / aspects[j], aspects[j] / shape[i]) <= MOST_ASPECT
             if same_shape and float(small[i] @ thumbnails[j]) >= LEAST_CORRELATION:

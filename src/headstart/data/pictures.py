@@ -42,9 +42,11 @@ def odd(facts: ImageFacts, name: str, annotated_size_wh: tuple[int, int] | None)
 
 
 def _colours(facts: ImageFacts) -> Iterator[tuple[str, str]]:
-    if facts.mode in _MODES:
-        yield _MODES[facts.mode], facts.mode
-    if facts.transparent:
+    kind = _MODES.get(facts.mode)
+    clear = f"{facts.mode} with transparent pixels" if facts.transparent else facts.mode
+    if kind:
+        yield kind, clear
+    elif facts.transparent:
         yield "transparent", facts.mode
     if facts.sixteen_bit:
         yield "sixteen_bit", facts.mode

@@ -77,11 +77,14 @@ def setting(name: str, policy: Policy) -> str:
     return kind.setting or (f"dataset.on.{name}={'|'.join(others)}" if others else "")
 
 
-def of_unused(unused: Mapping[str, Unused]) -> Iterator[Finding]:
+def of_unused(unused: Mapping[str, Unused], defects: Iterable[Defect]) -> Iterator[Finding]:
+    """But those that a defect names already."""
+    known = {defect.where for defect in defects}
     for reason, files in unused.items():
         severity = Severity.warning if reason in _WORTH_A_LOOK else Severity.note
-        places = tuple(map(Place, files.first))
-        yield Finding(f"unused_{reason}", severity, UNUSED[reason], files.count, "does not use them", "", places)
+        places = tuple(Place(name) for name in files.first if name not in known)
+        if count := files.count - len(files.first) + len(places):
+            yield Finding(f"unused_{reason}", severity, UNUSED[reason], count, "does not use them", "", places)
 
 
 def of_classes(info: DatasetInfo) -> Iterator[Finding]:

@@ -55,7 +55,8 @@ def diagnose(dataset: DatasetConfig, progress: bool) -> tuple[list[Finding], Det
         return in_order([*of_defects(reading.defects, reading), refused(error)]), None
     data = examine(data, decoding, progress)
     info = describe(data, dataset)
-    found = [*of_defects([*data.defects, *decoding.defects], reading), *of_unused(data.unused), *of_classes(info)]
+    defects = [*data.defects, *decoding.defects]
+    found = [*of_defects(defects, reading), *of_unused(data.unused, defects), *of_classes(info)]
     try:
         check_boxes(info, dataset)
     except UserError as error:
