@@ -43,10 +43,18 @@ class Finding:
         return self.severity is Severity.error
 
 
+REFUSED = "refused"
+"""Kind of the finding that training cannot begin."""
+
 _CLASSES = {
-    "class_unused": (Severity.note, "a class without a box that trains", "keeps an output for it"),
-    "class_train_only": (Severity.warning, "a class in train only", "learns it; no mAP measures it"),
-    "class_not_in_train": (Severity.warning, "a class that train lacks", "learns nothing of it; it counts in mAP"),
+    "class_unused": (
+        Severity.note,
+        "a class without a box that trains",
+        "keeps an output for it",
+        "dataset.class_names",
+    ),
+    "class_train_only": (Severity.warning, "a class in train only", "learns it; no mAP measures it", ""),
+    "class_not_in_train": (Severity.warning, "a class that train lacks", "learns nothing of it; it counts in mAP", ""),
 }
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _WORTH_A_LOOK = ("no_label", "no_picture", "too_many_files")
@@ -55,7 +63,7 @@ _WORTH_A_LOOK = ("no_label", "no_picture", "too_many_files")
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Worst first; a refusal before all else."""
-    return sorted(findings, key=lambda one: (_RANK[one.severity], one.kind != "refused", -one.count, one.kind))
+    return sorted(findings, key=lambda one: (_RANK[one.severity], one.kind != REFUSED, -one.count, one.kind))
 
 
 def of_defects(defects: Iterable[Defect], policy: Policy) -> Iterator[Finding]:
@@ -90,10 +98,10 @@ def of_unused(unused: Mapping[str, Unused], defects: Iterable[Defect]) -> Iterat
 def of_classes(info: DatasetInfo) -> Iterator[Finding]:
     for kind, names in class_gaps(info).items():
         if names:
-            severity, what, training = _CLASSES[kind]
-            yield Finding(kind, severity, what, len(names), training, "dataset.class_names", tuple(map(Place, names)))
+            severity, what, training, changed_by = _CLASSES[kind]
+            yield Finding(kind, severity, what, len(names), training, changed_by, tuple(map(Place, names)))
 
 
 def refused(error: UserError) -> Finding:
     """Training would stop here with the same words."""
-    return Finding("refused", Severity.error, "the data set is refused", 1, "refuses", "", (Place(str(error)),))
+    return Finding(REFUSED, Severity.error, "the data set is refused", 1, "refuses", "", (Place(str(error)),))

@@ -11,7 +11,7 @@ from headstart import __version__
 from headstart.config.plain import plain
 from headstart.config.schema import DatasetConfig
 from headstart.data.types import DatasetInfo
-from headstart.doctor.findings import Finding
+from headstart.doctor.findings import REFUSED, Finding
 from headstart.errors import UserError
 from headstart.replacing import replacing
 
@@ -48,7 +48,7 @@ def write(
 
 def status(findings: Sequence[Finding]) -> str:
     """`refused`, `errors`, or `ok`."""
-    if any(finding.kind == "refused" for finding in findings):
+    if any(finding.kind == REFUSED for finding in findings):
         return "refused"
     return "errors" if any(finding.is_error for finding in findings) else "ok"
 

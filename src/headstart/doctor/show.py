@@ -12,7 +12,7 @@ from rich.text import Text
 from headstart.config.kinds import Severity
 from headstart.data.show import dataset_table
 from headstart.data.types import DatasetInfo
-from headstart.doctor.findings import Finding
+from headstart.doctor.findings import REFUSED, Finding
 
 FEWEST_COLUMNS, MOST_COLUMNS = 80, 140
 PLACES_SHOWN = 10
@@ -50,10 +50,10 @@ def _part(severity: Severity, findings: Sequence[Finding]) -> Iterator[Renderabl
     table.add_column("kind", no_wrap=True)
     table.add_column("what", ratio=3)
     table.add_column("training", ratio=2)
-    rows = [finding for finding in findings if finding.kind != "refused"]
+    rows = [finding for finding in findings if finding.kind != REFUSED]
     for finding in rows:
         table.add_row(f"{finding.count:,}", finding.kind, Text(finding.what), Text(finding.training))
-    yield from (_places(finding) for finding in findings if finding.kind == "refused")
+    yield from (_places(finding) for finding in findings if finding.kind == REFUSED)
     if rows:
         yield table
     yield from (_places(finding) for finding in rows)
@@ -64,10 +64,13 @@ def _places(finding: Finding) -> Text:
     """A heading with the setting, and a line for each of the first places."""
     more = finding.count - PLACES_SHOWN
     head = finding.kind + (f"  [{finding.setting}]" if finding.setting else "")
-    lines = [f"  {printable(place.where)}" for place in finding.places[:PLACES_SHOWN]]
+    said = [place.where for place in finding.places[:PLACES_SHOWN]]
+    if finding.kind == REFUSED:
+        said = said[0].splitlines()
+    lines = [f"  {printable(line)}" for line in said]
     return Text("\n".join([head, *lines, *([f"  and {more:,} more, in doctor.json"] if more > 0 else [])]))
 
 
 def printable(text: str) -> str:
     """What names of files and classes bring along is shown, not obeyed: no control characters reach the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from headstart.config.schema import DatasetConfig, DoctorConfig, FileDatasetConfig
 from headstart.data import catalog
@@ -33,15 +35,15 @@ def doctor(config: DoctorConfig) -> None:
     info = describe(data, config.dataset) if data else None
     out = Path(config.out or Path("outputs", "doctor", config.dataset.name)).expanduser()
     show(findings, info, fit(Console(highlight=False)))
-    is_refused = any(finding.kind == "refused" for finding in findings)
+    is_refused = report.status(findings) == "refused"
     fixed = None
     if config.fix and not is_refused and data is not None:
         fixed = write_clean(data, Path(config.fix).expanduser())
-        say(f"Clean copy: {config.fix}; headstart train dataset=coco_folder dataset.root={config.fix}")
+        say(escape(f"Clean copy: headstart train dataset=coco_folder {shlex.quote(f'dataset.root={config.fix}')}"))
     path = report.write(out, config.dataset, findings, info, fixed)
-    say(f"All of it: {path}")
+    say(escape(f"All of it: {path}"))
     if config.fix and fixed is None:
-        say(f"fix={config.fix}: nothing was written, for a data set that is refused has no clean copy.")
+        say(escape(f"fix={config.fix}: nothing was written, for a data set that is refused has no clean copy."))
     sys.exit(1 if any(finding.is_error for finding in findings) else 0)
 
 
