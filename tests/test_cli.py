@@ -174,7 +174,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
         ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
-        ("headstart doctor fi", "fix="),
+        ("headstart doctor dataset=bccd fi", "fix="),
         ("headstart nonsense x", ""),
     ],
 )

@@ -297,23 +297,23 @@ def test_other_units_and_corners_are_refused(tmp_path, rewrite, says):
 
 
 @pytest.mark.parametrize(
-    "bbox",
+    ("bbox", "kind"),
     [
-        [1, 1, 64, 48],  # the whole picture, counted from 1
-        [40, 30, 40, 30],  # beyond its corner, and no corners
-        [20, 15, 90, 60],  # of a larger picture
+        ([1, 1, 64, 48], "clipped_box"),  # the whole picture, counted from 1
+        ([40, 30, 40, 30], "clipped_box"),  # beyond its corner, and no corners
+        ([20, 15, 90, 60], "oversized_box"),  # of a larger picture
     ],
 )
-def test_boxes_that_leave_the_picture_but_are_no_corners_are_clipped(tmp_path, bbox):
+def test_boxes_that_leave_the_picture_but_are_no_corners_are_clipped(tmp_path, bbox, kind):
     write_set(tmp_path, setting("annotations", bbox=bbox))
-    assert kinds(read(tmp_path)) == {"clipped_box": 8}
+    assert kinds(read(tmp_path)) == {kind: 8}
 
 
 def doubts(boxes: np.ndarray, sizes: np.ndarray, form: Form) -> list[tuple[str, str]]:
     """Kind and place of each that `units.check` reports."""
     found = []
-    places = ["a.xml: object 1"] * len(boxes)
-    units.check("train", boxes, sizes, places, form, lambda kind, where, _: found.append((kind, where)))
+    report = lambda kind, where, _: found.append((kind, where))  # noqa: E731
+    units.check("train", boxes, sizes, lambda _: "a.xml: object 1", form, report)
     return found
 
 

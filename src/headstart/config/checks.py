@@ -118,6 +118,8 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
     if isinstance(config, FileDatasetConfig):
         yield from on_problems(config.on)
+        if not 0 <= config.min_side < math.inf:
+            yield f"dataset.min_side={config.min_side:g} must be a number of pixels, 0 (no box is tiny) or more."
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:

@@ -124,12 +124,32 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(
         "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
+    "zero_size": Kind(
+        "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
     "listed_twice": _note("a picture that one split lists twice", "used once"),
     "split_overlap": Kind("a picture in two splits", _WARNING, (_KEEP,), setting="dataset.overlap"),
     # ------------------------------------------------------------------------------------------------ boxes
     "empty_box": Kind("a box without area", _ERROR, _OF_A_BOX),
+    "inverted_box": Kind("a box whose right is left of its left, or bottom above its top", _ERROR, _OF_A_BOX),
+    "not_finite_box": Kind("a box with NaN or infinity", _ERROR, _OF_A_BOX),
     "box_outside": Kind("a box wholly outside of its picture", _ERROR, _OF_A_BOX),
     "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "enclosing_box": Kind(
+        "an object that is no upright rectangle (polygon, circle, rotated box)",
+        _WARNING,
+        (_KEEP, _SKIP_BOX, _REFUSE),
+        kept="used the box around it",
+    ),
+    "no_box": Kind("an object without a box (point, line, tag)", _WARNING, (_SKIP_BOX, _REFUSE)),
+    "out_of_view": Kind("an object that is marked as out of the picture", _NOTE, (_SKIP_BOX, _REFUSE)),
+    "grouped": _note("shapes that are parts of one object", "used the box around them"),
+    "oversized_box": Kind("a box wider or higher than its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "tiny_box": Kind("a box with a side under `dataset.min_side`", _NOTE, (_KEEP, *_OF_A_BOX)),
+    "doubled_box": Kind("a box that stands in its picture twice, of one class", _WARNING, (_KEEP, *_OF_A_BOX)),
+    "box_of_two_classes": Kind(
+        "a box that stands in its picture twice, of two classes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
     "wrong_area": Kind("an area that is none", _WARNING, (_KEEP, _REFUSE), kept="used the box's area"),
     "unknown_image": Kind("an object of a picture that is not listed", _ERROR, (_SKIP_BOX, _REFUSE)),
     "box_in_first_pixel": Kind(
@@ -147,9 +167,12 @@ KINDS: dict[str, Kind] = {
     ),
     "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
     # ---------------------------------------------------------------------------------------- files and splits
-    "missing_annotation": Kind("a picture without an xml file", _WARNING, (_SKIP_IMAGE, _REFUSE)),
+    "missing_annotation": Kind("a picture without annotations", _WARNING, (_SKIP_IMAGE, _REFUSE)),
     "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),
+    "negative_row": _note("a row of zeros, which says that its picture has no object", "used as a negative"),
+    "scores": Kind("objects with scores, as detections have them, not annotations", _WARNING, (_KEEP, _REFUSE)),
+    "unused_annotations": Kind("an annotation file that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unused_json": Kind("a json that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not read"),
     "other_case": _note("a label file whose name differs from the picture's in letter case alone", "matched"),
     "other_path": _note("a picture whose path is written otherwise", "matched by the end of the path"),

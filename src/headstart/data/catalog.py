@@ -9,10 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from headstart.config import schema as s
 from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
 from headstart.data.policy import Policy
-from headstart.data.readers import coco, voc, yolo
+from headstart.data.readers import (
+    coco,
+    csv_boxes,
+    cvat,
+    dota,
+    hugging_face,
+    label_studio,
+    labelme,
+    open_images,
+    via,
+    voc,
+    yolo,
+)
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
@@ -58,6 +71,14 @@ _READERS: dict[type, Callable[[Any, Policy | None], DetectionData]] = {
     VocConfig: voc.read,
     CocoConfig: coco.read,
     YoloConfig: yolo.read,
+    s.CsvConfig: csv_boxes.read,
+    s.LabelmeConfig: labelme.read,
+    s.ViaConfig: via.read,
+    s.CvatConfig: cvat.read,
+    s.LabelStudioConfig: label_studio.read,
+    s.DotaConfig: dota.read,
+    s.OpenImagesConfig: open_images.read,
+    s.HuggingFaceConfig: hugging_face.read,
     ShapesConfig: _draw_shapes,
 }
 

@@ -49,12 +49,6 @@ class TooManyPixels(UnreadableImage):
     kind = "too_many_pixels"
 
 
-class UndecodableImage(UnreadableImage):
-    """Begins and ends as an image does, and is broken between."""
-
-    kind = "undecodable_image"
-
-
 @dataclass(frozen=True)
 class ImageFacts:
     """What is known of an image file before it is decoded."""

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 
 import PIL.Image
 
-from headstart.data.images import SUFFIXES, ImageFacts, UndecodableImage, upright_size
+from headstart.data.images import SUFFIXES, ImageFacts, UnreadableImage, upright_size
+
+
+class UndecodableImage(UnreadableImage):
+    """Begins and ends as an image does, and is broken between."""
+
+    kind = "undecodable_image"
+
 
 LARGE = 100e6
 """Pixels: the largest photos of cameras have as many."""

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headstart.data import alike, pictures
 from headstart.data.alike import Look
-from headstart.data.images import UndecodableImage
+from headstart.data.pictures import UndecodableImage
 from headstart.data.policy import Policy
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.say import console

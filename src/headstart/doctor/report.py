@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from headstart import __version__
 from headstart.config.plain import plain
 from headstart.config.schema import DatasetConfig
 from headstart.data.types import DatasetInfo
@@ -29,7 +29,7 @@ def write(
     path = folder / "doctor.json"
     content = {
         "schema_version": SCHEMA_VERSION,
-        "headstart": __version__,
+        "headstart": version("headstart"),
         "dataset": plain(dataset),
         "status": status(findings),
         "splits": _splits(info) if info else {},

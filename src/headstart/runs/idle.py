@@ -100,6 +100,8 @@ def _defects(settings: Settings) -> Found:
         kind = KINDS.get(name.removeprefix("dataset.on."))
         if name.startswith("dataset.on.") and kind is not None and action == kind.actions[0].value:
             yield name, "that is what is done anyway"
+    if settings.get("dataset.on.tiny_box", "keep") == "keep":
+        yield "dataset.min_side", "tiny boxes are counted and kept (dataset.on.tiny_box=keep)"
 
 
 def _splits(settings: Settings) -> Found:

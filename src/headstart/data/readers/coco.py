@@ -210,7 +210,8 @@ def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[
         x, y, width, height = item.xywh
         box = (x, y, x + width, y + height)
         raws[item.image].add(box, item.category, item.place, item.crowd, item.difficult, item.area)
-    return (raw for raw, path in zip(raws, paths, strict=True) if path is not None)
+    kept = zip(raws, part.images, paths, strict=True)
+    return (raw for raw, image, path in kept if path is not None and not image.left_out)
 
 
 def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:

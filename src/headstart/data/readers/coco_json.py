@@ -30,6 +30,8 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 class CocoImage:
     file_name: str
     size_wh: tuple[int, int] | None
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
 
 @dataclass
@@ -113,9 +115,10 @@ def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
     width, height = map(number_of, written)
     if width is not None and height is not None:
         return CocoImage(name, (int(width), int(height)))
-    if written != (None, None):
-        part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
-    return CocoImage(name, None)
+    if written == (None, None):
+        return CocoImage(name, None)
+    action = part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
+    return CocoImage(name, None, left_out=action is Action.skip_image)
 
 
 def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:

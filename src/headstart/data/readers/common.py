@@ -9,9 +9,10 @@ from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import tree, unused
-from headstart.data.readers.annotate import annotate, check_units, see
+from headstart.data.readers.annotate import annotate
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
+from headstart.data.readers.seen import see
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.errors import UserError
 
@@ -27,9 +28,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
-        check_units(split, seen, raw.form, policy)
-        annotated = (annotate(image, index, policy) for image in seen)
-        read[split] = [image for image in annotated if image is not None]
+        read[split] = list(annotate(split, seen, index, raw.form, policy, config.min_side))
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:

@@ -19,7 +19,7 @@ from headstart.data.policy import Policy
 
 ROLE_FOLDERS = frozenset(
     {"jpegimages", "images", "image", "imgs", "img", "annotations", "annotation", "annots", "xml", "xmls"}
-    | {"labels", "label"}
+    | {"labels", "label", "labeltxt", "labeltxt-v1.0", "labeltxt-v1.5", "json", "jsons"}
 )
 _MAX_DEPTH = 6
 
