@@ -157,7 +157,7 @@ def test_a_refusal_is_a_finding_with_its_words_and_has_no_clean_copy(capsys, mon
 
 
 def test_what_training_is_told_to_refuse_is_an_error(capsys, monkeypatch, root):
-    put(root, "x.png", noise(20), right=45)
+    put(root, "x.png", noise(20), right=40.8)
     assert doctor(capsys, monkeypatch, root)[0] == 0
     assert doctor(capsys, monkeypatch, root, "dataset.on.clipped_box=error")[0] == 1
 
