@@ -154,6 +154,7 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["train", "source=scratch", "strategy=head_only"],
         ["evaluate", "run=x"],
         ["compare", "nowhere"],
+        ["doctor", "dataset=voc_folder", "dataset.root=nowhere"],
     ],
     ids=" ".join,
 )
@@ -166,12 +167,14 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate compare"),
+        ("headstart ", "train evaluate doctor compare"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
+        ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
+        ("headstart doctor dataset=bccd fi", "fix="),
         ("headstart nonsense x", ""),
     ],
 )

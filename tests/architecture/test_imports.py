@@ -30,7 +30,7 @@ LAYERS = (
     {"study"},
     {"search"},
     {"reporting"},
-    {"run", "train", "evaluate", "compare", "demo"},
+    {"run", "train", "evaluate", "compare", "demo", "doctor"},
     {"quoting", "cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -53,6 +53,7 @@ LIGHT = (
 NO_TORCH = (
     *LIGHT,
     "headstart.compare",
+    "headstart.doctor.verb",
     "headstart.reporting.summary",
     "headstart.reporting.plots",
     "headstart.reporting.wandb_comparison",

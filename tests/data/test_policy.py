@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 import headstart.data
+import headstart.doctor
 from headstart.config.kinds import KINDS, Action
 from headstart.data.policy import Policy
 from headstart.errors import UserError
 
-SOURCES = {path: ast.parse(path.read_text()) for path in Path(headstart.data.__file__).parent.rglob("*.py")}
+FOLDERS = [Path(package.__file__).parent for package in (headstart.data, headstart.doctor)]
+SOURCES = {path: ast.parse(path.read_text()) for folder in FOLDERS for path in folder.rglob("*.py")}
 REPORTING = ("report", "_report", "Defect", "Odd")
 
 

@@ -17,6 +17,7 @@ from headstart.config.schema import (
     AugmentConfig,
     CompareConfig,
     DatasetConfig,
+    DoctorConfig,
     EvaluateConfig,
     FileDatasetConfig,
     RunConfig,
@@ -44,8 +45,7 @@ def check(config: RunConfig) -> None:
 
 def check_files(config: RunConfig) -> None:
     """Raises `UserError` where a file or folder that the user names is not there: minutes before it is read."""
-    if isinstance(config.dataset, FileDatasetConfig) and not getattr(config.dataset, "download", False):
-        dataset_folder(config.dataset)
+    check_dataset_folder(config.dataset)
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
@@ -58,12 +58,29 @@ def check_run_folder(config: EvaluateConfig) -> None:
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
 
 
+def check_doctor(config: DoctorConfig) -> None:
+    """Raises `UserError` where a setting of the data set is wrong, its folder is not there, or `fix` is not free."""
+    if problems := [*_dataset(config.dataset)]:
+        raise UserError("\n".join(problems))
+    if not Path(getattr(config.dataset, "root", ".")).expanduser().is_file():  # an archive is refused as data
+        check_dataset_folder(config.dataset)
+    fix = Path(config.fix).expanduser() if config.fix else None
+    if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
+        raise UserError(f"fix={config.fix} is not empty: name a new folder for the clean copy.")
+
+
 def check_comparison(config: CompareConfig) -> None:
     """Raises `UserError` where `folder` is no folder, or `margin` no loss."""
     if not 0 <= config.margin < math.inf:
         raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
     if not Path(config.folder).expanduser().is_dir():
         raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
+
+
+def check_dataset_folder(config: DatasetConfig) -> None:
+    """Raises `UserError` where the folder is not there, and is not to be fetched."""
+    if isinstance(config, FileDatasetConfig) and not getattr(config, "download", False):
+        dataset_folder(config)
 
 
 def dataset_folder(config: FileDatasetConfig) -> Path:

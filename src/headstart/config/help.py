@@ -37,9 +37,15 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
 }
-ROOTS = {"train": schema.RunConfig, "evaluate": schema.EvaluateConfig, "compare": schema.CompareConfig}
+ROOTS = {
+    "train": schema.RunConfig,
+    "evaluate": schema.EvaluateConfig,
+    "doctor": schema.DoctorConfig,
+    "compare": schema.CompareConfig,
+}
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -54,6 +60,11 @@ EXAMPLES = {
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
     "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "doctor": """\
+  headstart doctor dataset=voc_folder dataset.root=my/photos
+  headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean
+  headstart doctor --help dataset
+""",
     "compare": """\
   headstart compare outputs/
   headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
@@ -70,8 +81,8 @@ def help_text(verb: str, group: str | None, folders: Sequence[Path]) -> str:
     """
     if group is None:
         return "\n".join(_verb_page(verb, folders))
-    if verb != "train" or group not in {*GROUPS, *schema.NODES}:
-        known = [*GROUPS, *schema.NODES] if verb == "train" else []
+    known = {"train": [*GROUPS, *schema.NODES], "doctor": ["dataset"]}.get(verb, [])
+    if group not in known:
         raise UserError(f"--help {group}: headstart {verb} has {', '.join(known) or 'no groups'}.")
     return "\n".join(_group_page(group, folders))
 
@@ -86,7 +97,9 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
         yield "\nSettings in no group"
     else:
         yield "Settings"
-    yield from _settings(ROOTS[verb], skip=(*GROUPS, *schema.NODES) if verb == "train" else ())
+    if verb == "doctor":
+        yield f"  dataset=… dataset.…=…: {GROUPS['dataset']}; headstart doctor --help dataset"
+    yield from _settings(ROOTS[verb], skip=() if verb in ("evaluate", "compare") else (*GROUPS, *schema.NODES))
     if verb == "train":
         yield from (f"  {name}.…: headstart train --help {name}" for name in schema.NODES)
     yield f"\nExamples\n{EXAMPLES[verb]}"

@@ -52,10 +52,12 @@ class Kind:
     """What changes the outcome where it is not `dataset.on.<kind>`."""
     kept: str = "kept"
     """What `keep` does, for people: `used once`."""
+    refused: str = DONE[Action.error]
+    """Likewise of `error`."""
 
     def done(self, action: Action) -> str:
         """What is done about it, for people."""
-        return self.kept if action is Action.keep else DONE[action]
+        return {Action.keep: self.kept, Action.error: self.refused}.get(action) or DONE[action]
 
 
 _ERROR, _WARNING, _NOTE = Severity.error, Severity.warning, Severity.note
@@ -79,6 +81,46 @@ def _note(what: str, kept: str) -> Kind:
 KINDS: dict[str, Kind] = {
     # --------------------------------------------------------------------------------------------- pictures
     "unreadable_image": Kind("a picture that cannot be read", _ERROR, (_SKIP_IMAGE, _REFUSE)),
+    "undecodable_image": Kind(
+        "a picture whose pixels are broken in mid-file",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE),
+        costly=True,
+        refused="stops when it reads one",
+    ),
+    "too_many_pixels": Kind(
+        "a picture of more pixels than dataset.max_pixels, or a bomb", _ERROR, (_SKIP_IMAGE, _REFUSE)
+    ),
+    "large_image": _note("a picture of more than 100 million pixels", "read, which takes memory and time"),
+    "extreme_aspect": Kind(
+        "a picture 10 times as long as wide, or more",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="resized: its short side keeps few pixels",
+    ),
+    "lying_suffix": _note("a picture of another format than its suffix says", "read as what it is"),
+    "greyscale": _note("a grey picture", "grey repeated in all three channels"),
+    "palette": _note("a picture with a palette", "colours looked up"),
+    "transparent": _note("a picture in colour with a channel for transparency", "laid on white"),
+    "cmyk": _note("a picture in the colours of print (CMYK)", "turned to RGB"),
+    "sixteen_bit": Kind(
+        "a picture of 16 bits a channel", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="cut to the upper 8 bits"
+    ),
+    "exif_turned": _note("a picture that EXIF turns, with boxes in its turned pixels", "turned"),
+    "exif_raw": _note("a picture that EXIF turns, with boxes in its pixels as stored", "not turned"),
+    "exif_doubt": Kind(
+        "a picture that EXIF turns, and no size tells in which pixels its boxes are",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="turned, as viewers do",
+    ),
+    "exif_invalid": _note("a picture whose EXIF orientation is none of 1 to 8", "not turned"),
+    "repeated_image": Kind(
+        "a picture that is twice in a split, with the same boxes", _NOTE, (_KEEP,), costly=True, kept="used twice"
+    ),
+    "near_equal": Kind(
+        "nearly equal pictures in two splits: what is measured was learnt", _WARNING, (_KEEP,), costly=True
+    ),
     "missing_image": Kind("a picture that is listed and not there", _ERROR, (_SKIP_IMAGE, _REFUSE)),
     "wrong_size": Kind(
         "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"

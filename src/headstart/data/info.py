@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from headstart.config.schema import DatasetConfig
 from headstart.data.boxes import box_areas
 from headstart.data.table import ImageTable
 from headstart.data.types import DatasetInfo, Defect, DetectionData
+
+UNUSED_NAMED = 3
+"""Names of unused files of each reason in a record."""
 
 
 def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
@@ -39,7 +43,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         num_ignored={name: _num_ignored(images) for name, images in splits.items()},
         splits_from=dict(data.splits_from),
         num_negatives={name: len(images) - len({*_trained(images)}) for name, images in splits.items()},
-        unused=dict(data.unused),
+        unused={why: replace(files, first=files.first[:UNUSED_NAMED]) for why, files in data.unused.items()},
     )
 
 

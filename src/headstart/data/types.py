@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # what only reads a data set does without
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Unused:
 
     count: int
     first: tuple[str, ...]
-    """Names of a few, relative to the folder."""
+    """Names, relative to the folder: the first thousands as read, a few in `DatasetInfo`."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ from headstart.config.schema.strategy import (
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import MonitorConfig, TrainingConfig
-from headstart.config.schema.verbs import CompareConfig, Cost, EvaluateConfig
+from headstart.config.schema.verbs import CompareConfig, Cost, DoctorConfig, EvaluateConfig
 
 __all__ = [
     "NODES",
@@ -87,6 +87,7 @@ __all__ = [
     "DatasetConfig",
     "Decay",
     "DistillConfig",
+    "DoctorConfig",
     "DotaConfig",
     "Engine",
     "EvaluateConfig",

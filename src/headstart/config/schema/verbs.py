@@ -8,6 +8,7 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
 
 
@@ -61,3 +62,17 @@ class CompareConfig:
     """Log the comparison to Weights & Biases as a run of its own; offline unless you are logged in."""
     wandb_run: WandbConfig = field(default_factory=WandbConfig)
     """`{project, entity, group, tags, notes, mode}` of that run, as in logger.wandb of training."""
+
+
+@dataclass
+class DoctorConfig:
+    """`headstart doctor dataset=…`."""
+
+    dataset: DatasetConfig = MISSING
+    fix: Optional[str] = None
+    """A new folder: writes there, in COCO format, what is left of the data set without what is an error."""
+    out: Optional[str] = None
+    """Where doctor.json goes; null: outputs/doctor/<dataset.name>."""
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    enable_progress_bar: bool = True

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data import images
+from headstart.config.kinds import Action
+from headstart.data import images, pictures
 from headstart.data.images import FileImage, ImageFacts, UnreadableImage
+from headstart.data.pictures import UndecodableImage
 from headstart.data.policy import Policy
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawImage
@@ -33,28 +35,35 @@ class Seen:
 
 
 def see(raws: Sequence[RawImage], root: Path, max_pixels: float, policy: Policy) -> Iterator[Seen]:
-    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels), strict=True):
+    """Pictures are decoded only where those that cannot be are to be left out."""
+    decode = policy.action(UndecodableImage.kind) is Action.skip_image
+    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels, decode), strict=True):
         name = relative_name(raw.path, root)
         if isinstance(facts, UnreadableImage):
-            policy.report("unreadable_image", f"{name}: {facts}", name)
-        else:
+            policy.report(facts.kind, f"{name}: {facts}", name)
+            continue
+        odd = [policy.report(kind, f"{name}: {what}", name) for kind, what in pictures.odd(facts, name, raw.size_wh)]
+        if Action.skip_image not in odd:
             orientation = images.choose_orientation(facts, raw.size_wh)
             size_wh = images.upright_size(facts.raw_size_wh, orientation)
             yield Seen(raw, name, FileImage(raw.path, orientation, max_pixels), size_wh, facts.digest)
 
 
-def _inspect_all(paths: Sequence[Path], max_pixels: float) -> Iterator[ImageFacts | UnreadableImage]:
+def _inspect_all(paths: Sequence[Path], max_pixels: float, decode: bool) -> Iterator[ImageFacts | UnreadableImage]:
     parts = [paths[start : start + _TOGETHER] for start in range(0, len(paths), _TOGETHER)]
     with ThreadPoolExecutor(8) as pool:  # mostly waiting for the disk
-        for found in pool.map(partial(_inspect, max_pixels=max_pixels), parts):
+        for found in pool.map(partial(_inspect, max_pixels=max_pixels, decode=decode), parts):
             yield from found
 
 
-def _inspect(paths: Sequence[Path], max_pixels: float) -> list[ImageFacts | UnreadableImage]:
+def _inspect(paths: Sequence[Path], max_pixels: float, decode: bool) -> list[ImageFacts | UnreadableImage]:
     found: list[ImageFacts | UnreadableImage] = []
     for path in paths:
         try:
-            found.append(images.inspect(path, max_pixels))
+            facts = images.inspect(path, max_pixels)
+            if decode:
+                pictures.decoded(FileImage(path, 1, max_pixels))
+            found.append(facts)
         except UnreadableImage as error:
             found.append(error)
     return found

@@ -19,7 +19,8 @@ from headstart.data.types import Unused
 
 MOST_FILES = 1_000_000
 """Below a data set's folder; where there are more, it is no data set's, and is not looked through."""
-NAMES_KEPT = 3
+NAMES_KEPT = 10_000
+"""Of each reason; the record has fewer, `headstart doctor` all of them."""
 
 _LABELS = frozenset({".xml", ".txt"})
 """Of one picture each; a json may be of one or of all."""
