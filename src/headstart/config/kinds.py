@@ -57,5 +57,6 @@ KINDS: dict[str, Kind] = {
     "unreadable_image": Kind("a picture that cannot be read", _ERROR, (_SKIP_IMAGE, _REFUSE)),
     "empty_box": Kind("a box without area", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
     "box_outside": Kind("a box wholly outside of its picture", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
+    "outside_root": Kind("a file out of the data set's folder that the data names", _ERROR, (_REFUSE, _KEEP)),
     "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, _SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart import limits
 from headstart.errors import UserError
 from headstart.replacing import replacing
 
@@ -61,8 +62,8 @@ class RunRecord:
     def read(cls, path: Path) -> RunRecord:
         """Raises `UserError` for a file that is no record, or one of a newer version."""
         try:
-            values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            values = json.loads(limits.read_bytes(path, limits.RECORD_BYTES, "a record"))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a run's record: {error}") from None
         if not isinstance(values, dict) or "schema_version" not in values:
             raise UserError(f"{path} is no run's record: it has no schema_version")
@@ -77,7 +78,15 @@ class RunRecord:
         if unknown or missing or values["status"] not in STATUSES:
             what = f"keys {', '.join(sorted(unknown | missing)) or 'status'}"
             raise UserError(f"{path} is no whole record: {what} are unknown, missing or wrong. Run it again.")
-        return cls(**values)
+        record, usual = cls(**values), cls()
+        for item in dataclasses.fields(cls):
+            value, kinds = (
+                values[item.name],
+                (type(getattr(usual, item.name)), *((dict,) if item.name == "error" else ())),
+            )
+            if not isinstance(value, kinds):
+                raise UserError(f"{path} is no whole record: {item.name} is a {type(value).__name__}. Run it again.")
+        return record
 
 
 def read_all(folder: Path) -> list[tuple[Path, RunRecord]]:

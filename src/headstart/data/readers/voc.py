@@ -17,10 +17,12 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
@@ -31,7 +33,7 @@ from headstart.errors import UserError
 def read(config: VocConfig) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
     root = dataset_folder(config)
-    found = VocFiles(root)
+    found = VocFiles(fence(root, config))
     raw = RawData(splits.choose(found.splits, config, found.labelled), defects=found.defects)
     for split, keys in found.keys_of(raw.chosen).items():
         raw.splits[split] = list(_read_split(split, keys, found, config, raw.defects))
@@ -68,8 +70,9 @@ def _read_split(
 def _parse(path: Path) -> Element:
     """The root, with all names in small letters and without their namespaces."""
     try:
-        top = defusedxml.ElementTree.fromstring(path.read_bytes())
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        content = limits.read_bytes(path, limits.LABEL_BYTES, "the xml file of one picture")
+        top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # an encoding that there is not
         raise UserError(
             f"{path}: not a readable xml file ({error}); correct it, or remove it and its image."
         ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headstart.data import splits
 from headstart.data.readers import layout
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, Tails, relative_name
 from headstart.data.types import Defect
 from headstart.errors import UserError
@@ -20,17 +21,17 @@ LAYOUTS = (
 class VocFiles:
     """The images and xml files below a folder, and the splits they form."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, fence: Fence) -> None:
+        self.root = root = fence.root
         self.defects: list[Defect] = []
-        paths = layout.files(root)
+        paths = layout.files(root, fence)
         self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
         self.images = self._images([path for path in paths if layout.is_image(path)])
         self._pair_by_case()
         if not any(key in self.images for key in self.xml):
             raise UserError(
                 f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
-                f"Looked for {LAYOUTS}.{layout.packed(paths)}"
+                f"Looked for {LAYOUTS}.{layout.packed(paths)}{layout.leading_out(fence)}"
             )
         self.splits = self._lists(paths) or self._folders()
 

@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.readers import layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.yolo_images import Stated
@@ -34,9 +36,10 @@ _MOST, _LEAST = 1.5, -0.5
 def read(config: YoloConfig) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
     root = dataset_folder(config)
-    paths = layout.files(root)
-    labels = Labels(paths, root)
-    stated = Stated(yolo_source.find(root, paths, config), root, paths)
+    bounds = fence(root, config)
+    paths = layout.files(root, bounds)
+    labels = Labels(paths, bounds)
+    stated = Stated(yolo_source.find(bounds, paths, config), bounds, paths)
     found = {} if stated.source.splits else _folders(root, paths, labels)
     raw = RawData(
         splits.choose(stated.source.splits or found, config, lambda name: _labelled(name, stated, found, labels)),
@@ -123,8 +126,8 @@ def _read_labels(image: Path, path: Path, root: Path, names: list[str]) -> RawIm
     for number, line in layout.read_lines(path):
         values = _numbers(line.split(), path, number)
         label, (x, y, width, height) = values[0], values[1:]
-        if label != int(label) or label < 0 or (names and label >= len(names)):
-            known = f"; there are {len(names)} classes, numbered from 0" if names else ""
+        if not label.is_integer() or not 0 <= label < (len(names) or limits.CLASSES):
+            known = f"; there are {len(names) or f'at most {limits.CLASSES:,}'} classes, numbered from 0"
             raise UserError(f"{path}:{number}: class {label:g} does not exist{known}.")
         name = names[int(label)] if names else f"class{int(label)}"
         raw.add((x - width / 2, y - height / 2, x + width / 2, y + height / 2), name, f"line {number}")
