@@ -14,6 +14,7 @@ from headstart.data import download, subsets
 from headstart.data.readers import coco, voc, yolo
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
+from headstart.visible import one_line
 
 _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
@@ -30,7 +31,7 @@ def read(config: DatasetConfig, seed: int) -> DetectionData:
         download.fetch(config.url_set, Path(config.root).expanduser())
     data = _READERS[type(config)](config)
     if data.defects:
-        _log.warning("%s: %s", data.name, summarise(data.defects))
+        _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
 
 
@@ -44,7 +45,7 @@ def summarise(defects: Sequence[Defect]) -> str:
 
 def _line(kind: str, action: str, where: list[str]) -> str:
     more = ", …" if len(where) > _NAMES_SHOWN else ""
-    return f"{len(where)} {kind}, {action} ({', '.join(where[:_NAMES_SHOWN])}{more})"
+    return f"{len(where)} {kind}, {action} ({', '.join(map(one_line, where[:_NAMES_SHOWN]))}{more})"
 
 
 def _draw_shapes(config: ShapesConfig) -> DetectionData:

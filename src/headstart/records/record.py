@@ -13,6 +13,7 @@ from typing import Any
 from headstart import limits
 from headstart.errors import UserError
 from headstart.replacing import replacing
+from headstart.visible import masked
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
@@ -51,8 +52,8 @@ class RunRecord:
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path) -> None:
-        """Whole or not at all, whatever happens to the process; NaN becomes null."""
-        text = json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
+        """Whole or not at all, whatever happens to the process; NaN becomes null, a secret `***`."""
+        text = json.dumps(masked(_finite(dataclasses.asdict(self))), indent=1, allow_nan=False)
         with replacing(path) as temporary, temporary.open("w") as file:
             file.write(text + "\n")
             file.flush()
@@ -80,11 +81,8 @@ class RunRecord:
             raise UserError(f"{path} is no whole record: {what} are unknown, missing or wrong. Run it again.")
         record, usual = cls(**values), cls()
         for item in dataclasses.fields(cls):
-            value, kinds = (
-                values[item.name],
-                (type(getattr(usual, item.name)), *((dict,) if item.name == "error" else ())),
-            )
-            if not isinstance(value, kinds):
+            value, expected = values[item.name], getattr(usual, item.name)
+            if not isinstance(value, type(expected) if expected is not None else dict | None):
                 raise UserError(f"{path} is no whole record: {item.name} is a {type(value).__name__}. Run it again.")
         return record
 
