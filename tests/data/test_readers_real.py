@@ -56,10 +56,10 @@ def objects(data: DetectionData) -> Counter:
     [
         ("bccd", {"train": 205, "val": 87, "test": 72}, 4888 - 2, 3, {"empty_box": 2}),
         ("kangaroo", {"train": 130, "val": 33}, 266 - 3, 1, {"unreadable_image": 1}),
-        ("fruit", {"train": 192, "val": 48, "test": 60}, 582, 3, {"wrong_size": 37}),
-        ("facemask_510", {"train": 360, "val": 150}, 2548, 3, {}),
+        ("fruit", {"train": 192, "val": 48, "test": 60}, 582, 3, {"zero_size": 37}),
+        ("facemask_510", {"train": 360, "val": 150}, 2548, 3, {"tiny_box": 3}),
         ("rsod_110", {"train": 88, "val": 22}, 960, 4, {"clipped_box": 21}),
-        ("coco208", {"train": 128, "val": 80}, 1461, 80, {"label_without_image": 2}),
+        ("coco208", {"train": 128, "val": 80}, 1461, 80, {"label_without_image": 2, "tiny_box": 3}),
         ("voc2007_1000", {"train": 800, "val": 200}, 3240, 20, {}),
     ],
 )

@@ -259,6 +259,8 @@ TABLE: dict[str, Row] = {
     "dataset.val_split": Row("dataset.val_split=test", data, f"{VOC}_splits"),
     "dataset.test_fraction": Row("dataset.test_fraction=0.2", data, VOC),
     "dataset.overlap": Row("dataset.overlap=keep", data, "dataset=voc_folder dataset.root={photos}/voc_twice"),
+    "dataset.on": Row("dataset.on.clipped_box=skip_image", data, VOC),
+    "dataset.min_side": Row("dataset.min_side=25", data, f"{VOC} dataset.on.tiny_box=skip_box"),
     "dataset.max_pixels": Row("dataset.max_pixels=1e6", limit, VOC),
     "dataset.test_split": Row("dataset.test_split=none", data, f"{VOC}_splits"),
     "dataset.download": Row("dataset.download=true", SAME, VOC),
@@ -453,7 +455,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, parts in {"voc": [""] * 10, "other": [""] * 5, "voc_splits": ["train", "train", "val", "test"]}.items():
         for number, part in enumerate(parts):
             _picture(root / name / part / f"{number}.png", number)
-            box = f"<bndbox><xmin>{number + 1}</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+            right = 52 if name == "voc" and number == 3 else 30  # of 48 pixels
+            box = f"<bndbox><xmin>{number + 1}</xmin><ymin>2</ymin><xmax>{right}</xmax><ymax>40</ymax></bndbox>"
             kind = ("cat", "dog")[number % 2]
             text = f"<annotation><object><name>{kind}</name>{box}</object></annotation>"
             (root / name / part / f"{number}.xml").write_text(text)
@@ -518,6 +521,8 @@ IDLE = {
     "dataset.subset_seed=5": "",
     "dataset.split_seed=5": "dataset=voc_folder dataset.root=x dataset.val_split=val",
     "dataset.val_fraction=0.5": "dataset=voc_folder dataset.root=x dataset.val_split=val",
+    "dataset.min_side=3": "dataset=voc_folder dataset.root=x",
+    "dataset.on.clipped_box=clip": "dataset=voc_folder dataset.root=x",
     "dataset.val_split=val": "dataset=coco_folder dataset.root=x dataset.train_json=a.json",
     "strategy.lr.sgd=0.5": "",
     "strategy.lr.adamw=0.5": "optimizer.lr=0.01",

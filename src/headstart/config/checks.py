@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_defects import on_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
@@ -98,6 +99,10 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.test_fraction={config.test_fraction} must be 0 (none is drawn) or more, and below 1."
     if isinstance(config, FileDatasetConfig) and not 1 <= config.max_pixels < math.inf:
         yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
+    if isinstance(config, FileDatasetConfig):
+        yield from on_problems(config.on)
+        if not 0 <= config.min_side < math.inf:
+            yield f"dataset.min_side={config.min_side:g} must be a number of pixels, 0 (no box is tiny) or more."
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:

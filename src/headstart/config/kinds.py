@@ -28,6 +28,14 @@ class Action(Enum):
     keep = "keep"
 
 
+DONE = {
+    Action.error: "refused",
+    Action.skip_box: "dropped box",
+    Action.clip: "clipped box",
+    Action.skip_image: "skipped image",
+}
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of defect."""
@@ -42,6 +50,12 @@ class Kind:
     default is asked for."""
     setting: str = ""
     """What changes the outcome where it is not `dataset.on.<kind>`."""
+    kept: str = "kept"
+    """What `keep` does, for people: `used once`."""
+
+    def done(self, action: Action) -> str:
+        """What is done about it, for people."""
+        return self.kept if action is Action.keep else DONE[action]
 
 
 _ERROR, _WARNING, _NOTE = Severity.error, Severity.warning, Severity.note
@@ -53,10 +67,66 @@ _REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = (
     Action.keep,
 )
 
+_OF_A_BOX = (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)
+
+
+def _note(what: str, kept: str) -> Kind:
+    """Harmless, and mended in the one way there is, unless it is to be refused."""
+    return Kind(what, _NOTE, (_KEEP, _REFUSE), kept=kept)
+
+
 KINDS: dict[str, Kind] = {
+    # --------------------------------------------------------------------------------------------- pictures
     "unreadable_image": Kind("a picture that cannot be read", _ERROR, (_SKIP_IMAGE, _REFUSE)),
-    "empty_box": Kind("a box without area", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
-    "box_outside": Kind("a box wholly outside of its picture", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
-    "outside_root": Kind("a file out of the data set's folder that the data names", _ERROR, (_REFUSE, _KEEP)),
-    "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, _SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
+    "missing_image": Kind("a picture that is listed and not there", _ERROR, (_SKIP_IMAGE, _REFUSE)),
+    "wrong_size": Kind(
+        "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
+    "zero_size": Kind(
+        "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
+    "listed_twice": _note("a picture that one split lists twice", "used once"),
+    "split_overlap": Kind("a picture in two splits", _WARNING, (_KEEP,), setting="dataset.overlap"),
+    # ------------------------------------------------------------------------------------------------ boxes
+    "empty_box": Kind("a box without area", _ERROR, _OF_A_BOX),
+    "inverted_box": Kind("a box whose right is left of its left, or bottom above its top", _ERROR, _OF_A_BOX),
+    "not_finite_box": Kind("a box with NaN or infinity", _ERROR, _OF_A_BOX),
+    "box_outside": Kind("a box wholly outside of its picture", _ERROR, _OF_A_BOX),
+    "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "oversized_box": Kind("a box wider or higher than its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "tiny_box": Kind("a box with a side under `dataset.min_side`", _NOTE, (_KEEP, *_OF_A_BOX)),
+    "doubled_box": Kind("a box that stands in its picture twice, of one class", _WARNING, (_KEEP, *_OF_A_BOX)),
+    "box_of_two_classes": Kind(
+        "a box that stands in its picture twice, of two classes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
+    "wrong_area": Kind("an area that is none", _WARNING, (_KEEP, _REFUSE), kept="used the box's area"),
+    "unknown_image": Kind("an object of a picture that is not listed", _ERROR, (_SKIP_BOX, _REFUSE)),
+    "box_in_first_pixel": Kind(
+        "a box within the first pixel: shares (0 to 1) where pixels are due?", _WARNING, (_KEEP, _REFUSE)
+    ),
+    "doubtful_units": Kind(
+        "all boxes within the first 100 pixels: percent?", _WARNING, (_KEEP, _REFUSE), kept="kept as pixels"
+    ),
+    # ---------------------------------------------------------------------------------------------- classes
+    "similar_names": Kind(
+        "two classes whose names differ in letter case or blanks alone",
+        _WARNING,
+        (_KEEP, _REFUSE),
+        kept="kept as two classes",
+    ),
+    "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
+    # ---------------------------------------------------------------------------------------- files and splits
+    "missing_annotation": Kind("a picture without an xml file", _WARNING, (_SKIP_IMAGE, _REFUSE)),
+    "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
+    "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),
+    "unused_json": Kind("a json that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not read"),
+    "other_case": _note("a label file whose name differs from the picture's in letter case alone", "matched"),
+    "other_path": _note("a picture whose path is written otherwise", "matched by the end of the path"),
+    "id_types": _note("ids that are numbers in one place and text in another", "matched by value"),
+    "link_loop": _note("a link to a folder above it", "not followed"),
+    "repeated_link": _note("a link to what is read anyway", "read once"),
+    "outside_root": Kind("a path in the data that leads out of the data set's folder", _ERROR, (_REFUSE, _KEEP)),
+    "outside_link": Kind("a link out of the data set's folder", _WARNING, (_KEEP, _REFUSE), kept="not followed"),
+    "deep_folder": Kind("a folder deeper than six", _WARNING, (_KEEP, _REFUSE), kept="not looked into"),
+    "unreadable_folder": Kind("a folder that cannot be read", _ERROR, (_KEEP, _REFUSE), kept="not looked into"),
 }

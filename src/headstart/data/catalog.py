@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
+from headstart.data.policy import Policy
 from headstart.data.readers import coco, voc, yolo
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
@@ -20,16 +21,16 @@ _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
 
 
-def read(config: DatasetConfig, seed: int) -> DetectionData:
+def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> DetectionData:
     """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
 
-    `seed` draws the subset where `config.subset_seed` is null. What had to be mended is logged once; `show.py` says
-    what there is.
+    `seed` draws the subset where `config.subset_seed` is null; `policy` says what is done about defects, None: what
+    `dataset.on` says. What had to be mended is logged once; `show.py` says what there is.
     """
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
         download.fetch(config.url_set, Path(config.root).expanduser())
-    data = _READERS[type(config)](config)
+    data = _READERS[type(config)](config, policy)
     if data.defects:
         _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
@@ -48,13 +49,13 @@ def _line(kind: str, action: str, where: list[str]) -> str:
     return f"{len(where)} {kind}, {action} ({', '.join(map(one_line, where[:_NAMES_SHOWN]))}{more})"
 
 
-def _draw_shapes(config: ShapesConfig) -> DetectionData:
+def _draw_shapes(config: ShapesConfig, policy: Policy | None) -> DetectionData:
     from headstart.data import shapes
 
     return shapes.draw(config)
 
 
-_READERS: dict[type, Callable[[Any], DetectionData]] = {
+_READERS: dict[type, Callable[[Any, Policy | None], DetectionData]] = {
     VocConfig: voc.read,
     CocoConfig: coco.read,
     YoloConfig: yolo.read,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.config.schema import DatasetConfig
 from headstart.data.boxes import box_areas
-from headstart.data.types import AnnotatedImage, DatasetInfo, DetectionData
+from headstart.data.types import AnnotatedImage, DatasetInfo, Defect, DetectionData
 
 
 def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
@@ -27,6 +27,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         min_size=config.min_size,
         max_size=config.max_size,
         defects=dict(Counter(defect.kind for defect in data.defects)),
+        defect_actions=_actions(data.defects),
         fingerprints={name: _fingerprint(data, [name]) for name in data.splits},
         outside=sum(_is_outside(image.name) for images in data.splits.values() for image in images),
         num_ignored={name: _num_ignored(images) for name, images in data.splits.items()},
@@ -34,6 +35,13 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         num_negatives={name: sum(bool(i.ignore.all()) for i in images) for name, images in data.splits.items()},
         unused=dict(data.unused),
     )
+
+
+def _actions(defects: Iterable[Defect]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for defect in defects:
+        counts[defect.kind][defect.action] += 1
+    return {kind: dict(actions) for kind, actions in counts.items()}
 
 
 def _num_boxes(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> dict[str, int]:

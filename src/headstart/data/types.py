@@ -44,11 +44,13 @@ class Defect:
     """Something broken in the data, and what was done about it."""
 
     kind: str
-    """`unreadable_image`, `empty_box`, `clipped_box`, `box_outside`, `wrong_area`, `missing_image`, …"""
+    """A name of `config.kinds.KINDS`."""
     where: str
     """File, and line or object number."""
     action: str
-    """`skipped image`, `dropped box`, `clipped box`, …"""
+    """What was done, for people: `skipped image`, `dropped box`, `clipped box`, `refused`, …"""
+    image: str = ""
+    """The picture, relative to the data set's folder; empty where it is about none."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class DatasetInfo:
     or the long side `max_size` if that comes first."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
+    defect_actions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Kind of defect -> what was done -> count."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """Split -> hex digest of its images and annotations as used, and of the names of the classes."""
     outside: int = 0

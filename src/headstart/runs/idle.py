@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from headstart.config.kinds import KINDS
 from headstart.config.schema import FileDatasetConfig
 
 Settings = Mapping[str, Any]
@@ -93,6 +94,16 @@ def _pixels(settings: Settings) -> Found:
         yield "dataset.max_pixels", "that is the limit anyway"
 
 
+def _defects(settings: Settings) -> Found:
+    """A kind at its default is as one of which nothing is said."""
+    for name, action in settings.items():
+        kind = KINDS.get(name.removeprefix("dataset.on."))
+        if name.startswith("dataset.on.") and kind is not None and action == kind.actions[0].value:
+            yield name, "that is what is done anyway"
+    if settings.get("dataset.on.tiny_box", "keep") == "keep":
+        yield "dataset.min_side", "tiny boxes are counted and kept (dataset.on.tiny_box=keep)"
+
+
 def _splits(settings: Settings) -> Found:
     in_files = settings.get("dataset.train_json") is not None
     given = "dataset.val_json" if in_files else "dataset.val_split"
@@ -139,4 +150,13 @@ def _trainer(settings: Settings) -> Found:
             yield f"trainer.{least}", "nothing ends this run early"
 
 
-_RULES: tuple[Callable[[Settings], Found], ...] = (_scheduler, _subset, _pixels, _splits, _rate, _network, _trainer)
+_RULES: tuple[Callable[[Settings], Found], ...] = (
+    _scheduler,
+    _subset,
+    _pixels,
+    _defects,
+    _splits,
+    _rate,
+    _network,
+    _trainer,
+)

@@ -67,6 +67,8 @@ class FileDatasetConfig(DatasetConfig):
     """Pictures that stand in two of the data set's splits."""
     on: dict[str, str] = field(default_factory=dict)
     """Kind of defect -> what is done about it, where that is not the default: `dataset.on.clipped_box=skip_box`."""
+    min_side: float = 2.0
+    """Pixels of the original: a box with a shorter side is tiny (`dataset.on.tiny_box`)."""
     max_pixels: float = 500e6
     """Width times height of the largest picture that is read: an aerial photo may have 200e6; a file of a few bytes
     that claims more than this is no photo."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.config.kinds import Action
+from headstart.data.policy import Policy
 from headstart.data.readers.coco_ids import Ids, number_of
 from headstart.data.readers.json_files import looks_like, show
 from headstart.data.readers.layout import relative_name
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 _FIELDS = {
@@ -29,6 +30,8 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 class CocoImage:
     file_name: str
     size_wh: tuple[int, int] | None
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
 
 @dataclass
@@ -53,10 +56,10 @@ class CocoJson:
     objects: list[CocoObject] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
     """Names in the order of the ids."""
-    defects: list[Defect] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
 
-    def report(self, kind: str, place: str, action: str) -> None:
-        self.defects.append(Defect(kind, f"{self.where}: {place}", action))
+    def report(self, kind: str, place: str, image: str = "") -> Action:
+        return self.policy.report(kind, f"{self.where}: {place}", image)
 
     def refuse(self, place: str, why: str) -> UserError:
         return UserError(f"{self.path}: {place}: {why}")
@@ -67,10 +70,10 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("images"), list)
 
 
-def parse(path: Path, content: Any, root: Path) -> CocoJson:
+def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     """UserError where it is no COCO, or an object cannot be read."""
     _check_parts(path, content)
-    part = CocoJson(path, relative_name(path, root))
+    part = CocoJson(path, relative_name(path, root), policy=policy)
     image_ids = Ids(path, "images", content["images"])
     category_ids = Ids(path, "categories", content["categories"])
     names = [_name(part, number, item) for number, item in enumerate(content["categories"])]
@@ -81,7 +84,7 @@ def parse(path: Path, content: Any, root: Path) -> CocoJson:
         raise UserError(_none_belong(part, content, image_ids))
     for ids in (image_ids, category_ids):
         if ids.loosely:
-            part.report("id_types", f"{ids.loosely[0]}, and so on: {len(ids.loosely)}", "matched by value")
+            part.report("id_types", f"{ids.loosely[0]}, and so on: {len(ids.loosely)}")
     kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
     if len({names[number] for number in kept}) < len(kept):
         raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
@@ -112,9 +115,10 @@ def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
     width, height = map(number_of, written)
     if width is not None and height is not None:
         return CocoImage(name, (int(width), int(height)))
-    if written != (None, None):
-        part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", "used the image's size")
-    return CocoImage(name, None)
+    if written == (None, None):
+        return CocoImage(name, None)
+    action = part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
+    return CocoImage(name, None, left_out=action is Action.skip_image)
 
 
 def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:
@@ -137,7 +141,7 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
     background = names[number].strip().casefold() in _BACKGROUND
     if root or background:
         why = "the supercategory of all others" if root else "the background"
-        part.report("no_class", f"category {show(names[number])}, which has no object, is {why}", "left out")
+        part.report("no_class", f"category {show(names[number])}, which has no object, is {why}")
     return root or background
 
 
@@ -155,7 +159,7 @@ def _objects(
             raise part.refuse(place, why)
         used.add(category)
         if image is None:
-            part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}", "dropped box")
+            part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}")
             continue
         yield CocoObject(
             place,
@@ -202,5 +206,5 @@ def _area(part: CocoJson, place: str, area: Any) -> float | None:
     value = None if isinstance(area, str) else number_of(area)
     if area is None or (value is not None and value > 0):
         return value
-    part.report("wrong_area", f"{place}: {show(area)}", "used the box's area")
+    part.report("wrong_area", f"{place}: {show(area)}")
     return None

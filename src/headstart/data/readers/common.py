@@ -7,10 +7,13 @@ from pathlib import Path
 
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import tree, unused
-from headstart.data.readers.annotate import annotate, check_units, see
+from headstart.data.readers.annotate import annotate
+from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
-from headstart.data.types import AnnotatedImage, Defect, DetectionData
+from headstart.data.readers.seen import see
+from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.errors import UserError
 
 
@@ -19,22 +22,24 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     splits.check_shares(raw.chosen, config)
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
-    defects = [*tree.walk(root).defects, *raw.defects]
+    policy = raw.policy
+    tree.report(root, policy)
+    policy.check()
     read: dict[str, list[AnnotatedImage]] = {}
     for split, raws in raw.splits.items():
-        seen = list(see(_once(raws, defects), root, config.max_pixels, defects.append))
-        defects += check_units(split, seen, raw.form)
-        read[split] = [annotate(image, index, defects.append) for image in seen]
+        seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
+        read[split] = list(annotate(split, seen, index, raw.form, policy, config.min_side))
         if not read[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
-        defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
-    defects += _similar_names(class_names)
+        policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
+    _report_similar_names(class_names, policy)
+    policy.check()
     read, twice = splits.apart(read, config.overlap)
     read, origin = splits.complete(read, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
     left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
-    return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin, left)
+    return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 
 def check_missing(split: str, where: Path, missing: Sequence[str], total: int, hint: str = "") -> None:
@@ -82,14 +87,16 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     return names
 
 
-def _similar_names(names: Sequence[str]) -> list[Defect]:
+def _report_similar_names(names: Sequence[str], policy: Policy) -> None:
     """Two names of what may be one class; whether they are, only the user can say."""
     first: dict[str, str] = {}
     pairs = [(first.setdefault(name.strip().casefold(), name), name) for name in names]
-    return [Defect("similar_names", f"{one!r} and {two!r}", "kept as two classes") for one, two in pairs if one != two]
+    for one, two in pairs:
+        if one != two:
+            policy.report("similar_names", f"{one!r} and {two!r}")
 
 
-def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
+def _once(raws: Sequence[RawImage], policy: Policy, root: Path) -> list[RawImage]:
     """Each file once; UserError where one has two descriptions, of which one would be lost."""
     found: dict[Path, RawImage] = {}
     for raw in raws:
@@ -97,5 +104,5 @@ def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
         if first is not raw and first.objects() != raw.objects():
             raise UserError(f"{raw.path}: described twice, in {first.where} and {raw.where}; merge the two.")
         if first is not raw:
-            defects.append(Defect("listed_twice", f"{raw.path.name} in {raw.where}", "used once"))
+            policy.report("listed_twice", f"{raw.path.name} in {raw.where}", relative_name(raw.path, root))
     return list(found.values())

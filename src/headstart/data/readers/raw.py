@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
-from headstart.data.types import Defect
 
 
 @dataclass
@@ -59,6 +59,7 @@ class RawData:
     chosen: splits.Chosen
     splits: dict[str, list[RawImage]] = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
-    defects: list[Defect] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
+    """What is done about defects; those found so far are in it."""
     form: Form = Form.corners
     """What the four numbers of a box are in the files."""

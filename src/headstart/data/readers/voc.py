@@ -21,37 +21,37 @@ from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers.common import assemble, check_labelled, check_missing
 from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
-from headstart.data.types import Defect, DetectionData
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 
-def read(config: VocConfig) -> DetectionData:
+def read(config: VocConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
-    root = dataset_folder(config)
-    found = VocFiles(fence(root, config))
-    raw = RawData(splits.choose(found.splits, config, found.labelled), defects=found.defects)
+    root, policy = dataset_folder(config), policy or Policy(config.on)
+    found = VocFiles(fence(root, config), policy)
+    raw = RawData(splits.choose(found.splits, config, found.labelled), policy=policy)
     for split, keys in found.keys_of(raw.chosen).items():
-        raw.splits[split] = list(_read_split(split, keys, found, config, raw.defects))
+        raw.splits[split] = list(_read_split(split, keys, found, config, policy))
     raw.class_names = sorted({name for raws in raw.splits.values() for image in raws for name in image.classes})
     return assemble(raw, root, config)
 
 
-def _read_split(
-    split: str, keys: list[Key], found: VocFiles, config: VocConfig, defects: list[Defect]
-) -> Iterator[RawImage]:
+def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig, policy: Policy) -> Iterator[RawImage]:
     missing = ["/".join(key) for key in keys if key not in found.images]
     check_missing(split, found.root, missing, len(keys))
-    defects += [Defect("missing_image", f"{name} ({split})", "skipped image") for name in missing]
+    for name in missing:
+        policy.report("missing_image", f"{name} ({split})", name)
     there = [key for key in keys if key in found.images]
     labelled = [key for key in there if key in found.xml]
     check_labelled(split, [found.images[key] for key in there], len(labelled), "an xml of the same name")
-    unlabelled = [relative_name(found.images[key], found.root) for key in there if key not in found.xml]
-    defects += [Defect("missing_annotation", name, "skipped image") for name in unlabelled]
+    for name in (relative_name(found.images[key], found.root) for key in there if key not in found.xml):
+        policy.report("missing_annotation", name, name)
     strangers: list[str] = []
     for key in labelled:
         path, where = found.xml[key], relative_name(found.xml[key], found.root)

@@ -6,10 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import layout
 from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, Tails, relative_name
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -21,9 +21,9 @@ LAYOUTS = (
 class VocFiles:
     """The images and xml files below a folder, and the splits they form."""
 
-    def __init__(self, fence: Fence) -> None:
-        self.root = root = fence.root
-        self.defects: list[Defect] = []
+    def __init__(self, fence: Fence, policy: Policy) -> None:
+        self.root, self.policy = fence.root, policy
+        root = fence.root
         paths = layout.files(root, fence)
         self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
         self.images = self._images([path for path in paths if layout.is_image(path)])
@@ -67,8 +67,8 @@ class VocFiles:
         pairs |= {xml: whole[name] for xml, name in layout.pair_by_case(lost, whole).items()}
         for xml, image in pairs.items():
             self.xml[image] = self.xml.pop(xml)
-            names = (relative_name(path, self.root) for path in (self.xml[image], self.images[image]))
-            self.defects.append(Defect("other_case", " for ".join(names), "matched"))
+            names = [relative_name(path, self.root) for path in (self.xml[image], self.images[image])]
+            self.policy.report("other_case", " for ".join(names), names[1])
 
     def _everything(self) -> list[Key]:
         """Annotations, and images in folders where there are annotations: others hold masks, icons and the like."""

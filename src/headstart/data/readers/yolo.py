@@ -15,6 +15,7 @@ from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
 from headstart.data.readers.inside import fence
@@ -22,7 +23,7 @@ from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.yolo_images import Stated
 from headstart.data.readers.yolo_labels import Labels
-from headstart.data.types import Defect, DetectionData
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -33,21 +34,21 @@ _MOST, _LEAST = 1.5, -0.5
 """A box may leave the image a little, and is clipped then; beyond these shares the numbers are no shares at all."""
 
 
-def read(config: YoloConfig) -> DetectionData:
+def read(config: YoloConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
-    root = dataset_folder(config)
+    root, policy = dataset_folder(config), policy or Policy(config.on)
     bounds = fence(root, config)
     paths = layout.files(root, bounds)
-    labels = Labels(paths, bounds)
+    labels = Labels(paths, bounds, policy)
     stated = Stated(yolo_source.find(bounds, paths, config), bounds, paths)
     found = {} if stated.source.splits else _folders(root, paths, labels)
     raw = RawData(
         splits.choose(stated.source.splits or found, config, lambda name: _labelled(name, stated, found, labels)),
-        defects=labels.defects,
+        policy=policy,
     )
     names = stated.source.class_names or list(config.class_names)
     for split, images in _images_of(raw.chosen, root, paths, labels, stated, found).items():
-        raw.splits[split] = list(_read_split(split, images, root, names, labels, raw.defects))
+        raw.splits[split] = list(_read_split(split, images, root, names, labels, policy))
     raw.class_names = names or _numbered(raw)
     return assemble(raw, root, config)
 
@@ -107,12 +108,13 @@ def _labelled(split: str, stated: Stated, found: dict[str, list[Path]], labels: 
 
 
 def _read_split(
-    split: str, paths: list[Path], root: Path, names: list[str], labels: Labels, defects: list[Defect]
+    split: str, paths: list[Path], root: Path, names: list[str], labels: Labels, policy: Policy
 ) -> Iterator[RawImage]:
     there = [path for path in paths if path.is_file()]
     missing = [relative_name(path, root) for path in paths if not path.is_file()]
     check_missing(split, root, missing, len(paths))
-    defects += [Defect("missing_image", f"{name} ({split})", "skipped image") for name in missing]
+    for name in missing:
+        policy.report("missing_image", f"{name} ({split})", name)
     labels.check_names(split, there)
     files = {path: labels.of(path) for path in there}
     num_labelled = sum(file is not None for file in files.values())

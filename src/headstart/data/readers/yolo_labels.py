@@ -8,10 +8,10 @@ from pathlib import Path
 
 from headstart import limits
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import layout, tree
 from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, relative_name
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -27,10 +27,9 @@ class Labels:
     case does not matter where exactly one file fits.
     """
 
-    def __init__(self, paths: Sequence[Path], fence: Fence) -> None:
+    def __init__(self, paths: Sequence[Path], fence: Fence, policy: Policy) -> None:
         root = fence.root
-        self.root, self.fence = root, fence
-        self.defects: list[Defect] = []
+        self.root, self.fence, self.policy = root, fence, policy
         self._images = {path for path in paths if layout.is_image(path)}
         self._of: dict[Path, Path] = {}
         self._twice: set[Path] = set()
@@ -45,7 +44,8 @@ class Labels:
             if path not in used and _is_label(path, path.parent in homes or _is_home(path.relative_to(root)))
         ]
         """Label files without an image."""
-        self.defects += [Defect("label_without_image", relative_name(path, root), "not used") for path in self.left]
+        for path in self.left:
+            policy.report("label_without_image", relative_name(path, root))
 
     def of(self, image: Path) -> Path | None:
         """The label file; None: it has none."""
@@ -91,8 +91,8 @@ class Labels:
             for key, place in layout.pair_by_case(sorted(lost), by_place).items():
                 image = by_place[place]
                 self._of.setdefault(image, texts[key])
-                names = (relative_name(path, self.root) for path in (texts[key], image))
-                self.defects.append(Defect("other_case", " for ".join(names), "matched"))
+                names = [relative_name(path, self.root) for path in (texts[key], image)]
+                self.policy.report("other_case", " for ".join(names), names[1])
                 lost.discard(key)
                 alone.pop(image, None)
 
