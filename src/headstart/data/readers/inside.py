@@ -8,10 +8,13 @@ stand in messages, its pixels in reports. `dataset.on.outside_root=keep` trusts 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.config.schema import FileDatasetConfig
+from headstart.data.policy import Policy
+from headstart.data.readers.raw import RawImage
 from headstart.errors import UserError
 
 KIND = "outside_root"
@@ -47,6 +50,17 @@ class Fence:
 
 def fence(root: Path, config: FileDatasetConfig) -> Fence:
     return Fence(root, open=config.on.get(KIND) == "keep")
+
+
+def report(fence: Fence, raws: Iterable[RawImage], policy: Policy) -> None:
+    """Of every picture, before any is opened: whichever reader found it, and however."""
+    folders: dict[Path, bool] = {}
+    for raw in raws:
+        folder = raw.path.parent
+        if folder not in folders:
+            folders[folder] = is_inside(folder, fence.root)
+        if not folders[folder] or (raw.path.is_symlink() and not is_inside(raw.path, fence.root)):
+            policy.report(KIND, f"{raw.where}: {fence.check(raw.path, raw.where)}")
 
 
 def is_inside(path: Path, root: Path) -> bool:
