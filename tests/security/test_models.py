@@ -40,7 +40,7 @@ def test_a_pickle_does_not_run(tmp_path, zipped, name):
         with pytest.raises(UserError, match="could run code"):
             read_tensors(tmp_path / name)
     else:
-        with pytest.raises(pickle.UnpicklingError):
+        with pytest.raises((pickle.UnpicklingError, RuntimeError)):
             epoch_of_checkpoint(tmp_path / name)
     assert not trace.exists()
     torch.load(tmp_path / name, weights_only=False)  # the attack is a real one

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 from html.parser import HTMLParser
@@ -50,14 +49,14 @@ def test_no_cell_is_a_formula(text):
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
-    for source in ("scratch", "=cmd|' /C calc'!A0", EVIL):
+    for number, source in enumerate(("scratch", "=cmd|' /C calc'!A0", EVIL)):
         for seed in (0, 1):
-            name, record = make_record(EVIL, source, "full", seed)
+            _, record = make_record(EVIL, source, "full", seed)
             record.choices["source"] = record.config["source"]["name"] = source
-            write(folder / f"run{abs(hash(name)) % 10**9}-{seed}", record)
+            write(folder, f"run{number}-{seed}", record)
     failed = make_record(EVIL, "scratch", "head_only", 3)[1]
     failed.status, failed.error = "failed", {"type": "E", "message": EVIL}
-    write(folder / "failed", failed)
+    write(folder, "failed", failed)
     compare(CompareConfig(folder=str(folder)))
     return folder
 
@@ -120,10 +119,9 @@ def test_a_record_has_no_secret(tmp_path, monkeypatch):
 
 def test_home_is_expanded_in_what_the_user_types(monkeypatch):
     monkeypatch.setenv("HOME", "/somewhere")
-    config = compose(["output_dir=~/runs", "data_dir=~/data", "study.sources_dir=~/sources"])
+    config = compose(["output_dir='~/runs'", "data_dir='~/data'", "study.sources_dir='~/sources'"])
     assert (config.output_dir, config.data_dir, config.study.sources_dir) == (
         "/somewhere/runs",
         "/somewhere/data",
         "/somewhere/sources",
     )
-    assert os.sep in config.output_dir

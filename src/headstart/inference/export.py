@@ -159,8 +159,11 @@ def _refuse_other_shapes(
     path: Path | str, exported: ExportedModel, model: ModelConfig, backbone: BackboneConfig
 ) -> None:
     """Before memory is taken for the network: one of 10^9 channels, or classes, would take all there is."""
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in _network(model, backbone, exported).state_dict().items()}
+    try:
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in _network(model, backbone, exported).state_dict().items()}
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # sizes that no tensor can have
+        raise UserError(f"{path}: the network that {DESCRIPTION} describes cannot be: {error}") from None
     for name, shape in shapes.items():
         found = exported.tensors.get(name)
         if found is None or found.shape != shape:

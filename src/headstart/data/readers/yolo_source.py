@@ -141,9 +141,14 @@ def _places(path: Path, key: str, value: Any) -> list[str]:
     return values
 
 
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3  # of six, lists of lists make hundreds of thousands of characters
+
+
 def _short(value: Any) -> str:
     """What a stranger's file holds may be endless."""
-    return reprlib.repr(value)
+    text = _REPR.repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _says_nothing(path: Path) -> Source:
