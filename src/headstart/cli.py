@@ -18,6 +18,7 @@ from headstart.quoting import advice, written_out
 from headstart.runs.parent import follow_parent
 from headstart.runs.stopping import INTERRUPTED, TOLD, stops_interrupt
 from headstart.say import is_main_process
+from headstart.visible import masked, visible
 
 USAGE = """\
 headstart: transfer learning for object detection
@@ -172,7 +173,8 @@ def _message(error: BaseException) -> str:
         said = "\n".join([str(seen), *getattr(seen, "__notes__", [])])
         lines += [line for line in said.splitlines() if line.strip() and line not in lines]
         seen = seen.__cause__
-    return "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA)) + _hint(error)
+    kept = "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA))
+    return masked(visible(kept + _hint(error)))
 
 
 _OF_HYDRA = (

@@ -211,6 +211,7 @@ KINDS: dict[str, Kind] = {
     "id_types": _note("ids that are numbers in one place and text in another", "matched by value"),
     "link_loop": _note("a link to a folder above it", "not followed"),
     "repeated_link": _note("a link to what is read anyway", "read once"),
+    "outside_root": Kind("a path in the data that leads out of the data set's folder", _ERROR, (_REFUSE, _KEEP)),
     "outside_link": Kind("a link out of the data set's folder", _WARNING, (_KEEP, _REFUSE), kept="not followed"),
     "deep_folder": Kind("a folder deeper than six", _WARNING, (_KEEP, _REFUSE), kept="not looked into"),
     "unreadable_folder": Kind("a folder that cannot be read", _ERROR, (_KEEP, _REFUSE), kept="not looked into"),

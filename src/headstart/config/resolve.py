@@ -56,6 +56,14 @@ def resolve(cfg: DictConfig) -> RunConfig:
     return config
 
 
+def _expand_home(config: RunConfig) -> None:
+    """`~` in what the user typed; a shell leaves it in `output_dir=~/runs`."""
+    typed_paths = (config, "output_dir"), (config, "data_dir"), (config.source, "path"), (config.study, "sources_dir")
+    for node, key in typed_paths:
+        if isinstance(value := getattr(node, key, None), str):
+            setattr(node, key, os.path.expanduser(value))
+
+
 def typed(cfg: DictConfig, schema: type[T]) -> T:
     """`cfg` as an object of `schema`: every setting given, and none that the schemas do not know."""
     if unknown := sorted(_unknown(cfg)):
@@ -66,6 +74,8 @@ def typed(cfg: DictConfig, schema: type[T]) -> T:
         raise UserError(f"Not set: {', '.join(missing)}. Give a value on the command line: {needed}")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, schema)
+    if isinstance(config, RunConfig):
+        _expand_home(config)
     return config
 
 

@@ -29,6 +29,7 @@ from headstart.data.readers import (
 )
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
+from headstart.visible import one_line
 
 _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
@@ -46,7 +47,7 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
     policy = policy or Policy(config.on if isinstance(config, FileDatasetConfig) else None)
     data = _READERS[type(config)](config, policy)
     if data.defects:
-        _log.warning("%s: %s", data.name, summarise(data.defects))
+        _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     if isinstance(config, FileDatasetConfig):
         data = _with_classes(data, policy)
     return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
@@ -70,7 +71,7 @@ def summarise(defects: Sequence[Defect]) -> str:
 
 def _line(kind: str, action: str, where: list[str]) -> str:
     more = ", …" if len(where) > _NAMES_SHOWN else ""
-    return f"{len(where)} {kind}, {action} ({', '.join(where[:_NAMES_SHOWN])}{more})"
+    return f"{len(where)} {kind}, {action} ({', '.join(map(one_line, where[:_NAMES_SHOWN]))}{more})"
 
 
 def _draw_shapes(config: ShapesConfig, policy: Policy) -> DetectionData:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,10 @@ from headstart.config.schema import FileDatasetConfig
 from headstart.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
+
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF")
+"""What Pillow may take a file for, whatever its suffix. Not all that it can: for EPS, say, it starts Ghostscript, which
+runs the program that such a picture is."""
 
 _ENDS_READ = 64 * 1024
 _BLOCK = 1024 * 1024
@@ -124,7 +129,7 @@ _limit = _Limit()
 def _opened(file: Path | BinaryIO, max_pixels: float) -> Iterator[PIL.Image.Image]:
     """The image, not decoded yet. Raises `TooManyPixels` for one that claims more than `max_pixels`: before memory is
     taken for it."""
-    with _limit, PIL.Image.open(file) as image:
+    with _limit, PIL.Image.open(file, formats=_known_formats()) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise TooManyPixels(
@@ -132,6 +137,22 @@ def _opened(file: Path | BinaryIO, max_pixels: float) -> Iterator[PIL.Image.Imag
                 "is a picture"
             )
         yield image
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """Of `FORMATS` those that this Pillow was built with."""
+    PIL.Image.init()
+    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
+
+
+def stored_size_wh(path: Path) -> tuple[int, int]:
+    """Before any EXIF orientation. Raises UnreadableImage."""
+    try:
+        with PIL.Image.open(path, formats=_known_formats()) as image:
+            return image.size
+    except Exception as error:  # as in FileImage
+        raise UnreadableImage(str(error)) from error
 
 
 def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> ImageFacts:

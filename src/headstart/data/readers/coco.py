@@ -22,6 +22,7 @@ from headstart.data.readers import layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
 from headstart.data.readers.coco_json import CocoJson, is_coco, load, parse
 from headstart.data.readers.common import assemble, check_missing
+from headstart.data.readers.inside import Fence, fence
 from headstart.data.readers.json_files import looks_like
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
@@ -73,9 +74,10 @@ def read(config: CocoConfig, policy: Policy | None = None) -> DetectionData:
     del contents  # hundreds of megabytes, perhaps
     _refuse_folders_without_effect(config, places)
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])
-    files = index(root)
+    bounds = fence(root, config)
+    files = index(bounds)
     for split, jsons in parts.items():
-        searches = [_search(part, split, root, files, raw.chosen, config) for part in jsons]
+        searches = [_search(part, split, bounds, files, raw.chosen, config) for part in jsons]
         raw.splits[split] = [image for search in searches for image in _images(search, split, root, policy)]
     _refuse_contradictions(raw.splits)
     return assemble(raw, root, config)
@@ -177,18 +179,22 @@ def _merge_classes(parts: list[CocoJson]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part.categories))
 
 
-def _search(part: CocoJson, split: str, root: Path, files: Files, chosen: splits.Chosen, config: CocoConfig) -> Search:
+def _search(
+    part: CocoJson, split: str, bounds: Fence, files: Files, chosen: splits.Chosen, config: CocoConfig
+) -> Search:
     """In the folder that the setting names, or everywhere below the root."""
+    root = bounds.root
     setting = f"dataset.{split}_images"
     ours = split if chosen.train != splits.ALL else None
     kind = kind_of(_split_of(part.path, root)) or ours
     name = getattr(config, f"{split}_images")
     if name is None:
-        return Search(part, kind, root, files, setting, named=False)
+        return Search(part, kind, root, files, setting, bounds, named=False)
     folder = root / name
     if not folder.is_dir():
         raise UserError(f"{setting}={name}: {folder} is no folder; name the one with the images of {part.where}.")
-    return Search(part, kind, folder, index(folder), setting, named=True)
+    own = Fence(folder, bounds.open)
+    return Search(part, kind, folder, index(own), setting, own, named=True)
 
 
 def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[RawImage]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import classes, tree, unused
+from headstart.data.readers import classes, inside, tree, unused
 from headstart.data.readers.annotate import annotate
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
@@ -24,7 +24,9 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
     policy = raw.policy
-    tree.report(root, policy)
+    bounds = inside.fence(root, config)
+    tree.report(root, policy, bounds.bound)
+    inside.report(bounds, [raw for raws in raw.splits.values() for raw in raws], policy)
     policy.check()
     tables: dict[str, ImageTable] = {}
     raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
@@ -40,7 +42,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     tables, twice = splits.apart(tables, config.overlap)
     read, origin = splits.complete(tables, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
-    left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
+    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
     return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 

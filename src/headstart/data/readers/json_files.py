@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headstart import limits
 from headstart.data.readers import json_stream
 from headstart.errors import UserError
 
@@ -24,7 +25,8 @@ _LIKE = {
 def load(path: Path) -> Any:
     """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
     try:
-        return json.loads(path.read_bytes())
+        content = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a json")
+        return json.loads(content, object_pairs_hook=_once_each)
     except json.JSONDecodeError as error:
         empty = "the file is empty" if not error.doc.strip() else error.msg
         why = f"line {error.lineno}, column {error.colno}: {empty}"
@@ -32,9 +34,21 @@ def load(path: Path) -> Any:
         why = f"line {error.object[: error.start].count(10) + 1}: not text in UTF-8"
     except RecursionError:
         why = "its brackets are nested too deep"
-    except ValueError as error:  # a number of thousands of digits
+    except MemoryError:
+        why = "it does not fit into memory"
+    except ValueError as error:  # a number of thousands of digits, a key that stands twice
         why = str(error)
     raise UserError(f"{path}: not a readable json file ({why}); export it again.")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What the first of two equal keys says would be lost, and programs differ in which one they take."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {show(twice)} stands twice in one object, beside {show(keys[0])}; remove one")
+    return content
 
 
 def looks_like(content: Any) -> str:

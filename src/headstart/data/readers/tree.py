@@ -50,8 +50,8 @@ def walk(root: Path, within: Path | None = None) -> Tree:
     return Tree(sorted(scan.once()), sorted(scan.defects))
 
 
-def report(root: Path, policy: Policy) -> None:
-    for defect in walk(root).defects:
+def report(root: Path, policy: Policy, within: Path | None = None) -> None:
+    for defect in walk(root, within).defects:
         policy.report(defect.kind, defect.where)
 
 

@@ -17,12 +17,14 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import layout
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.data.readers.raw import Malformed, RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
@@ -32,7 +34,7 @@ from headstart.data.types import DetectionData
 def read(config: VocConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
-    found = VocFiles(root, policy)
+    found = VocFiles(fence(root, config), policy)
     raw = RawData(splits.choose(found.splits, config, found.labelled), policy=policy)
     for split, keys in found.keys_of(raw.chosen).items():
         raw.splits[split] = list(_read_split(split, keys, found, config, policy))
@@ -68,8 +70,9 @@ def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig,
 def _parse(path: Path) -> Element:
     """The root, with all names in small letters and without their namespaces."""
     try:
-        top = defusedxml.ElementTree.fromstring(path.read_bytes())
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last: an unknown encoding
+        content = limits.read_bytes(path, limits.LABEL_BYTES, "the xml file of one picture")
+        top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # an encoding that there is not
         raise Malformed(f"not a readable xml file ({error})") from error
     for element in top.iter():
         element.tag = str(element.tag).rpartition("}")[2].lower()

@@ -9,6 +9,7 @@ from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import formats, layout
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, Tails, relative_name
 from headstart.errors import UserError
 
@@ -21,9 +22,10 @@ LAYOUTS = (
 class VocFiles:
     """The images and xml files below a folder, and the splits they form."""
 
-    def __init__(self, root: Path, policy: Policy) -> None:
-        self.root, self.policy = root, policy
-        paths = layout.files(root)
+    def __init__(self, fence: Fence, policy: Policy) -> None:
+        self.root, self.policy = fence.root, policy
+        root = fence.root
+        paths = layout.files(root, fence)
         self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
         self.images = self._images([path for path in paths if layout.is_image(path)])
         self._pair_by_case()
@@ -31,6 +33,7 @@ class VocFiles:
             raise UserError(
                 f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
                 f"Looked for {LAYOUTS}.{layout.packed(paths)}{formats.hint(paths, VocConfig)}"
+                f"{layout.leading_out(fence)}"
             )
         self.splits = self._lists(paths) or self._folders()
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.kinds import Action
 from headstart.config.schema import YoloConfig
@@ -20,6 +21,7 @@ from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import formats, layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.yolo_images import Stated
@@ -38,9 +40,10 @@ _MOST, _LEAST = 1.5, -0.5
 def read(config: YoloConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
-    paths = layout.files(root)
-    labels = Labels(paths, root, policy)
-    stated = Stated(yolo_source.find(root, paths, config), root, paths)
+    bounds = fence(root, config)
+    paths = layout.files(root, bounds)
+    labels = Labels(paths, bounds, policy)
+    stated = Stated(yolo_source.find(bounds, paths, config), bounds, paths)
     found = {} if stated.source.splits else _folders(root, paths, labels)
     raw = RawData(
         splits.choose(stated.source.splits or found, config, lambda name: _labelled(name, stated, found, labels)),
@@ -155,8 +158,8 @@ def _read_line(
         return None
     if polygon and report("polygon_line", f"{len(words)} values; {_FIVE}") is not Action.keep:
         return None
-    if not (label.is_integer() and 0 <= label < (len(names) or math.inf)):
-        known = f"; there are {len(names)} classes, numbered from 0" if names else ""
+    if not (label.is_integer() and 0 <= label < (len(names) or limits.CLASSES)):
+        known = f"; there are {len(names) or f'at most {limits.CLASSES:,}'} classes, numbered from 0"
         report("unknown_class", f"class {label:g} does not exist{known}")
         return None
     if any(not _LEAST <= value <= _MOST and math.isfinite(value) for value in numbers):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from headstart import limits
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import layout, tree
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.errors import UserError
 
@@ -24,8 +27,9 @@ class Labels:
     case does not matter where exactly one file fits.
     """
 
-    def __init__(self, paths: Sequence[Path], root: Path, policy: Policy) -> None:
-        self.root, self.policy = root, policy
+    def __init__(self, paths: Sequence[Path], fence: Fence, policy: Policy) -> None:
+        root = fence.root
+        self.root, self.fence, self.policy = root, fence, policy
         self._images = {path for path in paths if layout.is_image(path)}
         self._of: dict[Path, Path] = {}
         self._twice: set[Path] = set()
@@ -47,7 +51,10 @@ class Labels:
         """The label file; None: it has none."""
         if image in self._images:
             return self._of.get(image)
-        return next((place for place in (_text(image, home) for home in _homes(image.parent)) if place.is_file()), None)
+        found = next(
+            (place for place in (_text(image, home) for home in _homes(image.parent)) if place.is_file()), None
+        )
+        return None if found is None else self.fence.check(found, f"{found}: the label file of {image}")
 
     def check_names(self, split: str, images: Sequence[Path]) -> None:
         """Where most images have no label, and labels have no image, their names have changed."""
@@ -128,7 +135,7 @@ def _known(folder: str) -> str:
 
 
 def _check_equal(one: Path, other: Path) -> bool:
-    if one != other and one.read_bytes() != other.read_bytes():
+    if one != other and not filecmp.cmp(one, other, shallow=False):
         raise UserError(f"{one} and {other} are both the label file of one image, and differ: remove one of them.")
     return True
 
@@ -139,7 +146,7 @@ def _is_home(path: Path) -> bool:
 
 def _is_label(path: Path, among_labels: bool) -> bool:
     """Five numbers or more in the first line; where there are labels, an empty file is one."""
-    _, line = next(layout.read_lines(path), (0, ""))
+    line = limits.first_line(path)
     return _is_numbers(line.split()) if line else among_labels
 
 
