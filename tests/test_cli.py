@@ -154,6 +154,7 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["train", "source=scratch", "strategy=head_only"],
         ["evaluate", "run=x"],
         ["compare", "nowhere"],
+        ["convert", "dataset=voc_folder", "dataset.root=nowhere", "to=coco", "folder=x"],
     ],
     ids=" ".join,
 )
@@ -166,12 +167,14 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate compare"),
+        ("headstart ", "train evaluate compare convert"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
+        ("headstart convert dataset=voc2", "dataset=voc2007 dataset=voc2007_1000 dataset=voc2012"),
+        ("headstart convert fol", "folder="),
         ("headstart nonsense x", ""),
     ],
 )

@@ -23,6 +23,7 @@ headstart: transfer learning for object detection
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
+  headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -32,6 +33,7 @@ VERBS = {
     "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
     "compare": ("headstart.compare", "compare"),
+    "convert": ("headstart.convert", "convert"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -79,9 +81,9 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_comparison, check_run_folder
+    from headstart.config.checks import check_comparison, check_conversion, check_run_folder
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, EvaluateConfig
+    from headstart.config.schema import CompareConfig, ConvertConfig, EvaluateConfig
 
     register()
 
@@ -98,6 +100,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         "train": read_train,
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
+        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
     }
 
     def task(cfg: Any) -> None:

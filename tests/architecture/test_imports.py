@@ -30,7 +30,7 @@ LAYERS = (
     {"study"},
     {"search"},
     {"reporting"},
-    {"run", "train", "evaluate", "compare", "demo"},
+    {"run", "train", "evaluate", "compare", "convert", "demo"},
     {"quoting", "cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""

@@ -15,9 +15,12 @@ from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     CompareConfig,
+    ConvertConfig,
     DatasetConfig,
     EvaluateConfig,
     FileDatasetConfig,
+    Format,
+    Ignored,
     RunConfig,
     SourceKind,
 )
@@ -63,6 +66,35 @@ def check_comparison(config: CompareConfig) -> None:
         raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
     if not Path(config.folder).expanduser().is_dir():
         raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
+
+
+def check_conversion(config: ConvertConfig) -> None:
+    """Raises `UserError` where `folder` cannot be a new one, or a setting has no effect."""
+    folder = Path(config.folder).expanduser()
+    if config.ignored is not Ignored.keep and config.to is not Format.yolo:
+        raise UserError(
+            f"ignored={config.ignored.value}: to={config.to.value} can mark objects that are to be ignored, so it has "
+            "no effect; leave it out."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"folder={config.folder} has files in it: name a new folder, or an empty one.")
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise UserError(f"folder={config.folder} is no folder: name a new one.")
+    _check_apart(folder, config)
+
+
+def _check_apart(folder: Path, config: ConvertConfig) -> None:
+    """What lies below a data set's folder is read with it."""
+    if not isinstance(config.dataset, FileDatasetConfig):
+        return
+    root = Path(config.dataset.root).expanduser()
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"folder={config.folder} lies in dataset.root={config.dataset.root}, where every picture would be found "
+            "twice from then on: name a folder outside of it."
+        )
+    if not getattr(config.dataset, "download", False):
+        dataset_folder(config.dataset)
 
 
 def dataset_folder(config: FileDatasetConfig) -> Path:

@@ -56,7 +56,7 @@ from headstart.config.schema.strategy import (
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import MonitorConfig, TrainingConfig
-from headstart.config.schema.verbs import CompareConfig, Cost, EvaluateConfig
+from headstart.config.schema.verbs import CompareConfig, ConvertConfig, Cost, EvaluateConfig, Format, Ignored
 
 __all__ = [
     "NODES",
@@ -72,6 +72,7 @@ __all__ = [
     "CocoConfig",
     "CocoSourceConfig",
     "CompareConfig",
+    "ConvertConfig",
     "Cost",
     "DatasetConfig",
     "Decay",
@@ -82,7 +83,9 @@ __all__ = [
     "FCOSConfig",
     "FasterRCNNConfig",
     "FileDatasetConfig",
+    "Format",
     "GradualConfig",
+    "Ignored",
     "ImageNetConfig",
     "LoggerConfig",
     "ModelConfig",
