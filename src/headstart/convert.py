@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from headstart.config.schema import (
     ConvertConfig,
     FileDatasetConfig,
     Format,
+    Ignored,
     Overlap,
     VocConfig,
     YoloConfig,
@@ -52,7 +54,7 @@ def convert(config: ConvertConfig) -> list[Loss]:
     target = Path(config.folder).expanduser().absolute()
     with _whole(target) as folder:
         _write(data, folder, config, losses)
-        _check_held(data, _read_back(data, folder, config), losses)
+        _check_held(data, _read_back(data, folder, config), config, losses)
     for line in _lines(data, config, losses):
         say(escape(line))
     return losses
@@ -94,11 +96,11 @@ def _read_back(data: DetectionData, folder: Path, config: ConvertConfig) -> Dete
     return catalog.read(reader, config.seed)
 
 
-def _check_held(data: DetectionData, back: DetectionData, losses: list[Loss]) -> None:
-    """UserError where pictures or objects are gone of which no loss is said."""
-    if any(loss.kind in ("picture", "test_split") or "left out" in loss.instead for loss in losses):
-        return
-    for split, pictures in data.splits.items():
+def _check_held(data: DetectionData, back: DetectionData, config: ConvertConfig, losses: list[Loss]) -> None:
+    """UserError where pictures or objects are gone, and no setting or loss says so."""
+    said = {"test"} if any(loss.kind == "test_split" for loss in losses) else set()
+    for split in data.splits.keys() - said if config.ignored is Ignored.keep else ():
+        pictures = data.splits[split]
         held = [_counts(part) for part in (pictures, back.splits.get(split, []))]
         if held[0] != held[1]:
             raise UserError(
@@ -116,5 +118,13 @@ def _lines(data: DetectionData, config: ConvertConfig, losses: list[Loss]) -> It
     yield f"Written as {form}, and read back: {config.folder}"
     for loss in losses:
         yield f"Not held by {form}: {loss.count:,} {loss.what}; {loss.instead}."
-    root = f"dataset.root={config.folder}"
-    yield f"Train on it: headstart train dataset={form}_folder {root if root.isascii() and ' ' not in root else shown(f'dataset.root={quoted(config.folder)}')}"
+    words = [_word("dataset.root", config.folder)]
+    if any(loss.kind in ("unused_class", "class_order") for loss in losses) and config.to is Format.voc:
+        names = ",".join(quoted(name) for name in voc.held_names(data.class_names))
+        words.append(shown(f"dataset.class_names=[{names}]"))
+    yield f"Train on it: headstart train dataset={form}_folder {' '.join(words)}"
+
+
+def _word(key: str, text: str) -> str:
+    """A setting as it has to be typed."""
+    return f"{key}={text}" if re.fullmatch(r"[\w./-]+", text, re.ASCII) else shown(f"{key}={quoted(text)}")

@@ -47,10 +47,8 @@ def _annotation(image: AnnotatedImage, split: str, name: PurePosixPath, classes:
     for key, pixels in zip(("width", "height", "depth"), (*image.size_wh, 3), strict=True):
         _add(size, key, str(pixels))
     _add(top, "segmented", "0")
-    for box, label, ignored in zip(
-        image.boxes_xyxy.tolist(), image.labels.tolist(), image.ignore.tolist(), strict=True
-    ):
-        _add_object(top, classes[label], box, ignored)
+    for box, label, ignored in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True):
+        _add_object(top, classes[int(label)], box, bool(ignored))
     indent(top)
     return tostring(top, encoding="utf-8")
 
@@ -70,9 +68,13 @@ def _add(parent: Element, key: str, text: str) -> None:
     SubElement(parent, key).text = text
 
 
-def _class_names(names: Sequence[str], report: Report) -> list[str]:
+def held_names(names: Sequence[str]) -> list[str]:
     """As xml can have them, and readers give them back: without control characters, and blanks at the ends."""
-    held = [_NOT_XML.sub("_", name).strip() for name in names]
+    return [_NOT_XML.sub("_", name).strip() for name in names]
+
+
+def _class_names(names: Sequence[str], report: Report) -> list[str]:
+    held = held_names(names)
     changed = [(name, new) for name, new in zip(names, held, strict=True) if name != new]
     for name, new in changed:
         if not new or Counter(held)[new] > 1:
@@ -89,7 +91,7 @@ def _report_losses(data: DetectionData, classes: Sequence[str], report: Report) 
     used = used_classes(data)
     unused = [name for number, name in enumerate(classes) if number not in used]
     kept = [name for number, name in enumerate(classes) if number in used]
-    remedy = f"dataset.class_names=[{', '.join(classes)}] brings them back"
+    remedy = "dataset.class_names brings them back"
     if unused:
         report(Loss("unused_class", len(unused), "classes without an object", f"left out; {remedy}"))
     if kept != sorted(kept):
