@@ -155,6 +155,7 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["evaluate", "run=x"],
         ["compare", "nowhere"],
         ["doctor", "dataset=voc_folder", "dataset.root=nowhere"],
+        ["convert", "dataset=voc_folder", "dataset.root=nowhere", "to=coco", "folder=x"],
     ],
     ids=" ".join,
 )
@@ -167,7 +168,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate doctor compare"),
+        ("headstart ", "train evaluate doctor compare convert"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
@@ -175,6 +176,8 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
         ("headstart compare out", ""),
         ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
         ("headstart doctor dataset=bccd fi", "fix="),
+        ("headstart convert dataset=voc2", "dataset=voc2007 dataset=voc2007_1000 dataset=voc2012"),
+        ("headstart convert fol", "folder="),
         ("headstart nonsense x", ""),
     ],
 )

@@ -27,6 +27,7 @@ headstart: transfer learning for object detection
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
+  headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -37,6 +38,7 @@ VERBS = {
     "evaluate": ("headstart.evaluate", "evaluate"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
+    "convert": ("headstart.convert", "convert"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -88,9 +90,9 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_comparison, check_doctor, check_run_folder
+    from headstart.config.checks import check_comparison, check_conversion, check_doctor, check_run_folder
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, DoctorConfig, EvaluateConfig
+    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig
 
     register()
 
@@ -108,6 +110,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
         "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
+        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
     }
 
     def task(cfg: Any) -> None:

@@ -30,8 +30,9 @@ LAYERS = (
     {"study"},
     {"search"},
     {"reporting"},
-    {"run", "train", "evaluate", "compare", "demo", "doctor"},
-    {"quoting", "cli", "__main__", "__init__"},
+    {"quoting"},
+    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor"},
+    {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
 

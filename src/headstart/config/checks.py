@@ -16,10 +16,13 @@ from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     CompareConfig,
+    ConvertConfig,
     DatasetConfig,
     DoctorConfig,
     EvaluateConfig,
     FileDatasetConfig,
+    Format,
+    Ignored,
     RunConfig,
     SourceKind,
 )
@@ -81,6 +84,34 @@ def check_dataset_folder(config: DatasetConfig) -> None:
     """Raises `UserError` where the folder is not there, and is not to be fetched."""
     if isinstance(config, FileDatasetConfig) and not getattr(config, "download", False):
         dataset_folder(config)
+
+
+def check_conversion(config: ConvertConfig) -> None:
+    """Raises `UserError` where `folder` cannot be a new one, or a setting has no effect."""
+    folder = Path(config.folder).expanduser()
+    if config.ignored is not Ignored.keep and config.to is not Format.yolo:
+        raise UserError(
+            f"ignored={config.ignored.value}: to={config.to.value} can mark objects that are to be ignored, so it has "
+            "no effect; leave it out."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"folder={config.folder} has files in it: name a new folder, or an empty one.")
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise UserError(f"folder={config.folder} is no folder: name a new one.")
+    _check_apart(folder, config)
+
+
+def _check_apart(folder: Path, config: ConvertConfig) -> None:
+    """What lies below a data set's folder is read with it."""
+    if not isinstance(config.dataset, FileDatasetConfig):
+        return
+    root = Path(config.dataset.root).expanduser()
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"folder={config.folder} lies in dataset.root={config.dataset.root}, where every picture would be found "
+            "twice from then on: name a folder outside of it."
+        )
+    check_dataset_folder(config.dataset)
 
 
 def dataset_folder(config: FileDatasetConfig) -> Path:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
-from headstart.config.schema import SCHEMAS, CompareConfig, DoctorConfig, EvaluateConfig, RunConfig
+from headstart.config.schema import SCHEMAS, CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, RunConfig
 from headstart.errors import UserError
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="compare_schema", node=CompareConfig)
     store.store(name="doctor_schema", node=DoctorConfig)
+    store.store(name="convert_schema", node=ConvertConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

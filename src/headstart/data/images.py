@@ -7,6 +7,7 @@ transparent is laid on white (cut-outs are drawn for a white page; black would d
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -201,6 +202,13 @@ def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | N
     raw = facts.raw_size_wh
     turned = upright_size(raw, facts.orientation)
     return 1 if annotated_size_wh == raw and raw != turned else facts.orientation
+
+
+def kind_of(path: Path) -> tuple[str, int]:
+    """(Pillow's name of the format, EXIF value 2 … 8 or 1) of a file that was inspected before."""
+    with _opened(path, math.inf) as image:
+        facts = _facts(image, "")
+        return facts.format, facts.orientation
 
 
 def upright_size(raw_size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -65,7 +65,15 @@ from headstart.config.schema.strategy import (
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import MonitorConfig, TrainingConfig
-from headstart.config.schema.verbs import CompareConfig, Cost, DoctorConfig, EvaluateConfig
+from headstart.config.schema.verbs import (
+    CompareConfig,
+    ConvertConfig,
+    Cost,
+    DoctorConfig,
+    EvaluateConfig,
+    Format,
+    Ignored,
+)
 
 __all__ = [
     "NODES",
@@ -81,6 +89,7 @@ __all__ = [
     "CocoConfig",
     "CocoSourceConfig",
     "CompareConfig",
+    "ConvertConfig",
     "Cost",
     "CsvConfig",
     "CvatConfig",
@@ -95,8 +104,10 @@ __all__ = [
     "FCOSConfig",
     "FasterRCNNConfig",
     "FileDatasetConfig",
+    "Format",
     "GradualConfig",
     "HuggingFaceConfig",
+    "Ignored",
     "ImageNetConfig",
     "LabelStudioConfig",
     "LabelmeConfig",

@@ -76,3 +76,37 @@ class DoctorConfig:
     data_dir: str = MISSING
     """Where the named data sets lie: $HEADSTART_DATA, else data/."""
     enable_progress_bar: bool = True
+
+
+class Format(Enum):
+    """What a data set is written as."""
+
+    coco = "coco"  # holds everything
+    voc = "voc"  # no crowds, no areas of outlines, classes sorted
+    yolo = "yolo"  # neither crowds nor difficult objects, no areas of outlines
+
+
+class Ignored(Enum):
+    """What becomes of crowds and difficult objects in YOLO's format, which cannot mark them."""
+
+    keep = "keep"  # they become ordinary objects, to be learnt and found
+    drop = "drop"  # they are left out, and what they show becomes background
+    skip_image = "skip_image"  # their pictures are left out
+
+
+@dataclass
+class ConvertConfig:
+    """`headstart convert dataset=<choice> to=coco|voc|yolo folder=<new folder>`."""
+
+    dataset: DatasetConfig = MISSING
+    to: Format = MISSING
+    folder: str = MISSING
+    """Where the converted data set goes: a new folder, or an empty one."""
+    link: bool = False
+    """Pictures become second names of the same files (hard links), which takes no space; else copies."""
+    ignored: Ignored = Ignored.keep
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    seed: int = 0
+    """Draws `dataset.fraction` and `shots`, where `dataset.subset_seed` does not."""
+    enable_progress_bar: bool = True

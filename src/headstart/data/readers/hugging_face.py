@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import HuggingFaceConfig
 from headstart.data.policy import Policy
@@ -53,7 +54,7 @@ def read(config: HuggingFaceConfig, policy: Policy | None = None) -> DetectionDa
 def _names(root: Path) -> dict[str, str]:
     """Number of a category -> its name, of the yaml above README.md; empty where it does not say."""
     path = root / "README.md"
-    if not path.is_file():
+    if not path.is_file() or path.stat().st_size > limits.SETTINGS_BYTES:
         return {}
     parts = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
     try:
@@ -104,7 +105,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield line, {**row, "objects": _json(path, line, row.get("objects") or "null")}
         return
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = limits.read_text(path, limits.ANNOTATIONS_BYTES, "a table of boxes").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: line {error.object[: error.start].count(10) + 1}: not text in UTF-8.") from None
     for line, text in enumerate(lines, start=1):

@@ -26,7 +26,7 @@ def load(path: Path) -> Any:
     """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
     try:
         content = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a json")
-        return json.loads(content, object_pairs_hook=_once_each)
+        return json.loads(content, object_pairs_hook=json_stream.once_each)
     except json.JSONDecodeError as error:
         empty = "the file is empty" if not error.doc.strip() else error.msg
         why = f"line {error.lineno}, column {error.colno}: {empty}"
@@ -39,16 +39,6 @@ def load(path: Path) -> Any:
     except ValueError as error:  # a number of thousands of digits, a key that stands twice
         why = str(error)
     raise UserError(f"{path}: not a readable json file ({why}); export it again.")
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What the first of two equal keys says would be lost, and programs differ in which one they take."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {show(twice)} stands twice in one object, beside {show(keys[0])}; remove one")
-    return content
 
 
 def looks_like(content: Any) -> str:
@@ -73,6 +63,8 @@ def looks_like(content: Any) -> str:
 
 def load_parts(path: Path, keep: Callable[[str], json_stream.Items]) -> Any:
     """As `load`, and where it holds an object, of each of its lists what `keep(key)` gave and was given the items."""
+    if not path.is_file() or path.stat().st_size > limits.ANNOTATIONS_BYTES:
+        return load(path)  # says so
     try:
         return json_stream.load(path, keep)
     except (ValueError, RecursionError):

@@ -27,11 +27,21 @@ def load(path: Path, keep: Callable[[str], Items]) -> dict[str, Any]:
         return _Stream(file).whole(keep)
 
 
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What the first of two equal keys says would be lost, and programs differ in which one they take."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:40]!r} stands twice in one object, beside {keys[0][:40]!r}; remove one")
+    return content
+
+
 class _Stream:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.text, self.at, self.ended = "", 0, False
-        self.decode = json.JSONDecoder().raw_decode
+        self.decode = json.JSONDecoder(object_pairs_hook=once_each).raw_decode
 
     def whole(self, keep: Callable[[str], Items]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -42,6 +52,7 @@ class _Stream:
             if not isinstance(key, str):
                 raise ValueError("a key is no text")
             self.expect(":")
+            once_each([*found.items(), (key, None)])
             found[key] = self.items(keep(key)) if self.peek() == "[" else self.value()
             more = self.expect(",}") == ","
         if not more and not found:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart import limits
 from headstart.errors import UserError
 
 _LONGEST = 16 * 1024 * 1024
@@ -39,7 +40,7 @@ class Table:
 
 def load(path: Path) -> Table:
     """UserError, with the line, for what is no text in UTF-8 or no csv. Commas, semicolons and tabs part fields."""
-    data = path.read_bytes()
+    data = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a table of boxes")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)

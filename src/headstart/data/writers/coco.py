@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headstart.data.types import AnnotatedImage, DetectionData
-from headstart.data.writers.pictures import Loss, Put, Report, named, put_all
+from headstart.data.writers.losses import Loss, Report, used_classes
+from headstart.data.writers.pictures import Put, named, put_all
 
 _BACKGROUND = ("background", "__background__", "_background_")
 
@@ -65,7 +66,12 @@ def _length(start: float, end: float) -> float:
 
 
 def _report_losses(data: DetectionData, report: Report) -> None:
-    used = {int(label) for pictures in data.splits.values() for image in pictures for label in image.labels}
+    test = data.splits.get("test")
+    if test and not any(len(image.labels) for image in test):
+        report(
+            Loss("test_split", len(test), "pictures of a test split without an object", "readers measure nothing there")
+        )
+    used = used_classes(data)
     none = [
         name
         for number, name in enumerate(data.class_names)

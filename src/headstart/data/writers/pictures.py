@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-import PIL.Image
-
 from headstart.data import images
 from headstart.data.images import FileImage
 from headstart.data.types import AnnotatedImage, DetectionData
+from headstart.data.writers.losses import Loss, Report
 from headstart.data.writers.names import Names
 from headstart.errors import UserError
 
@@ -22,20 +21,6 @@ _SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": 
 _AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What the format that is written cannot hold."""
-
-    kind: str
-    """`crowd`, `difficult`, `area`, `unused_class`, …"""
-    count: int
-    what: str
-    """For people: `objects marked crowd`."""
-    instead: str
-    """What was done about it."""
-
-
-Report = Callable[[Loss], None]
 Advance = Callable[[], None]
 """Called after each picture."""
 
@@ -102,8 +87,8 @@ def _suffix(image: AnnotatedImage) -> str:
         return ".png"
     if source.suffix.lower() in images.SUFFIXES:
         return source.suffix
-    with PIL.Image.open(source) as opened:
-        return _SUFFIX.get(opened.format or "", ".img")
+    kind, _ = images.kind_of(source)
+    return _SUFFIX.get(kind, ".img")
 
 
 def _link(source: Path, target: Path) -> None:
