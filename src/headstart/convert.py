@@ -109,7 +109,7 @@ def _check_held(data: DetectionData, back: DetectionData, config: ConvertConfig,
             )
 
 
-def _counts(pictures: list[AnnotatedImage]) -> tuple[int, int]:
+def _counts(pictures: Sequence[AnnotatedImage]) -> tuple[int, int]:
     return len(pictures), sum(len(image.labels) for image in pictures)
 
 
