@@ -202,3 +202,14 @@ def test_help_that_is_not_read_to_its_end_leaves_no_traceback():
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.startswith("headstart train: ")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("key", ["on", '"on"'])
+def test_yamls_bare_on_is_explained_and_the_quoted_one_works(capsys, tmp_path, key):
+    (tmp_path / "dataset").mkdir()
+    text = f"defaults: [schema_voc, _self_]\nname: m\nroot: nowhere\n{key}:\n  clipped_box: skip_box\n"
+    (tmp_path / "dataset" / "m.yaml").write_text(text)
+    code, _, err = answer(capsys, "train", "--config-dir", str(tmp_path), "dataset=m")
+    assert code != 0
+    assert ('write it in quotes, "on":' in err) == (key == "on")
+    assert ("dataset.root=nowhere does not exist" in err) == (key != "on")

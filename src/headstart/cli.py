@@ -234,9 +234,11 @@ def _key_hint(error: BaseException) -> str:
     while cause is not None:
         key = getattr(cause, "key", None)
         fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
+        if str(key) == "True" and fields is not None and "on" in fields:
+            return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
         if key is not None and fields is not None and key not in fields:
             return _did_you_mean(str(key), list(fields))
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 

@@ -70,6 +70,7 @@ _REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = (
 )
 
 _OF_A_BOX = (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)
+_UNREADABLE = (_REFUSE, _SKIP_BOX, _SKIP_IMAGE)
 
 
 def _note(what: str, kept: str) -> Kind:
@@ -114,9 +115,6 @@ KINDS: dict[str, Kind] = {
         kept="turned, as viewers do",
     ),
     "exif_invalid": _note("a picture whose EXIF orientation is none of 1 to 8", "not turned"),
-    "repeated_image": Kind(
-        "a picture that is twice in a split, with the same boxes", _NOTE, (_KEEP,), costly=True, kept="used twice"
-    ),
     "near_equal": Kind(
         "nearly equal pictures in two splits: what is measured was learnt", _WARNING, (_KEEP,), costly=True
     ),
@@ -128,6 +126,10 @@ KINDS: dict[str, Kind] = {
         "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
     "listed_twice": _note("a picture that one split lists twice", "used once"),
+    "equal_images": Kind("a picture that one split has twice", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE)),
+    "equal_images_other_boxes": Kind(
+        "a picture that one split has twice, with other boxes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
     "split_overlap": Kind("a picture in two splits", _WARNING, (_KEEP,), setting="dataset.overlap"),
     # ------------------------------------------------------------------------------------------------ boxes
     "empty_box": Kind("a box without area", _ERROR, _OF_A_BOX),
@@ -158,7 +160,20 @@ KINDS: dict[str, Kind] = {
     "doubtful_units": Kind(
         "all boxes within the first 100 pixels: percent?", _WARNING, (_KEEP, _REFUSE), kept="kept as pixels"
     ),
+    "not_shares": Kind("a line of YOLO whose numbers are no shares of the picture", _ERROR, _UNREADABLE),
+    "polygon_line": Kind(
+        "a polygon among YOLO's boxes",
+        _ERROR,
+        (_REFUSE, _KEEP, _SKIP_BOX, _SKIP_IMAGE),
+        kept="used its enclosing box",
+    ),
+    "malformed_object": Kind("an object, or a line, that cannot be read", _ERROR, _UNREADABLE),
     # ---------------------------------------------------------------------------------------------- classes
+    "unknown_class": Kind("an object of a class that there is not", _ERROR, _UNREADABLE),
+    "background_class": Kind("a class called background", _WARNING, (_KEEP, _REFUSE), kept="kept as a class"),
+    "unused_class": _note("a class without an object", "kept"),
+    "class_in_one_split": Kind("a class that one split alone has", _WARNING, (_KEEP, _REFUSE)),
+    "id_gaps": _note("numbers missing among the ids of the categories", "numbered anew"),
     "similar_names": Kind(
         "two classes whose names differ in letter case or blanks alone",
         _WARNING,
@@ -167,6 +182,20 @@ KINDS: dict[str, Kind] = {
     ),
     "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
     # ---------------------------------------------------------------------------------------- files and splits
+    "malformed_file": Kind("an annotation file of one picture that cannot be read", _ERROR, (_REFUSE, _SKIP_IMAGE)),
+    "wrong_filename": Kind(
+        "an annotation that names another picture",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="matched by the file's own name",
+    ),
+    "wrong_suffix": _note("an annotation that names its picture with another suffix", "matched"),
+    "unlabelled_image": Kind(
+        "a picture without a label file, as YOLO has them",
+        _NOTE,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="used as a negative",
+    ),
     "missing_annotation": Kind("a picture without annotations", _WARNING, (_SKIP_IMAGE, _REFUSE)),
     "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config import schema as s
-from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, DatasetConfig, FileDatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
 from headstart.data.policy import Policy
 from headstart.data.readers import (
+    classes,
     coco,
     csv_boxes,
     cvat,
@@ -42,10 +43,21 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
         download.fetch(config.url_set, Path(config.root).expanduser())
+    policy = policy or Policy(config.on if isinstance(config, FileDatasetConfig) else None)
     data = _READERS[type(config)](config, policy)
     if data.defects:
         _log.warning("%s: %s", data.name, summarise(data.defects))
+    if isinstance(config, FileDatasetConfig):
+        data = _with_classes(data, policy)
     return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+
+
+def _with_classes(data: DetectionData, policy: Policy) -> DetectionData:
+    """With what is odd about the use of its classes, which `show.py` puts into words."""
+    known = len(policy.defects)
+    classes.report_use(data.class_names, data.splits, policy)
+    policy.check()
+    return replace(data, defects=(*data.defects, *policy.defects[known:]))
 
 
 def summarise(defects: Sequence[Defect]) -> str:
@@ -61,13 +73,13 @@ def _line(kind: str, action: str, where: list[str]) -> str:
     return f"{len(where)} {kind}, {action} ({', '.join(where[:_NAMES_SHOWN])}{more})"
 
 
-def _draw_shapes(config: ShapesConfig, policy: Policy | None) -> DetectionData:
+def _draw_shapes(config: ShapesConfig, policy: Policy) -> DetectionData:
     from headstart.data import shapes
 
     return shapes.draw(config)
 
 
-_READERS: dict[type, Callable[[Any, Policy | None], DetectionData]] = {
+_READERS: dict[type, Callable[[Any, Policy], DetectionData]] = {
     VocConfig: voc.read,
     CocoConfig: coco.read,
     YoloConfig: yolo.read,

@@ -27,10 +27,30 @@ def annotate(
     _check_units(split, boxes, form, policy)
     clipped, keep, left_out = mend(boxes, policy, min_side)
     left_out |= {number for number, image in enumerate(seen) if _check_size(image, policy) is Action.skip_image}
+    left_out |= _repeated(seen, left_out, policy)
     for number, image in enumerate(seen):
         if number not in left_out:
             own = slice(*boxes.start[number : number + 2])
             yield _annotated(image, clipped[own], keep[own], index)
+
+
+def _repeated(seen: Sequence[Seen], left_out: set[int], policy: Policy) -> set[int]:
+    """Numbers of the images to leave out because they are the picture of an earlier one."""
+    found: set[int] = set()
+    first: dict[str, Seen] = {}
+    for number, image in enumerate(seen):
+        if number in left_out or not image.digest:
+            continue
+        other = first.setdefault(image.digest, image)
+        if other is not image:
+            kind = "equal_images" if _objects(image) == _objects(other) else "equal_images_other_boxes"
+            if policy.report(kind, f"{image.name} is the picture {other.name}", image.name) is Action.skip_image:
+                found.add(number)
+    return found
+
+
+def _objects(seen: Seen) -> list[tuple[tuple[float, ...], str]]:
+    return sorted(zip(seen.raw.boxes_xyxy, seen.raw.classes, strict=True))
 
 
 def _annotated(seen: Seen, clipped: np.ndarray, keep: np.ndarray, index: dict[str, int]) -> AnnotatedImage:

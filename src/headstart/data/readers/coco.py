@@ -203,15 +203,14 @@ def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[
         found = relative_name(paths[number] or root, root)
         policy.report("other_path", f"{part.where}: {part.images[number].file_name} is {found}", found)
     raws = [
-        RawImage(path or root, part.where, size_wh=image.size_wh)
+        RawImage(path or root, part.where, size_wh=image.size_wh, left_out=image.left_out)
         for image, path in zip(part.images, paths, strict=True)
     ]
     for item in part.objects:
         x, y, width, height = item.xywh
         box = (x, y, x + width, y + height)
         raws[item.image].add(box, item.category, item.place, item.crowd, item.difficult, item.area)
-    kept = zip(raws, part.images, paths, strict=True)
-    return (raw for raw, image, path in kept if path is not None and not image.left_out)
+    return (raw for raw, path in zip(raws, paths, strict=True) if path is not None)
 
 
 def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 from headstart.config.kinds import Action
 from headstart.data.policy import Policy
+from headstart.data.readers.classes import BACKGROUND
 from headstart.data.readers.coco_ids import Ids, number_of
 from headstart.data.readers.json_files import looks_like, show
 from headstart.data.readers.layout import relative_name
+from headstart.data.readers.raw import Malformed
 from headstart.errors import UserError
 
 _FIELDS = {
@@ -22,7 +24,6 @@ _FIELDS = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
-_BACKGROUND = ("background", "__background__", "_background_")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 
 
@@ -61,6 +62,12 @@ class CocoJson:
     def report(self, kind: str, place: str, image: str = "") -> Action:
         return self.policy.report(kind, f"{self.where}: {place}", image)
 
+    def report_of(self, image: int, kind: str, place: str) -> Action:
+        """Of an object in an image, which is left out where the action is that."""
+        action = self.report(kind, place, self.images[image].file_name)
+        self.images[image].left_out |= action is Action.skip_image
+        return action
+
     def refuse(self, place: str, why: str) -> UserError:
         return UserError(f"{self.path}: {place}: {why}")
 
@@ -79,8 +86,9 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     names = [_name(part, number, item) for number, item in enumerate(content["categories"])]
     part.images = [_image(part, number, item) for number, item in enumerate(content["images"])]
     used: set[int] = set()
-    part.objects = list(_objects(part, content["annotations"], image_ids, category_ids, names, used))
-    if content["annotations"] and not part.objects:
+    strangers = {*range(len(content["annotations"]))}
+    part.objects = list(_objects(part, content["annotations"], image_ids, category_ids, names, used, strangers))
+    if strangers and len(strangers) == len(content["annotations"]):
         raise UserError(_none_belong(part, content, image_ids))
     for ids in (image_ids, category_ids):
         if ids.loosely:
@@ -88,8 +96,17 @@ def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
     if len({names[number] for number in kept}) < len(kept):
         raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
+    _report_gaps(part, category_ids)
     part.categories = [names[number] for number in sorted(kept, key=category_ids.order)]
     return part
+
+
+def _report_gaps(part: CocoJson, categories: Ids) -> None:
+    """Of ids that are whole numbers."""
+    numbers = [number for value in categories.written if (number := number_of(value)) is not None]
+    missing = int(max(numbers) - min(numbers)) + 1 - len(numbers) if numbers else 0
+    if missing > 0 and len(numbers) == len(categories.written):
+        part.report("id_gaps", f"{len(numbers)} category ids with {missing} missing between them")
 
 
 def _check_parts(path: Path, content: Any) -> None:
@@ -138,7 +155,7 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
     items = content["categories"]
     others = [item for other, item in enumerate(items) if other != number]
     root = bool(others) and all(item.get("supercategory") == items[number]["name"] for item in others)
-    background = names[number].strip().casefold() in _BACKGROUND
+    background = names[number].strip().casefold() in BACKGROUND
     if root or background:
         why = "the supercategory of all others" if root else "the background"
         part.report("no_class", f"category {show(names[number])}, which has no object, is {why}")
@@ -146,26 +163,40 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
 
 
 def _objects(
-    part: CocoJson, items: list[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
+    part: CocoJson,
+    items: list[dict[str, Any]],
+    images: Ids,
+    categories: Ids,
+    names: list[str],
+    used: set[int],
+    strangers: set[int],
 ) -> Iterator[CocoObject]:
-    """`used` gets the numbers of the categories that occur."""
+    """`used` gets the numbers of the categories that occur; `strangers` keeps those of the objects of no image."""
     for number, item in enumerate(items):
         place = f"annotation id {show(item['id'])}" if "id" in item else f"annotations[{number}]"
         image = images.find(part.path, place, "image_id", item["image_id"])
         category = categories.find(part.path, place, "category_id", item["category_id"])
-        if category is None:
-            known = ", ".join(map(show, categories.written[:9]))
-            why = f"category_id {show(item['category_id'])} is not among the categories ({known})."
-            raise part.refuse(place, why)
-        used.add(category)
+        if category is not None:
+            used.add(category)
         if image is None:
             part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}")
+            continue
+        strangers.discard(number)
+        if category is None:
+            known = ", ".join(map(show, categories.written[:9]))
+            why = f"category_id {show(item['category_id'])} is not among the categories ({known})"
+            part.report_of(image, "unknown_class", f"{place}: {why}")
+            continue
+        try:
+            xywh = _bbox(item["bbox"])
+        except Malformed as error:
+            part.report_of(image, "malformed_object", f"{place}: {error}")
             continue
         yield CocoObject(
             place,
             image,
             names[category],
-            _bbox(part, place, item["bbox"]),
+            xywh,
             crowd=_says(part, place, item, "iscrowd"),
             difficult=any([_says(part, place, item, flag) for flag in ("difficult", "ignore")]),
             area=_area(part, place, item.get("area")),
@@ -181,14 +212,13 @@ def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
     )
 
 
-def _bbox(part: CocoJson, place: str, bbox: Any) -> tuple[float, float, float, float]:
+def _bbox(bbox: Any) -> tuple[float, float, float, float]:
     try:
         if not isinstance(bbox, list) or any(isinstance(value, bool) for value in bbox):
             raise TypeError
         x, y, width, height = map(float, bbox)
     except (TypeError, ValueError, OverflowError):
-        why = f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height."
-        raise part.refuse(place, why) from None
+        raise Malformed(f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height") from None
     return x, y, width, height
 
 

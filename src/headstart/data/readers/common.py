@@ -8,7 +8,7 @@ from pathlib import Path
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import tree, unused
+from headstart.data.readers import classes, tree, unused
 from headstart.data.readers.annotate import annotate
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
@@ -26,6 +26,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     tree.report(root, policy)
     policy.check()
     read: dict[str, list[AnnotatedImage]] = {}
+    raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
         read[split] = list(annotate(split, seen, index, raw.form, policy, config.min_side))
@@ -33,7 +34,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
-    _report_similar_names(class_names, policy)
+    classes.report_names(class_names, policy)
     policy.check()
     read, twice = splits.apart(read, config.overlap)
     read, origin = splits.complete(read, raw.chosen, config)
@@ -85,15 +86,6 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     if not names:
         raise UserError(f"dataset.root={config.root}: no object in any annotation, so there is no class to learn.")
     return names
-
-
-def _report_similar_names(names: Sequence[str], policy: Policy) -> None:
-    """Two names of what may be one class; whether they are, only the user can say."""
-    first: dict[str, str] = {}
-    pairs = [(first.setdefault(name.strip().casefold(), name), name) for name in names]
-    for one, two in pairs:
-        if one != two:
-            policy.report("similar_names", f"{one!r} and {two!r}")
 
 
 def _once(raws: Sequence[RawImage], policy: Policy, root: Path) -> list[RawImage]:

@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.config.kinds import Action
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers.units import Form
+
+
+class Malformed(Exception):
+    """What stands in a file at one place and cannot be read; the text says why."""
 
 
 @dataclass
@@ -30,6 +35,8 @@ class RawImage:
     size_wh: tuple[int, int] | None = None
     """As the annotation file has it; None where it does not say."""
     normalised: bool = False
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
     def add(
         self,
@@ -46,6 +53,11 @@ class RawImage:
         self.crowd.append(crowd)
         self.difficult.append(difficult)
         self.areas.append(area)
+
+    def take(self, action: Action) -> Action:
+        """`action`, which was decided on for something in it."""
+        self.left_out |= action is Action.skip_image
+        return action
 
     def objects(self) -> list[tuple[Any, ...]]:
         """All that is said of each, but where."""
