@@ -42,7 +42,11 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
         ),
         ("dataset=facemask_510", "ok", {"tiny_box": 3}),
         ("dataset=rsod_110", "ok", {"clipped_box": 21, "equal_images_other_boxes": 4}),
-        ("dataset=coco208", "ok", {"label_without_image": 2, "tiny_box": 3, "greyscale": 2, "class_unused": 5}),
+        (
+            "dataset=coco208",
+            "ok",
+            {"label_without_image": 2, "tiny_box": 3, "greyscale": 2, "unused_class": 5, "class_not_in_train": 4},
+        ),
         ("dataset=dota_folder dataset.root={}/dota_example", "ok", {"label_without_image": 5, "enclosing_box": 600}),
         ("dataset=voc_folder dataset.root={}/deepforest", "refused", {"refused": 1}),
         ("dataset=coco_folder dataset.root={}/openimages5_broken", "refused", {"refused": 1}),
