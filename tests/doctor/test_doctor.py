@@ -95,7 +95,7 @@ def strange(root: Path, kind: str) -> None:
         "extreme_aspect": lambda: put(root, "x.png", noise(20, (300, 20))),
         "undecodable_image": lambda: with_holes(put(root, "x.png", noise(20, (200, 200)))),
         "unreadable_image": lambda: put(root, "x.jpg", noise(20)).write_bytes(b"<html>"),
-        "repeated_image": lambda: put(root, "x.png", noise(0)),
+        "equal_images": lambda: put(root, "x.png", noise(0)),
         "near_equal": lambda: put(root, "x.jpg", noise(0), split="val", quality=90),
         "empty_box": lambda: put(root, "x.png", noise(20), right=1),
     }
@@ -105,7 +105,7 @@ def strange(root: Path, kind: str) -> None:
 ERRORS = ("undecodable_image", "unreadable_image", "empty_box")
 STRANGE = (
     *("greyscale", "palette", "transparent", "cmyk", "sixteen_bit", "lying_suffix", "extreme_aspect"),
-    *("exif_turned", "exif_raw", "exif_doubt", "exif_invalid", "repeated_image", "near_equal", *ERRORS),
+    *("exif_turned", "exif_raw", "exif_doubt", "exif_invalid", "equal_images", "near_equal", *ERRORS),
 )
 
 

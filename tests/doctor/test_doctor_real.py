@@ -34,15 +34,19 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
     ("words", "status", "expected"),
     [
         ("dataset=bccd", "errors", {"empty_box": 2}),
-        ("dataset=kangaroo", "errors", {"unreadable_image": 1, "exif_invalid": 2, "repeated_image": 1}),
+        ("dataset=kangaroo", "errors", {"unreadable_image": 1, "exif_invalid": 2, "equal_images": 1}),
         (
             "dataset=fruit",
             "ok",
             {"lying_suffix": 37, "zero_size": 37, "transparent": 25, "palette": 4, "exif_invalid": 3},
         ),
         ("dataset=facemask_510", "ok", {"tiny_box": 3}),
-        ("dataset=rsod_110", "ok", {"clipped_box": 21}),
-        ("dataset=coco208", "ok", {"label_without_image": 2, "tiny_box": 3, "greyscale": 2, "class_unused": 5}),
+        ("dataset=rsod_110", "ok", {"clipped_box": 21, "equal_images_other_boxes": 4}),
+        (
+            "dataset=coco208",
+            "ok",
+            {"label_without_image": 2, "tiny_box": 3, "greyscale": 2, "unused_class": 5, "class_not_in_train": 4},
+        ),
         ("dataset=dota_folder dataset.root={}/dota_example", "ok", {"label_without_image": 5, "enclosing_box": 600}),
         ("dataset=voc_folder dataset.root={}/deepforest", "refused", {"refused": 1}),
         ("dataset=coco_folder dataset.root={}/openimages5_broken", "refused", {"refused": 1}),

@@ -115,9 +115,6 @@ KINDS: dict[str, Kind] = {
         kept="turned, as viewers do",
     ),
     "exif_invalid": _note("a picture whose EXIF orientation is none of 1 to 8", "not turned"),
-    "repeated_image": Kind(
-        "a picture that is twice in a split, with the same boxes", _NOTE, (_KEEP,), costly=True, kept="used twice"
-    ),
     "near_equal": Kind(
         "nearly equal pictures in two splits: what is measured was learnt", _WARNING, (_KEEP,), costly=True
     ),

@@ -46,16 +46,6 @@ class Finding:
 REFUSED = "refused"
 """Kind of the finding that training cannot begin."""
 
-_CLASSES = {
-    "class_unused": (
-        Severity.note,
-        "a class without a box that trains",
-        "keeps an output for it",
-        "dataset.class_names",
-    ),
-    "class_train_only": (Severity.warning, "a class in train only", "learns it; no mAP measures it", ""),
-    "class_not_in_train": (Severity.warning, "a class that train lacks", "learns nothing of it; it counts in mAP", ""),
-}
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _WORTH_A_LOOK = ("no_label", "no_picture", "too_many_files")
 """Of the reasons for which files are not used; of the others a set may well be meant to have some."""
@@ -96,10 +86,13 @@ def of_unused(unused: Mapping[str, Unused], defects: Iterable[Defect]) -> Iterat
 
 
 def of_classes(info: DatasetInfo) -> Iterator[Finding]:
-    for kind, names in class_gaps(info).items():
-        if names:
-            severity, what, training, changed_by = _CLASSES[kind]
-            yield Finding(kind, severity, what, len(names), training, changed_by, tuple(map(Place, names)))
+    """Of one split alone the readers tell; here is what no training can mend."""
+    if names := class_gaps(info)["class_not_in_train"]:
+        training = "learns nothing of it; it counts in mAP"
+        places = tuple(map(Place, names))
+        yield Finding(
+            "class_not_in_train", Severity.warning, "a class that train lacks", len(names), training, "", places
+        )
 
 
 def refused(error: UserError) -> Finding:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations, islice
 
-import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headstart.data import alike, pictures
@@ -38,7 +37,6 @@ def examine(data: DetectionData, policy: Policy, progress: bool) -> DetectionDat
                 else:
                     good[split].append(image)
                     looks[split].append(look)
-    _report_repeated(data, policy)
     _report_near_equal(good, looks, policy)
     return replace(data, splits=good)
 
@@ -56,17 +54,6 @@ def _look(image: AnnotatedImage) -> Look | UndecodableImage:
         return alike.look(pictures.decoded(image.read))
     except UndecodableImage as error:
         return error
-
-
-def _report_repeated(data: DetectionData, policy: Policy) -> None:
-    """Byte for byte, within a split: across splits `dataset.overlap` says what is done."""
-    for split, images in data.splits.items():
-        first: dict[bytes, str] = {}
-        for image in images:
-            rows = np.column_stack([image.boxes_xyxy, image.labels])
-            objects = rows[np.lexsort(rows.T)].tobytes() + image.digest.encode()
-            if image.digest and (other := first.setdefault(objects, image.name)) != image.name:
-                policy.report("repeated_image", f"{image.name} is the picture {other} ({split})", image.name)
 
 
 def _report_near_equal(images: dict[str, list[AnnotatedImage]], looks: dict[str, list[Look]], policy: Policy) -> None:
