@@ -120,7 +120,19 @@ class DetectionDataModule(L.LightningDataModule):
         self.config = config
         self.augment = augment
         self.seed = seed
+        self.first_epoch = 0
         self._cached: dict[str, list[Tensor] | None] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch to come, as Lightning tells it the samplers."""
+        if self.trainer is None:
+            return {}
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        return {"first_epoch": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning restores this before it makes the loaders, and its own count of epochs after."""
+        self.first_epoch = state_dict["first_epoch"]
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", self.augment)
@@ -182,8 +194,13 @@ class DetectionDataModule(L.LightningDataModule):
         if self.trainer is None:
             return EpochSampler(num_images, self.seed, shuffle)
         sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
+<<<<<<< HEAD
         # Lightning starts to read before it tells the sampler the epoch, and before it makes `current_epoch` of a
         # resumed run the next one: workers would repeat the epoch before.
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         sampler.set_epoch(progress.processed)
+=======
+        # Workers start to read before Lightning tells the sampler the epoch: a resumed run would repeat epoch 0.
+        sampler.set_epoch(max(self.trainer.current_epoch, self.first_epoch))
+>>>>>>> ffit
         return sampler

@@ -83,7 +83,8 @@ class CostCallback(Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if self.written:
-            self._write(trainer)
+            with contextlib.suppress(OSError):  # on a full disk what ended the run is to be told, not this
+                self._write(trainer)
 
     def as_dict(self) -> dict[str, float]:
         """After the fit: wall_seconds, cpu_seconds, train_images_per_second, peak_memory_mib."""
