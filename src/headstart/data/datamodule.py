@@ -194,13 +194,6 @@ class DetectionDataModule(L.LightningDataModule):
         if self.trainer is None:
             return EpochSampler(num_images, self.seed, shuffle)
         sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
-<<<<<<< HEAD
-        # Lightning starts to read before it tells the sampler the epoch, and before it makes `current_epoch` of a
-        # resumed run the next one: workers would repeat the epoch before.
-        progress: Any = self.trainer.fit_loop.epoch_progress.current
-        sampler.set_epoch(progress.processed)
-=======
         # Workers start to read before Lightning tells the sampler the epoch: a resumed run would repeat epoch 0.
         sampler.set_epoch(max(self.trainer.current_epoch, self.first_epoch))
->>>>>>> ffit
         return sampler
