@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-strategies clean
+.PHONY: help install demo test test-all lint type bench bench-strategies bench-index docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,16 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-strategies ## run the timed comparisons, one after another
+bench: bench-index bench-strategies ## run the timed comparisons, one after another
 
 bench-strategies: $(STAMP) ## the README's table of strategies on real data (an hour; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/strategies.py
+
+bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
+	$(BIN)/python benchmarks/index.py
+
+docs: $(STAMP) ## write the pages that are made from tables of the code
+	$(BIN)/python docs/make_defects.py
 
 clean: ## remove caches and builds; keep .venv, data and outputs
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

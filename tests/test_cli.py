@@ -154,6 +154,8 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["train", "source=scratch", "strategy=head_only"],
         ["evaluate", "run=x"],
         ["compare", "nowhere"],
+        ["doctor", "dataset=voc_folder", "dataset.root=nowhere"],
+        ["convert", "dataset=voc_folder", "dataset.root=nowhere", "to=coco", "folder=x"],
     ],
     ids=" ".join,
 )
@@ -166,12 +168,16 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate compare"),
+        ("headstart ", "train evaluate doctor compare convert"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
+        ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
+        ("headstart doctor dataset=bccd fi", "fix="),
+        ("headstart convert dataset=voc2", "dataset=voc2007 dataset=voc2007_1000 dataset=voc2012"),
+        ("headstart convert fol", "folder="),
         ("headstart nonsense x", ""),
     ],
 )
@@ -199,3 +205,14 @@ def test_help_that_is_not_read_to_its_end_leaves_no_traceback():
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.startswith("headstart train: ")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("key", ["on", '"on"'])
+def test_yamls_bare_on_is_explained_and_the_quoted_one_works(capsys, tmp_path, key):
+    (tmp_path / "dataset").mkdir()
+    text = f"defaults: [schema_voc, _self_]\nname: m\nroot: nowhere\n{key}:\n  clipped_box: skip_box\n"
+    (tmp_path / "dataset" / "m.yaml").write_text(text)
+    code, _, err = answer(capsys, "train", "--config-dir", str(tmp_path), "dataset=m")
+    assert code != 0
+    assert ('write it in quotes, "on":' in err) == (key == "on")
+    assert ("dataset.root=nowhere does not exist" in err) == (key != "on")

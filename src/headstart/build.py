@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from headstart.config.schema import TrainerConfig
+from headstart.training.signals import OwnSignals
 
 
 def as_dict(node: Any) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def build_trainer(
     arguments |= {
         "precision": resolve_precision(config),
         "default_root_dir": folder,
-        "callbacks": callbacks + ([progress] if progress else []),
+        "callbacks": [OwnSignals(), *callbacks, *([progress] if progress else [])],
         "logger": loggers or False,
         # Without a terminal `progress` prints lines and is no bar; Lightning would add its own.
         "enable_progress_bar": isinstance(progress, ProgressBar),

@@ -16,13 +16,18 @@ from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
 from headstart.quoting import advice, written_out
 from headstart.runs.parent import follow_parent
+from headstart.runs.stopping import INTERRUPTED, TOLD, stops_interrupt
+from headstart.say import is_main_process
+from headstart.visible import masked, visible
 
 USAGE = """\
 headstart: transfer learning for object detection
 
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
+  headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
+  headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -31,21 +36,27 @@ headstart: transfer learning for object detection
 VERBS = {
     "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
+    "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
+    "convert": ("headstart.convert", "convert"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
 
+WRONG_USAGE = 2
+"""Also of any mistake in the settings of `doctor`, whose 1 means that the data is bad."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 the user's mistake or a failed run, 2 wrong usage, 75 another process has the
-    run, 130 interrupted."""
+    """Runs a verb and exits: 0 done, 1 the user's mistake, a failed run or bad data, 2 wrong usage, 75 another
+    process has the run, 130 interrupted."""
     # Waiting threads that spin take the core from those that work: two runs at once were 13 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     follow_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
-        sys.exit(0 if arguments else 2)
+        sys.exit(0 if arguments else WRONG_USAGE)
     if arguments[0] in ("-V", "--version"):
         print(f"headstart {__version__}")
         sys.exit(0)
@@ -54,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb = arguments[0]
     if verb not in VERBS:
         print(f"headstart: no verb {verb!r}{_did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(WRONG_USAGE)
     overrides = arguments[1:]
     if overrides and overrides[0] in FLAGS:
         return complete(overrides, verb, VERBS, _run_verb)
     if help_asked := next((argument for argument in overrides if argument in ("-h", "--help")), None):
         return _guarded(lambda: _print_help(verb, overrides, overrides.index(help_asked)))
-    _guarded(lambda: _run_verb(verb, written_out(verb, overrides)))
+    _guarded(lambda: _run_verb(verb, written_out(verb, overrides)), WRONG_USAGE if verb == "doctor" else 1)
 
 
 def _print_help(verb: str, arguments: list[str], position: int) -> None:
@@ -79,9 +90,9 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_comparison, check_run_folder
+    from headstart.config.checks import check_comparison, check_conversion, check_doctor, check_run_folder
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, EvaluateConfig
+    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig
 
     register()
 
@@ -97,7 +108,9 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     read: dict[str, Callable[[Any], Any]] = {
         "train": read_train,
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
+        "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
+        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
     }
 
     def task(cfg: Any) -> None:
@@ -124,15 +137,17 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         raise raised[0]
 
 
-def _guarded(action: Callable[[], None]) -> None:
+def _guarded(action: Callable[[], None], mistake: int = 1) -> None:
     """A mistake of the user is one message and no traceback; `HEADSTART_DEBUG=1` shows it."""
     if os.environ.get("HEADSTART_DEBUG"):
         return action()
     try:
-        action()
+        with stops_interrupt():
+            action()
     except KeyboardInterrupt:
-        print("\nInterrupted: the same command goes on where it stopped.", file=sys.stderr)
-        sys.exit(130)
+        if is_main_process():
+            print(TOLD, file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader has seen enough: `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -140,7 +155,7 @@ def _guarded(action: Callable[[], None]) -> None:
         if not _is_users(error):
             raise
         print(f"\nheadstart: {_message(error)}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 1))
+        sys.exit(getattr(error, "exit_code", mistake))
 
 
 def _is_users(error: Exception) -> bool:
@@ -161,7 +176,8 @@ def _message(error: BaseException) -> str:
         said = "\n".join([str(seen), *getattr(seen, "__notes__", [])])
         lines += [line for line in said.splitlines() if line.strip() and line not in lines]
         seen = seen.__cause__
-    return "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA)) + _hint(error)
+    kept = "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA))
+    return masked(visible(kept + _hint(error)))
 
 
 _OF_HYDRA = (
@@ -227,9 +243,11 @@ def _key_hint(error: BaseException) -> str:
     while cause is not None:
         key = getattr(cause, "key", None)
         fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
+        if str(key) == "True" and fields is not None and "on" in fields:
+            return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
         if key is not None and fields is not None and key not in fields:
             return _did_you_mean(str(key), list(fields))
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord, record_files
@@ -21,7 +18,7 @@ from headstart.reporting.page import as_html
 from headstart.reporting.rows import Question
 from headstart.reporting.tables import terminal
 from headstart.reporting.wandb_comparison import log_comparison
-from headstart.say import say
+from headstart.say import SafeConsole, say
 
 TERMINAL = 80
 """Columns; a wider terminal is used as far as it goes."""
@@ -44,14 +41,14 @@ def compare(config: CompareConfig) -> Comparison:
     }
     for name, text in files.items():
         _write(target / name, text)
-    console = Console(highlight=False)
+    console = SafeConsole(highlight=False)
     console.width = max(TERMINAL, min(console.width, 120))
     console.print(terminal(comparison))
     for name in files:
         say(f"Written: {target / name}")
     if config.wandb:
         for line in log_comparison(comparison, config.wandb_run, target / "report.html"):
-            say(escape(line))
+            say(line)
     return comparison
 
 

@@ -12,6 +12,7 @@ from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe, is_still
 from headstart.data.recorded import recorded_dataset
+from headstart.data.workers import explained
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.module import EvaluationModule
@@ -49,7 +50,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     progress = make_progress(config.enable_progress_bar)
     trainer = build.build_trainer(_trainer_config(record), folder, callbacks=[], loggers=[], progress=progress)
     run = trainer.validate if config.split == "val" else trainer.test
-    run(module, datamodule=datamodule, verbose=False)
+    with explained():
+        run(module, datamodule=datamodule, verbose=False)
     assert module.evaluation is not None
     say(result_table(module.evaluation, f"{folder.name}: {config.split}"))
     return module.evaluation

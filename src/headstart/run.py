@@ -17,6 +17,7 @@ from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
 from headstart.data.refusals import check_data
 from headstart.data.show import dataset_report
+from headstart.data.workers import explained
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -24,6 +25,7 @@ from headstart.inference.export import save_exported
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
+from headstart.replacing import tidy
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -34,6 +36,7 @@ from headstart.runs.inputs import input_stamp
 from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
+from headstart.training.checkpoints import mend
 from headstart.training.loggers import finish_loggers
 from headstart.training.module import DetectionModule
 from headstart.training.quiet import quieten
@@ -55,14 +58,18 @@ def run(config: RunConfig) -> RunRecord:
     folder = run_folder(config, resolved)
     with locked(folder) if is_main_process() else nullcontext():
         set_aside_older(config, folder)
-        if record := finished_before(config, folder, lambda: describe_start(prepare(config))):
+        if record := finished_before(config, folder, lambda: describe_start(prepare(config, show=False))):
             say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
             return record
         return _attempt(config, resolved, folder)
 
 
 def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
-    with attempt(folder, config, resolved) as record:
+    if is_main_process():
+        tidy(folder)
+        tidy(folder / "checkpoints")
+        mend(folder / "checkpoints")
+    with attempt(folder, config, resolved) as record, explained():
         stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
         experiment = prepare(config)
         begin(config, folder, record, describe_start(experiment), stamp)
@@ -71,14 +78,16 @@ def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRe
     return record
 
 
-def prepare(config: RunConfig) -> Experiment:
-    """Data, detector, source and plan: what the user got wrong fails here, before any training."""
+def prepare(config: RunConfig, show: bool = True) -> Experiment:
+    """Data, detector, source and plan: what the user got wrong fails here, before any training. `show`: tells what was
+    found in the data."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     config = with_source_folder(config)
     parts = parts_of(config)
     data = catalog.read(config.dataset, config.seed)
     info = describe(data, config.dataset)
-    say(*dataset_report(info, config.dataset))
+    if show:
+        say(*dataset_report(info, config.dataset))
     check_data(info, config)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)
@@ -104,6 +113,7 @@ def equip(
         config.scheduler,
         config.seed,
         parts,
+        lambda index: data.data.splits["train"][index].name,
     )
     return Experiment(config, data, detector, weights, report, plan, parts, module)
 

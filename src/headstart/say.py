@@ -6,8 +6,19 @@ import os
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-console = Console()
+from headstart.visible import masked, visible
+
+
+class SafeConsole(Console):
+    """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(masked(text)), **settings)
+
+
+console = SafeConsole()
 
 
 def is_main_process() -> bool:
@@ -23,6 +34,10 @@ def is_main_process() -> bool:
 
 
 def say(*what: Any) -> None:
-    """Text and rich tables; lines are not broken, so that a path can be copied."""
+    """Text, as it is, and rich tables; lines are not broken, so that a path can be copied.
+
+    Text is no markup: a folder may be called `[red]`.
+    """
     if is_main_process():
-        console.print(*what, soft_wrap=True, highlight=False)
+        shown = [Text(visible(masked(item))) if isinstance(item, str) else item for item in what]
+        console.print(*shown, soft_wrap=True, highlight=False)

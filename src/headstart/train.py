@@ -85,11 +85,12 @@ def _train_source(single: Single) -> None:
 
 
 def wait_for(words: Sequence[str]) -> int:
-    """The exit code. Interrupted, the process has got the same signal from the terminal, and time to end."""
+    """The exit code. Interrupted, the process is told to end, which from a terminal it has been, and has time to."""
     process = subprocess.Popen(words, env=os.environ | of_this_process())
     try:
         return process.wait()
     except KeyboardInterrupt:
+        process.terminate()
         try:
             process.wait(GRACE_SECONDS)
         finally:

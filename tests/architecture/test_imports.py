@@ -13,7 +13,7 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "headstart"
 MODULES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in SRC.rglob("*.py")}
 
 LAYERS = (
-    {"errors", "conf_path", "say", "completion", "replacing", "runs.parent"},
+    {"errors", "conf_path", "say", "completion", "replacing", "limits", "visible", "runs.parent", "runs.stopping"},
     {"config"},
     {"data.types"},
     {"records", "wandb_client"},
@@ -30,8 +30,9 @@ LAYERS = (
     {"study"},
     {"search"},
     {"reporting"},
-    {"run", "train", "evaluate", "compare", "demo"},
-    {"quoting", "cli", "__main__", "__init__"},
+    {"quoting"},
+    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor"},
+    {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
 
@@ -53,6 +54,7 @@ LIGHT = (
 NO_TORCH = (
     *LIGHT,
     "headstart.compare",
+    "headstart.doctor.verb",
     "headstart.reporting.summary",
     "headstart.reporting.plots",
     "headstart.reporting.wandb_comparison",

@@ -29,12 +29,10 @@ from headstart.runs.identity import run_name
 
 CONF = conf_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-ROOTS = ("train.yaml", "evaluate.yaml", "compare.yaml")
+ROOTS = ("train.yaml", "evaluate.yaml", "doctor.yaml", "compare.yaml", "convert.yaml")
 CHOICES = [(path.parent.as_posix(), path.stem) for path in FILES if str(path) not in ROOTS]
 NEEDED = {
-    "dataset=voc_folder": ["dataset.root=x"],
-    "dataset=coco_folder": ["dataset.root=x"],
-    "dataset=yolo_folder": ["dataset.root=x"],
+    **{f"dataset={file.stem}": ["dataset.root=x"] for file in (CONF / "dataset").glob("*_folder.yaml")},
     "backbone=timm": ["backbone.architecture=resnet18"],
     "source=checkpoint": ["source.path=x"],
 }

@@ -166,6 +166,8 @@ class Recorder(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None: ...
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        # As training proper does: workers begin to read before a resumed run knows its epoch.
+        assert self.trainer.estimated_stepping_batches > 0
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 

@@ -51,6 +51,7 @@ def test_counts_tell_ignored_boxes_apart():
     assert described.num_boxes == {"train": {"cat": 2, "dog": 0}, "val": {"cat": 1, "dog": 0}}
     assert described.num_ignored == {"train": {"crowd": 2, "difficult": 2}, "val": {"crowd": 1, "difficult": 1}}
     assert described.defects == {"empty_box": 2}
+    assert described.defect_actions == {"empty_box": {"dropped box": 2}}
     assert described.splits_from == {"train": "found: train", "val": "found: val"}
     assert (described.min_size, described.max_size) == (100, 200)
 

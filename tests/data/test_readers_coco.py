@@ -9,7 +9,7 @@ from headstart.config.schema import CocoConfig
 from headstart.data.readers import coco
 from headstart.errors import UserError
 
-CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 90, "name": "never seen"}]
+CATEGORIES = [{"id": 4, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 5, "name": "never seen"}]
 
 
 def content(*file_names: str, categories: list[dict] = CATEGORIES, **more: Any) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         ({"images": []}, "has no list 'annotations'"),
         (broken(bbox=[1, 2, 3]), r"annotation id 100: bbox is \[1, 2, 3\]"),
         (broken(bbox=None), "annotation id 100: bbox is null"),
-        (broken(category_id=5), "annotation id 100: category_id 5 is not among the categories"),
+        (broken(category_id=50), "annotation id 100: category_id 50 is not among the categories"),
         (content("a.png", categories=[{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]), "same id or name"),
         ({**content("a.png"), "images": [{"id": 0}]}, r"images\[0\] has no 'file_name'"),
     ],

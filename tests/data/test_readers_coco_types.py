@@ -297,26 +297,34 @@ def test_other_units_and_corners_are_refused(tmp_path, rewrite, says):
 
 
 @pytest.mark.parametrize(
-    "bbox",
+    ("bbox", "kind"),
     [
-        [1, 1, 64, 48],  # the whole picture, counted from 1
-        [40, 30, 40, 30],  # beyond its corner, and no corners
-        [20, 15, 90, 60],  # of a larger picture
+        ([1, 1, 64, 48], "clipped_box"),  # the whole picture, counted from 1
+        ([40, 30, 40, 30], "clipped_box"),  # beyond its corner, and no corners
+        ([20, 15, 90, 60], "oversized_box"),  # of a larger picture
     ],
 )
-def test_boxes_that_leave_the_picture_but_are_no_corners_are_clipped(tmp_path, bbox):
+def test_boxes_that_leave_the_picture_but_are_no_corners_are_clipped(tmp_path, bbox, kind):
     write_set(tmp_path, setting("annotations", bbox=bbox))
-    assert kinds(read(tmp_path)) == {"clipped_box": 8}
+    assert kinds(read(tmp_path)) == {kind: 8}
+
+
+def doubts(boxes: np.ndarray, sizes: np.ndarray, form: Form) -> list[tuple[str, str]]:
+    """Kind and place of each that `units.check` reports."""
+    found = []
+    report = lambda kind, where, _: found.append((kind, where))  # noqa: E731
+    units.check("train", boxes, sizes, lambda _: "a.xml: object 1", form, report)
+    return found
 
 
 def test_the_same_doubt_serves_formats_with_corners():
     sizes = np.full((6, 2), 100.0)
     boxes = np.array([[40, 30, 20, 10]] * 6, dtype=float) + np.arange(6)[:, None]
     with pytest.raises(UserError, match=r"a\.xml: .* have x, y, width, height where x1, y1, x2, y2 is due"):
-        units.check("train", boxes, sizes, ["a.xml: object 1"] * 6, Form.corners)
+        doubts(boxes, sizes, Form.corners)
     with pytest.raises(UserError, match="shares of width and height"):
-        units.check("train", boxes / 100, sizes, ["a.xml"] * 6, Form.corners)
-    assert units.check("train", boxes[:3], sizes[:3], ["a.xml"] * 3, Form.corners) == []
+        doubts(boxes / 100, sizes, Form.corners)
+    assert doubts(boxes[:3], sizes[:3], Form.corners) == []
 
 
 def test_a_few_normalised_boxes_among_pixels_are_counted_and_percents_doubted():
@@ -324,10 +332,10 @@ def test_a_few_normalised_boxes_among_pixels_are_counted_and_percents_doubted():
     low = rng.random((60, 2)) * 80
     boxes = np.hstack([low, low + 20])
     sizes = np.full((60, 2), 400.0)
-    (doubt,) = units.check("train", boxes, sizes, ["a.json"] * 60, Form.xywh)
-    assert (doubt.kind, "are these percent?" in doubt.where) == ("doubtful_units", True)
+    ((kind, where),) = doubts(boxes, sizes, Form.xywh)
+    assert (kind, "are these percent?" in where) == ("doubtful_units", True)
     boxes[:4], boxes[4:] = boxes[:4] / 100, boxes[4:] * 4
-    assert [d.kind for d in units.check("train", boxes, sizes, ["a"] * 60, Form.xywh)] == ["box_in_first_pixel"] * 4
+    assert [kind for kind, _ in doubts(boxes, sizes, Form.xywh)] == ["box_in_first_pixel"] * 4
 
 
 def test_names_of_the_settings_are_those_of_the_message(tmp_path):

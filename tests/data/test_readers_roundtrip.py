@@ -41,10 +41,10 @@ def write_voc(root: Path, written: Objects, offset: int) -> None:
 
 def write_coco(root: Path, written: Objects) -> None:
     annotations = [
-        {"id": i, "image_id": 1, "category_id": 10 * label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        {"id": i, "image_id": 1, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]}
         for i, (label, (x1, y1, x2, y2)) in enumerate(written)
     ]
-    categories = [{"id": 10 * label, "name": name} for label, name in enumerate(NAMES)]
+    categories = [{"id": label, "name": name} for label, name in enumerate(NAMES)]
     for split in ("train", "val"):
         image = {"id": 1, "file_name": "x.png", "width": WIDTH, "height": HEIGHT}
         content = {"images": [image], "annotations": annotations, "categories": categories}
@@ -66,6 +66,10 @@ def assert_same(image: AnnotatedImage, class_names: tuple[str, ...], written: Ob
     np.testing.assert_allclose(image.boxes_xyxy, [box for _, box in written], atol=1e-9)
 
 
+KEPT = {"tiny_box", "doubled_box", "box_of_two_classes", "unused_class"}
+"""What may be drawn, and stays."""
+
+
 @settings(deadline=None, max_examples=25)
 @given(objects())
 def test_boxes_survive_every_format(written):
@@ -81,6 +85,6 @@ def test_boxes_survive_every_format(written):
             write_voc(root, written, offset)
             for config in [VocConfig(name="v", root=folder, one_based=bool(offset)), *configs]:
                 data = catalog.read(config, seed=0)
-                assert data.defects == ()
+                assert {defect.kind for defect in data.defects} <= KEPT
                 for split in ("train", "val"):
                     assert_same(data.splits[split][0], data.class_names, written)

@@ -146,7 +146,7 @@ def test_a_label_that_fits_two_pictures_by_case_is_given_to_neither(tmp_path):
     (tmp_path / "labels/train/PQ.txt").write_text(LINE)
     data = read(tmp_path)
     assert [len(image.labels) for image in data.splits["train"]] == [1, 1, 1, 0, 0]
-    assert kinds(data) == {"label_without_image": 1}
+    assert kinds(data) == {"label_without_image": 1, "unlabelled_image": 2}
 
 
 @pytest.mark.parametrize("label", ["new_{}.txt", "IMG_{}_jpg.txt"])

@@ -9,6 +9,7 @@ import pytest
 from headstart.config import schema as s
 from headstart.data import catalog
 from headstart.data.readers import unused
+from headstart.data.readers.inside import Fence
 from headstart.data.types import Unused
 
 XML = (
@@ -93,7 +94,7 @@ def test_pictures_without_a_label_are_not_used(voc):
 def test_pictures_that_a_json_does_not_name_are_not_used(coco):
     for number in range(5):
         picture(coco / f"images/more{number}.png")
-    assert found("coco", coco) == {"not_listed": Unused(5, tuple(f"images/more{i}.png" for i in range(3)))}
+    assert found("coco", coco) == {"not_listed": Unused(5, tuple(f"images/more{i}.png" for i in range(5)))}
 
 
 def test_pictures_that_no_list_names_are_not_used(tmp_path):
@@ -156,16 +157,14 @@ def test_a_link_to_what_is_used_is_no_other_file_and_a_circle_of_links_ends(each
     picture(root / "more/unused.png")
     files = [path for path in root.rglob("*") if path.is_file() and "more" not in path.parts]
     before = unused.find(
-        root, [path for path in files if path.suffix == ".png"], [str(p.relative_to(root)) for p in files]
+        Fence(root), [path for path in files if path.suffix == ".png"], [str(p.relative_to(root)) for p in files]
     )
     assert sum(of_reason.count for of_reason in before.values()) == 1
     (root / "up").symlink_to(root, target_is_directory=True)
     (root / "again").symlink_to(files[0].parent, target_is_directory=True)
     (root / "more/back").symlink_to("..", target_is_directory=True)
-    assert (
-        unused.find(root, [path for path in files if path.suffix == ".png"], [str(p.relative_to(root)) for p in files])
-        == before
-    )
+    pictures = [path for path in files if path.suffix == ".png"]
+    assert unused.find(Fence(root), pictures, [str(path.relative_to(root)) for path in files]) == before
 
 
 def test_a_link_to_nothing_is_a_file_that_is_not_used(voc):

@@ -219,6 +219,7 @@ def refused(text: str) -> tuple[str, str]:
 LONGER = "trainer.max_epochs=4"
 VOC, COCO, YOLO = (f"dataset={name}_folder dataset.root={{photos}}/{name}" for name in ("voc", "coco", "yolo"))
 COCO_TWO = f"{COCO} dataset.train_json=a.json"
+CSV_TWO = "dataset=csv_folder dataset.root={photos}/csv dataset.train_file=a.csv"
 
 TABLE: dict[str, Row] = {
     # ------------------------------------------------------------------------------------------------ root
@@ -259,6 +260,8 @@ TABLE: dict[str, Row] = {
     "dataset.val_split": Row("dataset.val_split=test", data, f"{VOC}_splits"),
     "dataset.test_fraction": Row("dataset.test_fraction=0.2", data, VOC),
     "dataset.overlap": Row("dataset.overlap=keep", data, "dataset=voc_folder dataset.root={photos}/voc_twice"),
+    "dataset.on": Row("dataset.on.clipped_box=skip_image", data, VOC),
+    "dataset.min_side": Row("dataset.min_side=25", data, f"{VOC} dataset.on.tiny_box=skip_box"),
     "dataset.max_pixels": Row("dataset.max_pixels=1e6", limit, VOC),
     "dataset.test_split": Row("dataset.test_split=none", data, f"{VOC}_splits"),
     "dataset.download": Row("dataset.download=true", SAME, VOC),
@@ -270,6 +273,9 @@ TABLE: dict[str, Row] = {
     "dataset.train_images": Row("dataset.train_images=more", data, COCO_TWO),
     "dataset.val_images": Row("dataset.val_images=more", data, f"{COCO_TWO} dataset.val_json=b.json"),
     "dataset.test_images": Row("dataset.test_images=more", data, f"{COCO_TWO} dataset.test_json=b.json"),
+    "dataset.train_file": Row("dataset.train_file=b.csv", data, CSV_TWO),
+    "dataset.val_file": Row("dataset.val_file=b.csv", data, CSV_TWO),
+    "dataset.test_file": Row("dataset.test_file=b.csv", data, CSV_TWO),
     "dataset.data_yaml": Row("dataset.data_yaml=b.yaml", data, f"{YOLO} dataset.data_yaml=a.yaml"),
     "dataset.domain": Row("dataset.domain=source", TRAINED),
     "dataset.num_train": Row("dataset.num_train=6", TRAINED),
@@ -453,7 +459,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, parts in {"voc": [""] * 10, "other": [""] * 5, "voc_splits": ["train", "train", "val", "test"]}.items():
         for number, part in enumerate(parts):
             _picture(root / name / part / f"{number}.png", number)
-            box = f"<bndbox><xmin>{number + 1}</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+            right = 52 if name == "voc" and number == 3 else 30  # of 48 pixels
+            box = f"<bndbox><xmin>{number + 1}</xmin><ymin>2</ymin><xmax>{right}</xmax><ymax>40</ymax></bndbox>"
             kind = ("cat", "dog")[number % 2]
             text = f"<annotation><object><name>{kind}</name>{box}</object></annotation>"
             (root / name / part / f"{number}.xml").write_text(text)
@@ -474,6 +481,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label = root / "yolo" / "labels" / ("train", "val")[number % 2] / f"{number}.txt"
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text("0 0.5 0.5 0.4 0.4\n")
+    for number in range(6):
+        _picture(root / "csv" / f"{number}.png", number)
+    for name, ids in {"a": range(3), "b": range(3, 6)}.items():
+        lines = ["image,xmin,ymin,xmax,ymax,label", *(f"{i}.png,1,2,30,40,cat" for i in ids)]
+        (root / "csv" / f"{name}.csv").write_text("\n".join(lines))
     (root / "yolo" / "a.yaml").write_text("names: [cat]\ntrain: images/train\nval: images/val\n")
     (root / "yolo" / "b.yaml").write_text("names: [dog]\ntrain: images/train\nval: images/val\n")
     return root
@@ -518,6 +530,8 @@ IDLE = {
     "dataset.subset_seed=5": "",
     "dataset.split_seed=5": "dataset=voc_folder dataset.root=x dataset.val_split=val",
     "dataset.val_fraction=0.5": "dataset=voc_folder dataset.root=x dataset.val_split=val",
+    "dataset.min_side=3": "dataset=voc_folder dataset.root=x",
+    "dataset.on.clipped_box=clip": "dataset=voc_folder dataset.root=x",
     "dataset.val_split=val": "dataset=coco_folder dataset.root=x dataset.train_json=a.json",
     "strategy.lr.sgd=0.5": "",
     "strategy.lr.adamw=0.5": "optimizer.lr=0.01",

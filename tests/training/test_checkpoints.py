@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from headstart.config.schema import MonitorConfig, PhaseConfig, TrainingConfig
 from headstart.errors import UserError
 from headstart.training.callbacks import checkpoints, optional_callbacks
+from headstart.training.checkpoints import mend
 
 NAN = math.nan
 
@@ -213,3 +214,64 @@ def test_checkpoints_hold_the_best_epochs_weights_and_plain_types(make_module, m
     content = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
     assert torch.equal(content["state_dict"]["detector.head.cls.bias"], states[1])
     assert content["class_names"] == ["a", "b", "c"]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip(path):
+    """A byte in the midst of a tensor: torch itself would read it."""
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\x07\x08") - 8] ^= 0xFF
+    path.write_bytes(content)
+
+
+def lose(key):
+    def take(path):
+        content = torch.load(path, weights_only=True)
+        del content[key]
+        torch.save(content, path)
+
+    return take
+
+
+BROKEN = {
+    "cut off": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"no checkpoint" * 99),
+    "a flipped byte": flip,
+    "no optimizer": lose("optimizer_states"),
+    "a bare tensor": lambda path: torch.save(torch.zeros(3), path),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_cannot_be_read_gives_way_to_the_best_epoch_or_to_a_new_start_and_stays(fit, tmp_path, capsys, how):
+    fit(tmp_path, [0.1, 0.5, 0.3, 0.4], kill=4)
+    mend(tmp_path)
+    assert capsys.readouterr().out == ""
+    BROKEN[how](tmp_path / "last.ckpt")
+    broken = (tmp_path / "last.ckpt").read_bytes()
+    mend(tmp_path)
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'last.ckpt'} cannot be read" in said
+    assert f"goes on from {tmp_path / 'best.ckpt'}: what came after epoch 2 is trained again" in said
+    assert (tmp_path / "last.unreadable-1.ckpt").read_bytes() == broken
+    assert fit(tmp_path, [0.1, 0.5, 0.3, 0.4])[1] == [3, 4]
+    for name in ("last.ckpt", "best.ckpt"):
+        BROKEN[how](tmp_path / name)
+    mend(tmp_path)
+    assert "cannot be read either" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.unreadable-1.ckpt",
+        "last.unreadable-1.ckpt",
+        "last.unreadable-2.ckpt",
+    ]
+
+
+def test_a_best_checkpoint_that_cannot_be_read_is_one_that_is_lost(fit, tmp_path):
+    fit(tmp_path, [0.1, 0.5, 0.3, 0.4], kill=4)
+    cut(tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match=r"best\.ckpt does not hold the best epoch, 2"):
+        fit(tmp_path, [0.1, 0.5, 0.3, 0.4])

@@ -92,7 +92,10 @@ def test_a_loss_that_is_not_finite_stops_with_values_and_remedy(make_module, mak
     module = make_module()
     with torch.no_grad():
         module.detector.head.box.bias.fill_(float("inf"))
-    with pytest.raises(UserError, match=r"epoch 1, batch 1 \(classification .*, box inf\).*optimizer\.lr"):
+    with pytest.raises(
+        UserError,
+        match=r"epoch 1, batch 1 \(classification .*, box inf; step 1, learning rate 0.*optimizer.lr",
+    ):
         make_trainer().fit(module, batches(1), batches(1))
 
 
@@ -173,3 +176,84 @@ def test_boxes_keep_their_precision_in_a_network_of_half_precision(make_module, 
         module, torch.utils.data.DataLoader([batch], batch_size=None)
     )
     assert torch.equal(seen[0], exact)
+
+
+def poisoned(module, call, how):
+    """The `call`-th batch has a loss that is not finite, or one whose gradient is not."""
+    losses, seen = module.detector.losses, []
+
+    def poisoning(images, targets, features=None):
+        found = losses(images, targets, features)
+        seen.append(targets)
+        if len(seen) == call:
+            bias = module.detector.head.box.bias
+            box = found["box"] * float("nan") if how == "loss" else found["box"] + (bias.sum() * 0).sqrt()
+            found["box"] = box
+        return found
+
+    module.detector.losses = poisoning
+    module.name_of = lambda index: f"{index}.png"
+    return module
+
+
+class AfterUpdates(Callback):
+    """Weights, averages and the optimizer's state as they are after each update."""
+
+    def __init__(self):
+        self.kept = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.kept.append(state_of(trainer, pl_module))
+
+
+def state_of(trainer, module):
+    optimizer = trainer.optimizers[0].state_dict()["state"]
+    found = {f"w {name}": tensor for name, tensor in module.detector.named_parameters()}
+    found |= {f"o {number} {name}": value for number, own in optimizer.items() for name, value in own.items()}
+    for callback in trainer.callbacks:
+        if average := getattr(callback, "_average_model", None):
+            found |= {f"a {name}": tensor for name, tensor in average.named_parameters()}
+    return {name: tensor.detach().clone() for name, tensor in found.items()}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("how", ["loss", "gradient"])
+def test_a_bad_step_leaves_weights_average_and_optimizer_as_they_were(
+    make_module, make_trainer, batches, how, accumulate
+):
+    """Its fifth batch is bad, the pictures 8 and 9; with two batches an update it spoils that of the sixth, too."""
+    module, kept = poisoned(make_module(), 5, how), AfterUpdates()
+    average = optional_callbacks(TrainingConfig(ema_decay=0.9), MonitorConfig())
+    trainer = make_trainer(callbacks=[kept, *average], accumulate_grad_batches=accumulate)
+    batch = 5 if accumulate == 1 or how == "loss" else 6
+    with pytest.raises(UserError) as raised:
+        trainer.fit(module, batches(8), batches(1))
+    what = "The loss is not finite" if how == "loss" else "The loss is finite, but not its gradient"
+    text = str(raised.value)
+    assert text.startswith(f"{what} in epoch 1, batch {batch} (classification ")
+    assert f"step {5 if accumulate == 1 else 3}, learning rate 0.01" in text
+    spoilt = "8.png, 9.png" + (", 10.png, 11.png" if batch == 6 else "")
+    assert text.endswith(f"Its pictures: {spoilt}")
+    before, after = kept.kept[-1], state_of(trainer, module)
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    assert any(name.startswith("a ") for name in before)
+    assert any(name.startswith("o ") for name in before)
+
+
+def test_weights_that_are_not_finite_are_neither_validated_nor_kept(make_module, make_trainer, batches):
+    """The only step of an epoch had a finite loss and a rate beyond all use."""
+    module = make_module()
+    validated = []
+
+    class Look(Callback):
+        def on_validation_start(self, trainer, pl_module):
+            validated.append(trainer.current_epoch)
+
+    for group in module.plan.groups:
+        object.__setattr__(group, "lr", 1e30)
+    with pytest.raises(
+        UserError, match=r"The weights are not finite after epoch 1, which is not kept\. .*optimizer\.lr"
+    ):
+        make_trainer(callbacks=[Look()]).fit(module, batches(1), batches(1))
+    assert validated == []

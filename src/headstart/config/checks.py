@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstart.config.checks_defects import on_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     CompareConfig,
+    ConvertConfig,
     DatasetConfig,
+    DoctorConfig,
     EvaluateConfig,
     FileDatasetConfig,
+    Format,
+    Ignored,
     RunConfig,
     SourceKind,
 )
@@ -43,8 +48,7 @@ def check(config: RunConfig) -> None:
 
 def check_files(config: RunConfig) -> None:
     """Raises `UserError` where a file or folder that the user names is not there: minutes before it is read."""
-    if isinstance(config.dataset, FileDatasetConfig) and not getattr(config.dataset, "download", False):
-        dataset_folder(config.dataset)
+    check_dataset_folder(config.dataset)
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
@@ -57,12 +61,57 @@ def check_run_folder(config: EvaluateConfig) -> None:
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
 
 
+def check_doctor(config: DoctorConfig) -> None:
+    """Raises `UserError` where a setting of the data set is wrong, its folder is not there, or `fix` is not free."""
+    if problems := [*_dataset(config.dataset)]:
+        raise UserError("\n".join(problems))
+    if not Path(getattr(config.dataset, "root", ".")).expanduser().is_file():  # an archive is refused as data
+        check_dataset_folder(config.dataset)
+    fix = Path(config.fix).expanduser() if config.fix else None
+    if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
+        raise UserError(f"fix={config.fix} is not empty: name a new folder for the clean copy.")
+
+
 def check_comparison(config: CompareConfig) -> None:
     """Raises `UserError` where `folder` is no folder, or `margin` no loss."""
     if not 0 <= config.margin < math.inf:
         raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
     if not Path(config.folder).expanduser().is_dir():
         raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
+
+
+def check_dataset_folder(config: DatasetConfig) -> None:
+    """Raises `UserError` where the folder is not there, and is not to be fetched."""
+    if isinstance(config, FileDatasetConfig) and not getattr(config, "download", False):
+        dataset_folder(config)
+
+
+def check_conversion(config: ConvertConfig) -> None:
+    """Raises `UserError` where `folder` cannot be a new one, or a setting has no effect."""
+    folder = Path(config.folder).expanduser()
+    if config.ignored is not Ignored.keep and config.to is not Format.yolo:
+        raise UserError(
+            f"ignored={config.ignored.value}: to={config.to.value} can mark objects that are to be ignored, so it has "
+            "no effect; leave it out."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"folder={config.folder} has files in it: name a new folder, or an empty one.")
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise UserError(f"folder={config.folder} is no folder: name a new one.")
+    _check_apart(folder, config)
+
+
+def _check_apart(folder: Path, config: ConvertConfig) -> None:
+    """What lies below a data set's folder is read with it."""
+    if not isinstance(config.dataset, FileDatasetConfig):
+        return
+    root = Path(config.dataset.root).expanduser()
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"folder={config.folder} lies in dataset.root={config.dataset.root}, where every picture would be found "
+            "twice from then on: name a folder outside of it."
+        )
+    check_dataset_folder(config.dataset)
 
 
 def dataset_folder(config: FileDatasetConfig) -> Path:
@@ -98,6 +147,10 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.test_fraction={config.test_fraction} must be 0 (none is drawn) or more, and below 1."
     if isinstance(config, FileDatasetConfig) and not 1 <= config.max_pixels < math.inf:
         yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
+    if isinstance(config, FileDatasetConfig):
+        yield from on_problems(config.on)
+        if not 0 <= config.min_side < math.inf:
+            yield f"dataset.min_side={config.min_side:g} must be a number of pixels, 0 (no box is tiny) or more."
     if config.batch_size < 1:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:

@@ -37,9 +37,17 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
+    "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
 }
-ROOTS = {"train": schema.RunConfig, "evaluate": schema.EvaluateConfig, "compare": schema.CompareConfig}
+ROOTS = {
+    "train": schema.RunConfig,
+    "evaluate": schema.EvaluateConfig,
+    "doctor": schema.DoctorConfig,
+    "compare": schema.CompareConfig,
+    "convert": schema.ConvertConfig,
+}
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -54,11 +62,23 @@ EXAMPLES = {
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
     "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "doctor": """\
+  headstart doctor dataset=voc_folder dataset.root=my/photos
+  headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean
+  headstart doctor --help dataset
+""",
     "compare": """\
   headstart compare outputs/
   headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
   headstart compare outputs/ group=strategy split=test
   headstart compare outputs/ wandb=true
+""",
+    "convert": """\
+  headstart convert dataset=voc_folder dataset.root=my/photos to=coco folder=my/photos_coco
+  headstart convert dataset=bccd to=yolo folder=bccd_yolo ignored=drop
+  headstart convert dataset=coco208 to=voc folder=coco208_voc link=true
+
+  --help dataset   the settings of the data set
 """,
 }
 
@@ -70,26 +90,32 @@ def help_text(verb: str, group: str | None, folders: Sequence[Path]) -> str:
     """
     if group is None:
         return "\n".join(_verb_page(verb, folders))
-    if verb != "train" or group not in {*GROUPS, *schema.NODES}:
-        known = [*GROUPS, *schema.NODES] if verb == "train" else []
+    known = _groups(verb)
+    if group not in known:
         raise UserError(f"--help {group}: headstart {verb} has {', '.join(known) or 'no groups'}.")
     return "\n".join(_group_page(group, folders))
 
 
 def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     yield f"headstart {verb}: {ABOUT[verb]}\n"
-    if verb == "train":
-        yield "group=choice chooses, group.setting=value sets; headstart train --help <group> has the settings."
-        for group, about in GROUPS.items():
-            yield f"\n{group}: {about}"
+    groups = _groups(verb)
+    if groups:
+        yield f"group=choice chooses, group.setting=value sets; headstart {verb} --help <group> has the settings."
+        for group in (group for group in groups if group in GROUPS):
+            yield f"\n{group}: {GROUPS[group]}"
             yield from _choices(group, folders, brief=True)
         yield "\nSettings in no group"
     else:
         yield "Settings"
-    yield from _settings(ROOTS[verb], skip=(*GROUPS, *schema.NODES) if verb == "train" else ())
+    yield from _settings(ROOTS[verb], skip=groups)
     if verb == "train":
         yield from (f"  {name}.…: headstart train --help {name}" for name in schema.NODES)
     yield f"\nExamples\n{EXAMPLES[verb]}"
+
+
+def _groups(verb: str) -> list[str]:
+    """Groups and nodes that the configuration of a verb has."""
+    return [*GROUPS, *schema.NODES] if verb == "train" else ["dataset"] if verb in ("doctor", "convert") else []
 
 
 def _group_page(group: str, folders: Sequence[Path]) -> Iterator[str]:

@@ -28,6 +28,14 @@ class Action(Enum):
     keep = "keep"
 
 
+DONE = {
+    Action.error: "refused",
+    Action.skip_box: "dropped box",
+    Action.clip: "clipped box",
+    Action.skip_image: "skipped image",
+}
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of defect."""
@@ -42,6 +50,14 @@ class Kind:
     default is asked for."""
     setting: str = ""
     """What changes the outcome where it is not `dataset.on.<kind>`."""
+    kept: str = "kept"
+    """What `keep` does, for people: `used once`."""
+    refused: str = DONE[Action.error]
+    """Likewise of `error`."""
+
+    def done(self, action: Action) -> str:
+        """What is done about it, for people."""
+        return {Action.keep: self.kept, Action.error: self.refused}.get(action) or DONE[action]
 
 
 _ERROR, _WARNING, _NOTE = Severity.error, Severity.warning, Severity.note
@@ -53,9 +69,147 @@ _REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = (
     Action.keep,
 )
 
+_OF_A_BOX = (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)
+_UNREADABLE = (_REFUSE, _SKIP_BOX, _SKIP_IMAGE)
+
+
+def _note(what: str, kept: str) -> Kind:
+    """Harmless, and mended in the one way there is, unless it is to be refused."""
+    return Kind(what, _NOTE, (_KEEP, _REFUSE), kept=kept)
+
+
 KINDS: dict[str, Kind] = {
+    # --------------------------------------------------------------------------------------------- pictures
     "unreadable_image": Kind("a picture that cannot be read", _ERROR, (_SKIP_IMAGE, _REFUSE)),
-    "empty_box": Kind("a box without area", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
-    "box_outside": Kind("a box wholly outside of its picture", _ERROR, (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
-    "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, _SKIP_BOX, _SKIP_IMAGE, _REFUSE)),
+    "undecodable_image": Kind(
+        "a picture whose pixels are broken in mid-file",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE),
+        costly=True,
+        refused="stops when it reads one",
+    ),
+    "too_many_pixels": Kind(
+        "a picture of more pixels than dataset.max_pixels, or a bomb", _ERROR, (_SKIP_IMAGE, _REFUSE)
+    ),
+    "large_image": _note("a picture of more than 100 million pixels", "read, which takes memory and time"),
+    "extreme_aspect": Kind(
+        "a picture 10 times as long as wide, or more",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="resized: its short side keeps few pixels",
+    ),
+    "lying_suffix": _note("a picture of another format than its suffix says", "read as what it is"),
+    "greyscale": _note("a grey picture", "grey repeated in all three channels"),
+    "palette": _note("a picture with a palette", "colours looked up"),
+    "transparent": _note("a picture in colour with a channel for transparency", "laid on white"),
+    "cmyk": _note("a picture in the colours of print (CMYK)", "turned to RGB"),
+    "sixteen_bit": Kind(
+        "a picture of 16 bits a channel", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="cut to the upper 8 bits"
+    ),
+    "exif_turned": _note("a picture that EXIF turns, with boxes in its turned pixels", "turned"),
+    "exif_raw": _note("a picture that EXIF turns, with boxes in its pixels as stored", "not turned"),
+    "exif_doubt": Kind(
+        "a picture that EXIF turns, and no size tells in which pixels its boxes are",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="turned, as viewers do",
+    ),
+    "exif_invalid": _note("a picture whose EXIF orientation is none of 1 to 8", "not turned"),
+    "near_equal": Kind(
+        "nearly equal pictures in two splits: what is measured was learnt", _WARNING, (_KEEP,), costly=True
+    ),
+    "missing_image": Kind("a picture that is listed and not there", _ERROR, (_SKIP_IMAGE, _REFUSE)),
+    "wrong_size": Kind(
+        "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
+    "zero_size": Kind(
+        "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
+    ),
+    "listed_twice": _note("a picture that one split lists twice", "used once"),
+    "equal_images": Kind("a picture that one split has twice", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE)),
+    "equal_images_other_boxes": Kind(
+        "a picture that one split has twice, with other boxes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
+    "split_overlap": Kind("a picture in two splits", _WARNING, (_KEEP,), setting="dataset.overlap"),
+    # ------------------------------------------------------------------------------------------------ boxes
+    "empty_box": Kind("a box without area", _ERROR, _OF_A_BOX),
+    "inverted_box": Kind("a box whose right is left of its left, or bottom above its top", _ERROR, _OF_A_BOX),
+    "not_finite_box": Kind("a box with NaN or infinity", _ERROR, _OF_A_BOX),
+    "box_outside": Kind("a box wholly outside of its picture", _ERROR, _OF_A_BOX),
+    "clipped_box": Kind("a box partly outside of its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "enclosing_box": Kind(
+        "an object that is no upright rectangle (polygon, circle, rotated box)",
+        _WARNING,
+        (_KEEP, _SKIP_BOX, _REFUSE),
+        kept="used the box around it",
+    ),
+    "no_box": Kind("an object without a box (point, line, tag)", _WARNING, (_SKIP_BOX, _REFUSE)),
+    "out_of_view": Kind("an object that is marked as out of the picture", _NOTE, (_SKIP_BOX, _REFUSE)),
+    "grouped": _note("shapes that are parts of one object", "used the box around them"),
+    "oversized_box": Kind("a box wider or higher than its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
+    "tiny_box": Kind("a box with a side under `dataset.min_side`", _NOTE, (_KEEP, *_OF_A_BOX)),
+    "doubled_box": Kind("a box that stands in its picture twice, of one class", _WARNING, (_KEEP, *_OF_A_BOX)),
+    "box_of_two_classes": Kind(
+        "a box that stands in its picture twice, of two classes", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE)
+    ),
+    "wrong_area": Kind("an area that is none", _WARNING, (_KEEP, _REFUSE), kept="used the box's area"),
+    "unknown_image": Kind("an object of a picture that is not listed", _ERROR, (_SKIP_BOX, _REFUSE)),
+    "box_in_first_pixel": Kind(
+        "a box within the first pixel: shares (0 to 1) where pixels are due?", _WARNING, (_KEEP, _REFUSE)
+    ),
+    "doubtful_units": Kind(
+        "all boxes within the first 100 pixels: percent?", _WARNING, (_KEEP, _REFUSE), kept="kept as pixels"
+    ),
+    "not_shares": Kind("a line of YOLO whose numbers are no shares of the picture", _ERROR, _UNREADABLE),
+    "polygon_line": Kind(
+        "a polygon among YOLO's boxes",
+        _ERROR,
+        (_REFUSE, _KEEP, _SKIP_BOX, _SKIP_IMAGE),
+        kept="used its enclosing box",
+    ),
+    "malformed_object": Kind("an object, or a line, that cannot be read", _ERROR, _UNREADABLE),
+    # ---------------------------------------------------------------------------------------------- classes
+    "unknown_class": Kind("an object of a class that there is not", _ERROR, _UNREADABLE),
+    "background_class": Kind("a class called background", _WARNING, (_KEEP, _REFUSE), kept="kept as a class"),
+    "unused_class": _note("a class without an object", "kept"),
+    "class_in_one_split": Kind("a class that one split alone has", _WARNING, (_KEEP, _REFUSE)),
+    "id_gaps": _note("numbers missing among the ids of the categories", "numbered anew"),
+    "similar_names": Kind(
+        "two classes whose names differ in letter case or blanks alone",
+        _WARNING,
+        (_KEEP, _REFUSE),
+        kept="kept as two classes",
+    ),
+    "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
+    # ---------------------------------------------------------------------------------------- files and splits
+    "malformed_file": Kind("an annotation file of one picture that cannot be read", _ERROR, (_REFUSE, _SKIP_IMAGE)),
+    "wrong_filename": Kind(
+        "an annotation that names another picture",
+        _WARNING,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="matched by the file's own name",
+    ),
+    "wrong_suffix": _note("an annotation that names its picture with another suffix", "matched"),
+    "unlabelled_image": Kind(
+        "a picture without a label file, as YOLO has them",
+        _NOTE,
+        (_KEEP, _SKIP_IMAGE, _REFUSE),
+        kept="used as a negative",
+    ),
+    "missing_annotation": Kind("a picture without annotations", _WARNING, (_SKIP_IMAGE, _REFUSE)),
+    "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
+    "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),
+    "negative_row": _note("a row of zeros, which says that its picture has no object", "used as a negative"),
+    "scores": Kind("objects with scores, as detections have them, not annotations", _WARNING, (_KEEP, _REFUSE)),
+    "unused_annotations": Kind("an annotation file that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not used"),
+    "unused_json": Kind("a json that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not read"),
+    "other_case": _note("a label file whose name differs from the picture's in letter case alone", "matched"),
+    "other_path": _note("a picture whose path is written otherwise", "matched by the end of the path"),
+    "id_types": _note("ids that are numbers in one place and text in another", "matched by value"),
+    "link_loop": _note("a link to a folder above it", "not followed"),
+    "repeated_link": _note("a link to what is read anyway", "read once"),
+    "outside_root": Kind("a path in the data that leads out of the data set's folder", _ERROR, (_REFUSE, _KEEP)),
+    "outside_link": Kind("a link out of the data set's folder", _WARNING, (_KEEP, _REFUSE), kept="not followed"),
+    "deep_folder": Kind("a folder deeper than six", _WARNING, (_KEEP, _REFUSE), kept="not looked into"),
+    "unreadable_folder": Kind("a folder that cannot be read", _ERROR, (_KEEP, _REFUSE), kept="not looked into"),
 }

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
-from headstart.config.schema import SCHEMAS, CompareConfig, EvaluateConfig, RunConfig
+from headstart.config.schema import SCHEMAS, CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, RunConfig
 from headstart.errors import UserError
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ def register() -> None:
     store.store(name="train_schema", node=RunConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="compare_schema", node=CompareConfig)
+    store.store(name="doctor_schema", node=DoctorConfig)
+    store.store(name="convert_schema", node=ConvertConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)
@@ -55,6 +57,14 @@ def resolve(cfg: DictConfig) -> RunConfig:
     return config
 
 
+def _expand_home(config: RunConfig) -> None:
+    """`~` in what the user typed; a shell leaves it in `output_dir=~/runs`."""
+    typed_paths = (config, "output_dir"), (config, "data_dir"), (config.source, "path"), (config.study, "sources_dir")
+    for node, key in typed_paths:
+        if isinstance(value := getattr(node, key, None), str):
+            setattr(node, key, os.path.expanduser(value))
+
+
 def typed(cfg: DictConfig, schema: type[T]) -> T:
     """`cfg` as an object of `schema`: every setting given, and none that the schemas do not know."""
     if unknown := sorted(_unknown(cfg)):
@@ -65,6 +75,8 @@ def typed(cfg: DictConfig, schema: type[T]) -> T:
         raise UserError(f"Not set: {', '.join(missing)}. Give a value on the command line: {needed}")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, schema)
+    if isinstance(config, RunConfig):
+        _expand_home(config)
     return config
 
 

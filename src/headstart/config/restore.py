@@ -24,8 +24,9 @@ def restore(group: str, values: dict[str, Any]) -> Any:
         for name, schema in candidates.items()
         if set(values) <= (names := {field.name for field in dataclasses.fields(schema)})
     }
-    # Some architectures have the same settings: then the one that the values name.
-    for name in sorted(lacking, key=lambda name: (name != str(values.get("architecture")), len(lacking[name]))):
+    # Some have the same settings: then the one that the values name.
+    named = next((str(values[key]) for key in ("architecture", "kind", "format") if key in values), None)
+    for name in sorted(lacking, key=lambda name: (name != named, len(lacking[name]))):
         node = OmegaConf.merge(OmegaConf.structured(candidates[name]), escaped(values))
         if not any(OmegaConf.is_missing(node, setting) for setting in lacking[name]):
             return OmegaConf.to_object(node)

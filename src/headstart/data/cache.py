@@ -36,9 +36,19 @@ def load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
 
 
 def _load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
-    pixels = np.array(image.read())
+    picture = image.read()
+    if picture.size != image.size_wh:
+        raise UserError(
+            f"{image.name}: the picture is {_x(picture.size)} now and was {_x(image.size_wh)} when the run began. Put "
+            "the one that was there back, and the same command goes on; with another one it says what has changed."
+        )
+    pixels = np.array(picture)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return resize(tensor, torch.zeros(0, 4), min_size, max_size)[0]
+
+
+def _x(size_wh: tuple[int, int]) -> str:
+    return f"{size_wh[0]} x {size_wh[1]}"
 
 
 def estimated_bytes(images: Sequence[AnnotatedImage], min_size: int, max_size: int) -> int:

@@ -9,29 +9,56 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.config.schema import CocoConfig, DatasetConfig, ShapesConfig, VocConfig, YoloConfig
+from headstart.config import schema as s
+from headstart.config.schema import CocoConfig, DatasetConfig, FileDatasetConfig, ShapesConfig, VocConfig, YoloConfig
 from headstart.data import download, subsets
-from headstart.data.readers import coco, voc, yolo
+from headstart.data.policy import Policy
+from headstart.data.readers import (
+    classes,
+    coco,
+    csv_boxes,
+    cvat,
+    dota,
+    hugging_face,
+    label_studio,
+    labelme,
+    open_images,
+    via,
+    voc,
+    yolo,
+)
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
+from headstart.visible import one_line
 
 _log = logging.getLogger(__name__)
 _NAMES_SHOWN = 3
 
 
-def read(config: DatasetConfig, seed: int) -> DetectionData:
+def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> DetectionData:
     """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
 
-    `seed` draws the subset where `config.subset_seed` is null. What had to be mended is logged once; `show.py` says
-    what there is.
+    `seed` draws the subset where `config.subset_seed` is null; `policy` says what is done about defects, None: what
+    `dataset.on` says. What had to be mended is logged once; `show.py` says what there is.
     """
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
         download.fetch(config.url_set, Path(config.root).expanduser())
-    data = _READERS[type(config)](config)
+    policy = policy or Policy(config.on if isinstance(config, FileDatasetConfig) else None)
+    data = _READERS[type(config)](config, policy)
     if data.defects:
-        _log.warning("%s: %s", data.name, summarise(data.defects))
+        _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
+    if isinstance(config, FileDatasetConfig):
+        data = _with_classes(data, policy)
     return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+
+
+def _with_classes(data: DetectionData, policy: Policy) -> DetectionData:
+    """With what is odd about the use of its classes, which `show.py` puts into words."""
+    known = len(policy.defects)
+    classes.report_use(data.class_names, data.splits, policy)
+    policy.check()
+    return replace(data, defects=(*data.defects, *policy.defects[known:]))
 
 
 def summarise(defects: Sequence[Defect]) -> str:
@@ -44,19 +71,27 @@ def summarise(defects: Sequence[Defect]) -> str:
 
 def _line(kind: str, action: str, where: list[str]) -> str:
     more = ", …" if len(where) > _NAMES_SHOWN else ""
-    return f"{len(where)} {kind}, {action} ({', '.join(where[:_NAMES_SHOWN])}{more})"
+    return f"{len(where)} {kind}, {action} ({', '.join(map(one_line, where[:_NAMES_SHOWN]))}{more})"
 
 
-def _draw_shapes(config: ShapesConfig) -> DetectionData:
+def _draw_shapes(config: ShapesConfig, policy: Policy) -> DetectionData:
     from headstart.data import shapes
 
     return shapes.draw(config)
 
 
-_READERS: dict[type, Callable[[Any], DetectionData]] = {
+_READERS: dict[type, Callable[[Any, Policy], DetectionData]] = {
     VocConfig: voc.read,
     CocoConfig: coco.read,
     YoloConfig: yolo.read,
+    s.CsvConfig: csv_boxes.read,
+    s.LabelmeConfig: labelme.read,
+    s.ViaConfig: via.read,
+    s.CvatConfig: cvat.read,
+    s.LabelStudioConfig: label_studio.read,
+    s.DotaConfig: dota.read,
+    s.OpenImagesConfig: open_images.read,
+    s.HuggingFaceConfig: hugging_face.read,
     ShapesConfig: _draw_shapes,
 }
 

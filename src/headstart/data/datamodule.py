@@ -21,6 +21,7 @@ from headstart.data.boxes import scale_boxes
 from headstart.data.sampling import EpochSampler, stable_seed
 from headstart.data.transforms import build_augmentation, resize, wrap_boxes
 from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Target
+from headstart.data.workers import begin
 from headstart.errors import UserError
 
 
@@ -119,7 +120,19 @@ class DetectionDataModule(L.LightningDataModule):
         self.config = config
         self.augment = augment
         self.seed = seed
+        self.first_epoch = 0
         self._cached: dict[str, list[Tensor] | None] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch to come, as Lightning tells it the samplers."""
+        if self.trainer is None:
+            return {}
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        return {"first_epoch": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning restores this before it makes the loaders, and its own count of epochs after."""
+        self.first_epoch = state_dict["first_epoch"]
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", self.augment)
@@ -155,6 +168,7 @@ class DetectionDataModule(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
+            worker_init_fn=begin,
         )
 
     def _num_workers(self) -> int:
@@ -170,7 +184,7 @@ class DetectionDataModule(L.LightningDataModule):
             self._cached[split] = cache.fill(images, self.config.cache, *size, split)
         return DetectionDataset(images, size, self._cached[split], augment, self.seed)
 
-    def _images(self, split: str) -> list[AnnotatedImage]:
+    def _images(self, split: str) -> Sequence[AnnotatedImage]:
         if not self.data.splits.get(split):
             known = ", ".join(f"{name} ({len(images)} images)" for name, images in self.data.splits.items())
             raise UserError(f"Data set {self.data.name}: no images in the split `{split}`. It has: {known}.")
@@ -180,6 +194,6 @@ class DetectionDataModule(L.LightningDataModule):
         if self.trainer is None:
             return EpochSampler(num_images, self.seed, shuffle)
         sampler = EpochSampler(num_images, self.seed, shuffle, self.trainer.global_rank, self.trainer.world_size)
-        # Lightning starts to read before it tells the sampler the epoch: a resumed run would repeat epoch 0.
-        sampler.set_epoch(self.trainer.current_epoch)
+        # Workers start to read before Lightning tells the sampler the epoch: a resumed run would repeat epoch 0.
+        sampler.set_epoch(max(self.trainer.current_epoch, self.first_epoch))
         return sampler

@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import lzma
 import os
 import shutil
 import tarfile
 import time
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from headstart import limits
 from headstart.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -189,15 +193,35 @@ def _unpack(archives: list[Path], folder: Path, root: Path) -> None:
 
 
 def _unpack_one(archive: Path, folder: Path) -> None:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as file:
-            for name in file.namelist():
-                if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                    raise UserError(f"{archive}: {name} would be unpacked outside of {folder}; nothing was.")
-            file.extractall(folder)
-        return
+    """All or nothing of it: what each member claims is looked at before the first one is written."""
     try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                _check_members(archive, folder, ((item.filename, item.file_size) for item in zipped.infolist()))
+                zipped.extractall(folder)  # links are written as files
+            return
         with tarfile.open(archive) as file:
+            _check_members(archive, folder, map(_claimed, file))
             file.extractall(folder, filter="data")
-    except tarfile.FilterError as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{archive}: {error}; the data set was not unpacked.") from error
+
+
+def _claimed(member: tarfile.TarInfo) -> tuple[str, int]:
+    """(name, bytes); no public set has anything but files and folders."""
+    if not (member.isfile() or member.isdir()):
+        raise ValueError(f"{member.name} is a link or a device")
+    return member.name, member.size
+
+
+def _check_members(archive: Path, folder: Path, members: Iterable[tuple[str, int]]) -> None:
+    """One by one, so that what is packed a thousandfold is not unpacked to be counted."""
+    most = max(limits.ARCHIVE_FREE, limits.ARCHIVE_GROWTH * archive.stat().st_size)
+    num_bytes = 0
+    for count, (name, size) in enumerate(members, start=1):
+        num_bytes += size
+        if count > limits.ARCHIVE_MEMBERS or num_bytes > most:
+            raise ValueError(f"holds {count:,} files of {num_bytes:,} bytes or more, too much for what it is")
+        parts = Path(name.replace("\\", "/")).parts
+        if ".." in parts or "\0" in name or not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{name} would be unpacked outside of {folder}")

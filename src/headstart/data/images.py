@@ -7,10 +7,12 @@ transparent is laid on white (cut-outs are drawn for a white page; black would d
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +23,10 @@ from headstart.config.schema import FileDatasetConfig
 from headstart.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
+
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF")
+"""What Pillow may take a file for, whatever its suffix. Not all that it can: for EPS, say, it starts Ghostscript, which
+runs the program that such a picture is."""
 
 _ENDS_READ = 64 * 1024
 _BLOCK = 1024 * 1024
@@ -40,6 +46,14 @@ _TRANSPOSE = {
 class UnreadableImage(Exception):
     """The file is not an image, or not a whole one; the text says why."""
 
+    kind = "unreadable_image"
+
+
+class TooManyPixels(UnreadableImage):
+    """It claims more than `dataset.max_pixels`."""
+
+    kind = "too_many_pixels"
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -51,6 +65,14 @@ class ImageFacts:
     """EXIF value 2 … 8; 1: upright, or no valid value."""
     digest: str
     """Of the whole file: a picture that was changed is another one, wherever in it."""
+    format: str = ""
+    """`JPEG`, `PNG`, …, told from the bytes."""
+    mode: str = "RGB"
+    """Pillow's, as stored: `L`, `P`, `RGBA`, `CMYK`, …"""
+    transparent: bool = False
+    sixteen_bit: bool = False
+    stated_orientation: int = 1
+    """The EXIF value as written, which may be no valid one."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +90,14 @@ class FileImage:
                 image.load()
                 upright = _turn(image, self.orientation)
                 return _to_rgb(upright)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path}: the image is not there any more. Put it back, and the same command goes on."
+            ) from None
         except Exception as error:  # PIL's decoders raise whatever the bytes provoke: OSError, struct.error, …
             raise UserError(
                 f"{self.path}: the image cannot be read ({error}). Replace the file, or remove it together with its "
-                "annotation."
+                "annotation, or leave out all such pictures with dataset.on.undecodable_image=skip_image."
             ) from error
 
 
@@ -102,16 +128,32 @@ _limit = _Limit()
 
 @contextmanager
 def _opened(file: Path | BinaryIO, max_pixels: float) -> Iterator[PIL.Image.Image]:
-    """The image, not decoded yet. Raises `ValueError` for one that claims more than `max_pixels`: before memory is
+    """The image, not decoded yet. Raises `TooManyPixels` for one that claims more than `max_pixels`: before memory is
     taken for it."""
-    with _limit, PIL.Image.open(file) as image:
+    with _limit, PIL.Image.open(file, formats=_known_formats()) as image:
         width, height = image.size
         if width * height > max_pixels:
-            raise ValueError(
+            raise TooManyPixels(
                 f"it claims {width} x {height} pixels, more than dataset.max_pixels={max_pixels:g}; raise that if it "
                 "is a picture"
             )
         yield image
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """Of `FORMATS` those that this Pillow was built with."""
+    PIL.Image.init()
+    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
+
+
+def stored_size_wh(path: Path) -> tuple[int, int]:
+    """Before any EXIF orientation. Raises UnreadableImage."""
+    try:
+        with PIL.Image.open(path, formats=_known_formats()) as image:
+            return image.size
+    except Exception as error:  # as in FileImage
+        raise UnreadableImage(str(error)) from error
 
 
 def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> ImageFacts:
@@ -125,14 +167,30 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
             digest = _digest(file, num_bytes)
             file.seek(0)
             with _opened(file, max_pixels) as image:
-                facts = ImageFacts(image.size, _orientation(image), digest)
+                facts = _facts(image, digest)
                 if image.mode == "F":
                     raise ValueError("its pixels are floats of unknown range; store it with 8 or 16 bits")
                 if not _has_end(image.format, head, tail, num_bytes):
                     image.load()
+    except TooManyPixels:
+        raise
     except Exception as error:  # as in FileImage
         raise UnreadableImage(str(error).replace(str(path), path.name)) from error
     return facts
+
+
+def _facts(image: PIL.Image.Image, digest: str) -> ImageFacts:
+    stated = _stated_orientation(image)
+    return ImageFacts(
+        raw_size_wh=image.size,
+        orientation=stated if stated in _TRANSPOSE else 1,
+        digest=digest,
+        format=image.format or "",
+        mode=image.mode,
+        transparent=image.has_transparency_data,
+        sixteen_bit=_is_sixteen_bit(image),
+        stated_orientation=stated,
+    )
 
 
 def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | None) -> int:
@@ -144,6 +202,13 @@ def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | N
     raw = facts.raw_size_wh
     turned = upright_size(raw, facts.orientation)
     return 1 if annotated_size_wh == raw and raw != turned else facts.orientation
+
+
+def kind_of(path: Path) -> tuple[str, int]:
+    """(Pillow's name of the format, EXIF value 2 … 8 or 1) of a file that was inspected before."""
+    with _opened(path, math.inf) as image:
+        facts = _facts(image, "")
+        return facts.format, facts.orientation
 
 
 def upright_size(raw_size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -181,14 +246,20 @@ def _has_end(kind: str | None, head: bytes, tail: bytes, num_bytes: int) -> bool
     return False
 
 
-def _orientation(image: PIL.Image.Image) -> int:
+def _stated_orientation(image: PIL.Image.Image) -> int:
     if "exif" not in image.info:
         return 1
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # a broken EXIF block does not make a broken image
         return 1
-    return value if value in _TRANSPOSE else 1
+    return value if isinstance(value, int) else 0
+
+
+def _is_sixteen_bit(image: PIL.Image.Image) -> bool:
+    """In colour Pillow itself drops the lower bits; only how it is stored tells."""
+    stored = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
+    return image.mode.startswith("I") or ";16" in stored
 
 
 def _turn(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:

@@ -9,12 +9,17 @@ from headstart.data.types import DatasetInfo
 from headstart.errors import UserError
 
 
-def check_data(info: DatasetInfo, config: RunConfig) -> None:
+def check_boxes(info: DatasetInfo, dataset: DatasetConfig) -> None:
     """UserError where no box trains, or a split that is measured has none to be found."""
     for split in info.num_images:
         if not sum(info.num_boxes[split].values()):
             what = "nothing can be learnt" if split == "train" else "mAP cannot be computed"
-            raise UserError(f"{_no_box(info, split)}: {what}. {_remedy(info, split, config.dataset)}")
+            raise UserError(f"{_no_box(info, split)}: {what}. {_remedy(info, split, dataset)}")
+
+
+def check_data(info: DatasetInfo, config: RunConfig) -> None:
+    """As `check_boxes`; and where no epoch can be judged by what is monitored."""
+    check_boxes(info, config.dataset)
     split, _, rest = config.monitor.name.partition("/ap/")
     boxes = info.num_boxes.get(split, {})
     if rest and boxes.get(rest) == 0:

@@ -6,6 +6,7 @@ The domains `source` and `target` (`drawing.STYLES`) share some classes and diff
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from headstart.config.schema import ShapesConfig
 from headstart.data.boxes import box_areas
 from headstart.data.drawing import HEIGHT, STYLES, WIDTH, make_scene, paint
 from headstart.data.sampling import stable_seed
+from headstart.data.table import ImageTable
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.errors import UserError
 
@@ -34,8 +36,8 @@ def draw(config: ShapesConfig) -> DetectionData:
     for split, count in counts.items():
         if count < 1:
             raise UserError(f"dataset.num_{split}={count}: must be 1 or more.")
-    splits = {
-        split: [_annotate(config.domain, split, index, config.draw_seed) for index in range(count)]
+    splits: dict[str, Sequence[AnnotatedImage]] = {
+        split: ImageTable.of(_annotate(config.domain, split, index, config.draw_seed) for index in range(count))
         for split, count in counts.items()
     }
     origin = dict.fromkeys(splits, "painted by code")

@@ -23,6 +23,11 @@ UNUSED = {
     "too_many_files": "files in all, too many to look for unused ones",
 }
 """Reason -> what the files are."""
+_CLASSES = {
+    "class_unused": "Without a box that trains, in any split",
+    "class_train_only": "In train only, so that no mAP measures them",
+    "class_not_in_train": "Not in train: nothing is learnt of them, and they count in mAP",
+}
 _NAMES_SHOWN = 10
 _LONGEST_WORD = len("dataset.split_seed=0")
 
@@ -59,17 +64,20 @@ def ignored(info: DatasetInfo, split: str) -> str:
 
 def _classes(info: DatasetInfo) -> Iterator[str]:
     """Of each class that one split alone has, or that train lacks."""
-    where = {name: [split for split in info.num_boxes if info.num_boxes[split][name]] for name in info.class_names}
-    nowhere = [name for name, splits in where.items() if not splits]
-    unmeasured = [name for name, splits in where.items() if splits == ["train"]]
-    unlearnt = [_with_splits(info, name) for name, splits in where.items() if splits and "train" not in splits]
-    for what, names in (
-        ("Without a box that trains, in any split", nowhere),
-        ("In train only, so that no mAP measures them", unmeasured),
-        ("Not in train: nothing is learnt of them, and they count in mAP", unlearnt),
-    ):
+    for kind, names in class_gaps(info).items():
         if names:
-            yield f"{what}: {_some(names, _NAMES_SHOWN)}"
+            yield f"{_CLASSES[kind]}: {_some(names, _NAMES_SHOWN)}"
+
+
+def class_gaps(info: DatasetInfo) -> dict[str, list[str]]:
+    """`class_unused`, `class_train_only`, `class_not_in_train` -> names."""
+    where = {name: [split for split in info.num_boxes if info.num_boxes[split][name]] for name in info.class_names}
+    unlearnt = [_with_splits(info, name) for name, splits in where.items() if splits and "train" not in splits]
+    return {
+        "class_unused": [name for name, splits in where.items() if not splits],
+        "class_train_only": [name for name, splits in where.items() if splits == ["train"]],
+        "class_not_in_train": unlearnt,
+    }
 
 
 def _with_splits(info: DatasetInfo, name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.config.schema import FileDatasetConfig, Overlap
+from headstart.data.table import ImageTable
 from headstart.data.types import AnnotatedImage, Defect
 from headstart.errors import UserError
 
@@ -57,29 +58,31 @@ def choose(
 
 
 def apart(
-    given: dict[str, list[AnnotatedImage]], overlap: Overlap
-) -> tuple[dict[str, list[AnnotatedImage]], list[Defect]]:
+    given: Mapping[str, Sequence[AnnotatedImage]], overlap: Overlap
+) -> tuple[dict[str, ImageTable], list[Defect]]:
     """(the splits without pictures that stand in another one, a `split_overlap` for each).
 
     They stay where they are measured: what test has leaves val, and what these have leaves train. UserError where
     nothing is left, or with `Overlap.error` where there are any.
     """
     seen: dict[str, str] = {}
-    kept: dict[str, list[AnnotatedImage]] = {}
+    kept: dict[str, ImageTable] = {}
     defects: list[Defect] = []
     for split in (name for name in ("test", "val", "train") if name in given):
-        twice = {image.name for image in given[split] if image.digest in seen}
-        moved = twice if overlap is Overlap.move else set()
+        images = ImageTable.of(given[split])
+        digests = images.digests
+        twice = [number for number, digest in enumerate(digests) if digest in seen]
+        moved = overlap is Overlap.move and bool(twice)
         action = f"left out of {split}" if moved else "kept in both"
-        kept[split] = [image for image in given[split] if image.name not in moved]
         defects += [
-            Defect("split_overlap", f"{image.name} ({split}) is the picture {seen[image.digest]}", action)
-            for image in given[split]
-            if image.name in twice
+            Defect("split_overlap", f"{images.names[i]} ({split}) is the picture {seen[digests[i]]}", action)
+            for i in twice
         ]
+        kept[split] = images.take(sorted({*range(len(images))}.difference(twice))) if moved else images
         if not kept[split]:
             raise UserError(_none_left(split, defects[-1]))
-        seen |= {image.digest: f"{image.name} ({split})" for image in given[split] if image.digest}
+        named = zip(digests, images.names, strict=True)
+        seen |= {digest: f"{name} ({split})" for digest, name in named if digest}
     if defects and overlap is Overlap.error:
         raise UserError(_overlap_refused(defects))
     return kept, defects
@@ -100,8 +103,8 @@ def check_shares(chosen: Chosen, config: FileDatasetConfig) -> None:
 
 
 def complete(
-    given: dict[str, list[AnnotatedImage]], chosen: Chosen, config: FileDatasetConfig
-) -> tuple[dict[str, list[AnnotatedImage]], dict[str, str]]:
+    given: Mapping[str, Sequence[AnnotatedImage]], chosen: Chosen, config: FileDatasetConfig
+) -> tuple[dict[str, Sequence[AnnotatedImage]], dict[str, str]]:
     """(train, val and test, of which those not given are drawn from train; split -> where it is from).
 
     Both shares are of the training images given; test is drawn first, and only where `test_fraction` asks for it.
@@ -109,7 +112,8 @@ def complete(
     train = "all images" if chosen.train == ALL else chosen.train
     origin = {"train": f"found: {train}"}
     origin |= {name: f"found: {where}" for name, where in (("val", chosen.val), ("test", chosen.test)) if where}
-    splits, total = dict(given), len(given["train"])
+    splits: dict[str, Sequence[AnnotatedImage]] = dict(given)
+    total = len(given["train"])
     for name, share in (("test", config.test_fraction), ("val", config.val_fraction)):
         if name in splits or (name == "test" and not share):
             continue
@@ -121,16 +125,18 @@ def complete(
 
 def draw(
     images: Sequence[AnnotatedImage], share: float, seed: int, split: str = "val", total: int | None = None
-) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+) -> tuple[ImageTable, ImageTable]:
     """(rest, drawn), by image with `seed`; equal pictures (same digest) are on the same side.
 
     `share` is of `total` images, None: of these. The draw depends on names and seed alone, not on the order of the
     images. Both sides hold at least one picture.
     """
-    groups: dict[str, list[AnnotatedImage]] = defaultdict(list)
-    for image in sorted(images, key=lambda image: image.name):
-        groups[image.digest or image.name].append(image)
-    wanted = max(1, round((total or len(images)) * share))
+    table = ImageTable.of(images)
+    names, digests = [*table.names], table.digests
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number in sorted(range(len(table)), key=names.__getitem__):
+        groups[digests[number] or names[number]].append(number)
+    wanted = max(1, round((total or len(table)) * share))
     if not 0 < share < 1 or len(groups) < 2:
         raise UserError(
             f"dataset.{split}_fraction={share}: no {split} split can be drawn from {len(groups)} different "
@@ -138,12 +144,12 @@ def draw(
         )
     order = list(groups.values())
     random.Random(seed).shuffle(order)
-    drawn: set[str] = set()
+    drawn: set[int] = set()
     for group in order[:-1]:
         if len(drawn) >= wanted:
             break
-        drawn.update(image.name for image in group)
-    return [i for i in images if i.name not in drawn], [i for i in images if i.name in drawn]
+        drawn.update(group)
+    return table.take(sorted({*range(len(table))} - drawn)), table.take(sorted(drawn))
 
 
 def _none_left(split: str, last: Defect) -> str:

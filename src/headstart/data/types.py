@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # what only reads a data set does without
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class Defect:
     """Something broken in the data, and what was done about it."""
 
     kind: str
-    """`unreadable_image`, `empty_box`, `clipped_box`, `box_outside`, `wrong_area`, `missing_image`, …"""
+    """A name of `config.kinds.KINDS`."""
     where: str
     """File, and line or object number."""
     action: str
-    """`skipped image`, `dropped box`, `clipped box`, …"""
+    """What was done, for people: `skipped image`, `dropped box`, `clipped box`, `refused`, …"""
+    image: str = ""
+    """The picture, relative to the data set's folder; empty where it is about none."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Unused:
 
     count: int
     first: tuple[str, ...]
-    """Names of a few, relative to the folder."""
+    """Names, relative to the folder: the first thousands as read, a few in `DatasetInfo`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class DetectionData:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, list[AnnotatedImage]]
+    splits: dict[str, Sequence[AnnotatedImage]]
     """`train` and `val` always, `test` where the data set has one."""
     defects: tuple[Defect, ...] = ()
     splits_from: dict[str, str] = field(default_factory=dict)
@@ -94,6 +99,8 @@ class DatasetInfo:
     or the long side `max_size` if that comes first."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
+    defect_actions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Kind of defect -> what was done -> count."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """Split -> hex digest of its images and annotations as used, and of the names of the classes."""
     outside: int = 0

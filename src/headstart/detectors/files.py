@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection
+import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from headstart.detectors.prefixes import State, find_state
+from headstart.detectors.prefixes import DEPTH, State, find_state
 from headstart.errors import UserError
 
 
@@ -44,21 +45,49 @@ def read_state(path: Path, known: Collection[str], setting: str = "source.path")
 
 def _read_safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        return load_file(path)  # it looks at all sizes and places in the header, of 100 MB at most, before the rest
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{setting}={path} is no readable safetensors file: {error}") from error
 
 
 def _read_torch(path: Path, setting: str) -> Any:
+    _refuse_packed(path, setting)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_claims(content, path.stat().st_size)
+        return content
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{setting}={path} holds more than tensors, and reading that could run code from the file. "
             "Save model.state_dict() alone, as .safetensors or with torch.save, and name that file"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a stranger's bytes provoke: RuntimeError, EOFError, IndexError, MemoryError
         raise UserError(f"{setting}={path} is damaged or no torch file: {error}") from error
+
+
+def _refuse_packed(path: Path, setting: str) -> None:
+    """torch packs nothing, but unpacks what is: a file of megabytes may hold as many gigabytes."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            claimed = sum(item.file_size for item in file.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UserError(f"{setting}={path} is damaged or no torch file: {error}") from error
+    if claimed > path.stat().st_size:
+        raise UserError(
+            f"{setting}={path}: {claimed:,} bytes are packed into {path.stat().st_size:,}, which torch.save does not "
+            "do: it was not read. Save the state dict again"
+        )
+
+
+def _check_claims(content: Any, num_bytes: int, depth: int = 0) -> None:
+    """A tensor may say that it repeats one number 10^12 times, and would be written out where it is used."""
+    values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    for value in values if depth <= DEPTH else ():
+        if isinstance(value, Tensor) and value.numel() * value.element_size() > num_bytes:
+            raise ValueError(f"a tensor of shape {tuple(value.shape)} is larger than the file")
+        _check_claims(value, num_bytes, depth + 1)
 
 
 def hub_file(url: str) -> Path:

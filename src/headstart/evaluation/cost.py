@@ -83,7 +83,8 @@ class CostCallback(Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if self.written:
-            self._write(trainer)
+            with contextlib.suppress(OSError):  # on a full disk what ended the run is to be told, not this
+                self._write(trainer)
 
     def as_dict(self) -> dict[str, float]:
         """After the fit: wall_seconds, cpu_seconds, train_images_per_second, peak_memory_mib."""
@@ -109,7 +110,7 @@ class CostCallback(Callback):
         """Brings the totals up to now."""
         wall, cpu = time.perf_counter(), cpu_seconds()
         self.totals["wall_seconds"] += wall - self.last_wall
-        self.totals["cpu_seconds"] += cpu - self.last_cpu
+        self.totals["cpu_seconds"] += max(0.0, cpu - self.last_cpu)  # what a descendant's child took is lost with it
         self.last_wall, self.last_cpu, self.written = wall, cpu, wall
         if trainer.is_global_zero:
             self.journal.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,9 @@ class CostCallback(Callback):
 
 def _read(journal: Path, otherwise: dict[str, float]) -> dict[str, float]:
     """The journal, which is ahead of every checkpoint; where it was lost, what the checkpoint says."""
-    return json.loads(journal.read_text()) if journal.exists() else otherwise
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(journal.read_text())
+    return otherwise
 
 
 def cpu_seconds() -> float:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headstart import limits
 from headstart.config.plain import plain
 from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
@@ -22,6 +24,7 @@ from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
+from headstart.inference import described
 from headstart.replacing import replacing
 
 SCHEMA_VERSION = 1
@@ -89,14 +92,14 @@ def read_exported(path: Path | str) -> ExportedModel:
             raise UserError(f"{folder} holds no {name}: name the folder of a finished run or of an exported model")
     try:
         tensors = load_file(folder / TENSORS)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{folder / TENSORS} is damaged ({error}): export it again") from None
     return _described(tensors, folder / DESCRIPTION)
 
 
 def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(limits.read_bytes(path, limits.DESCRIPTION_BYTES, "a description of a model"))
         if values["schema_version"] != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: schema_version={values['schema_version']}, this Headstart reads {SCHEMA_VERSION}: "
@@ -105,31 +108,23 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
         preprocessing = values["preprocessing"]
         return ExportedModel(
             tensors=tensors,
-            architecture=values["architecture"],
-            model=values["model"],
-            backbone=values["backbone"],
-            class_names=tuple(values["class_names"]),
-            preprocessing=Preprocessing(tuple(preprocessing["mean"]), tuple(preprocessing["std"])),
-            min_size=preprocessing["min_size"],
-            max_size=preprocessing["max_size"],
-            norm_eps=values["norm_eps"],
-            lineage=tuple(values["lineage"]),
-            cosine_scale=_scale(values.get("cosine_scale")),  # files from before there was one lack the key
+            architecture=described.text(values, "architecture"),
+            model=described.settings(values, "model"),
+            backbone=described.settings(values, "backbone"),
+            class_names=described.texts(values, "class_names"),
+            preprocessing=Preprocessing(described.three(preprocessing, "mean"), described.three(preprocessing, "std")),
+            min_size=described.side(preprocessing, "min_size"),
+            max_size=described.side(preprocessing, "max_size"),
+            norm_eps=described.positive(values, "norm_eps"),
+            lineage=described.texts(values, "lineage"),
+            cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
         )
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is no description of a model ({type(error).__name__}: {error}): export it again"
         ) from None
-
-
-def _scale(value: Any) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"cosine_scale={value} is no number above 0")
-    return float(value)
 
 
 def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
@@ -154,8 +149,32 @@ def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
     try:
         # Schemas with the same keys are all the same to `restore`; the architecture among them tells them apart.
         model, backbone = restore("model", exported.model), restore("backbone", exported.backbone)
-    except (UserError, OmegaConfBaseException, TypeError) as error:
+    except (UserError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None
+    _refuse_other_shapes(path, exported, model, backbone)
+    return _network(model, backbone, exported)
+
+
+def _refuse_other_shapes(
+    path: Path | str, exported: ExportedModel, model: ModelConfig, backbone: BackboneConfig
+) -> None:
+    """Before memory is taken for the network: one of 10^9 channels, or classes, would take all there is."""
+    try:
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in _network(model, backbone, exported).state_dict().items()}
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # sizes that no tensor can have
+        raise UserError(f"{path}: the network that {DESCRIPTION} describes cannot be: {error}") from None
+    for name, shape in shapes.items():
+        found = exported.tensors.get(name)
+        if found is None or found.shape != shape:
+            has = "has none" if found is None else f"has {tuple(found.shape)}"
+            raise UserError(
+                f"{path}: {TENSORS} does not fit the network that {DESCRIPTION} describes: {name} is {tuple(shape)} "
+                f"there, and {TENSORS} {has}. Export it again."
+            )
+
+
+def _network(model: ModelConfig, backbone: BackboneConfig, exported: ExportedModel) -> Detector:
     detector = build_detector(model, backbone, exported.class_names)
     if exported.cosine_scale is not None:
         use_cosine_head(detector, exported.cosine_scale)

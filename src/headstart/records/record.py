@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart import limits
 from headstart.errors import UserError
 from headstart.replacing import replacing
+from headstart.visible import masked
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
@@ -50,19 +52,17 @@ class RunRecord:
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path) -> None:
-        """Whole or not at all, whatever happens to the process; NaN becomes null."""
-        text = json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
-        with replacing(path) as temporary, temporary.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Whole or not at all, whatever happens to the process; NaN becomes null, a secret `***`."""
+        text = json.dumps(masked(_finite(dataclasses.asdict(self))), indent=1, allow_nan=False)
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:
         """Raises `UserError` for a file that is no record, or one of a newer version."""
         try:
-            values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            values = json.loads(limits.read_bytes(path, limits.RECORD_BYTES, "a record"))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a run's record: {error}") from None
         if not isinstance(values, dict) or "schema_version" not in values:
             raise UserError(f"{path} is no run's record: it has no schema_version")
@@ -77,7 +77,12 @@ class RunRecord:
         if unknown or missing or values["status"] not in STATUSES:
             what = f"keys {', '.join(sorted(unknown | missing)) or 'status'}"
             raise UserError(f"{path} is no whole record: {what} are unknown, missing or wrong. Run it again.")
-        return cls(**values)
+        record, usual = cls(**values), cls()
+        for item in dataclasses.fields(cls):
+            value, expected = values[item.name], getattr(usual, item.name)
+            if not isinstance(value, type(expected) if expected is not None else dict | None):
+                raise UserError(f"{path} is no whole record: {item.name} is a {type(value).__name__}. Run it again.")
+        return record
 
 
 def read_all(folder: Path) -> list[tuple[Path, RunRecord]]:

@@ -15,6 +15,7 @@ from headstart.reporting.retention import retention
 from headstart.reporting.rows import Row
 from headstart.reporting.statistics import Difference
 from headstart.reporting.verdicts import Judged
+from headstart.visible import cell
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -97,10 +98,11 @@ def _judged_columns(name: str, found: Judged | None) -> dict[str, Any]:
 def _csv(lines: Sequence[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(cell, columns))
     for line in lines:
-        writer.writerow({name: "" if absent(word) else word for name, word in line.items()})
+        words = (line.get(name) for name in columns)
+        writer.writerow(["" if absent(word) else cell(word) for word in words])
     return text.getvalue()
 
 

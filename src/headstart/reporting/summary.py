@@ -15,6 +15,7 @@ from headstart.reporting.arms import Arm, make_arms
 from headstart.reporting.comparability import only_group
 from headstart.reporting.measured import Run, Unmeasured
 from headstart.reporting.statistics import interval_95, mean
+from headstart.visible import cell
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Summary:
 
     def as_csv(self) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        csv.writer(text, lineterminator="\n").writerows([map(cell, row) for row in (self.columns, *self.rows)])
         return text.getvalue()
 
 

@@ -17,7 +17,7 @@ from headstart.records.environment import environment
 from headstart.records.record import SCHEMA_VERSION, RunRecord
 from headstart.runs.began import command, now
 from headstart.runs.inputs import read_refusal
-from headstart.runs.ranks import described, together
+from headstart.runs.ranks import described, reserve, together, write_end
 from headstart.say import is_main_process
 
 
@@ -58,22 +58,32 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
     if is_main_process():
         _begin(folder, config, record)
     try:
-        with together(folder, record):
+        with together(folder, record), _telling_what_is_kept(folder, goes_on):
             yield record
         record.status = "finished"
     except SystemExit as stop:  # so Lightning leaves after Ctrl-C, and after SIGTERM with the code of success
         raise KeyboardInterrupt from stop
     except Exception as error:
-        if goes_on and not isinstance(error, Changed):
-            error.add_note(
-                f"It went on from {last_checkpoint(folder)}: where that fails again, rerun=true starts anew."
-            )
         record.status = "failed"
         record.error = described(error)
         raise
     finally:
         if is_main_process():
-            record.write(folder / "record.json")
+            write_end(folder, record)
+
+
+@contextmanager
+def _telling_what_is_kept(folder: Path, goes_on: bool) -> Iterator[None]:
+    """To an error its note, before any process tells another of it."""
+    try:
+        yield
+    except Exception as error:
+        last = last_checkpoint(folder)
+        if goes_on and not isinstance(error, Changed):
+            error.add_note(f"It went on from {last}: where that fails again, rerun=true starts anew.")
+        elif last.exists() and not isinstance(error, Changed):
+            error.add_note(f"The last complete epoch is kept in {last}: the same command goes on from there.")
+        raise
 
 
 def _directory(config: RunConfig) -> dict[str, str]:
@@ -130,6 +140,7 @@ def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         record.write(folder / "record.json")
+        reserve(folder)
     except OSError as error:
         raise UserError(f"output_dir={config.output_dir}: {folder} cannot be written ({error}).") from error
 

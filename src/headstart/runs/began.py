@@ -38,11 +38,17 @@ def command() -> dict[str, str | None]:
 
 
 def is_older(record: RunRecord | None, started: str) -> bool:
-    """Whether the run was begun before `started`, and not by a Slurm job that was preempted and is this one again."""
+    """Whether the run was begun before `started`, and not by a Slurm job that was preempted and is this one again.
+
+    By the clock, which may have been set back: what was begun by this very study is not older, whatever the clock said
+    then, and what was begun in the future is.
+    """
     attempts = record.environment.get("attempts") if record else None
     if record is None or not attempts:
         return True
     job = os.environ.get("SLURM_JOB_ID")
     if job is not None and record.environment.get("job") == job and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
         return False
-    return datetime.fromisoformat(attempts[0]) < datetime.fromisoformat(started)
+    if STARTED in os.environ and record.environment.get("study") == command()["study"]:
+        return False
+    return not datetime.fromisoformat(started) <= datetime.fromisoformat(attempts[0]) <= datetime.fromisoformat(now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from headstart.config.kinds import KINDS
 from headstart.config.schema import FileDatasetConfig
 
 Settings = Mapping[str, Any]
@@ -93,9 +94,21 @@ def _pixels(settings: Settings) -> Found:
         yield "dataset.max_pixels", "that is the limit anyway"
 
 
+def _defects(settings: Settings) -> Found:
+    """A kind at its default is as one of which nothing is said."""
+    for name, action in settings.items():
+        kind = KINDS.get(name.removeprefix("dataset.on."))
+        if name.startswith("dataset.on.") and kind is not None and action == kind.actions[0].value:
+            yield name, "that is what is done anyway"
+    if settings.get("dataset.on.tiny_box", "keep") == "keep":
+        yield "dataset.min_side", "tiny boxes are counted and kept (dataset.on.tiny_box=keep)"
+
+
 def _splits(settings: Settings) -> Found:
-    in_files = settings.get("dataset.train_json") is not None
-    given = "dataset.val_json" if in_files else "dataset.val_split"
+    file = next((word for word in ("json", "file") if settings.get(f"dataset.train_{word}") is not None), None)
+    # One file of a listed format may hold all splits
+    in_files = file == "json" or any(settings.get(f"dataset.{split}_file") is not None for split in ("val", "test"))
+    given = f"dataset.val_{file}" if in_files else "dataset.val_split"
     if settings.get(given) not in (None, "none"):
         why = f"{given} names the validation split"
         yield "dataset.val_fraction", why
@@ -103,7 +116,7 @@ def _splits(settings: Settings) -> Found:
             yield "dataset.split_seed", why
     if in_files:
         for split in ("train", "val", "test"):
-            yield f"dataset.{split}_split", "dataset.train_json names the files of the splits"
+            yield f"dataset.{split}_split", f"dataset.train_{file} and its like name the files of the splits"
 
 
 def _rate(settings: Settings) -> Found:
@@ -139,4 +152,13 @@ def _trainer(settings: Settings) -> Found:
             yield f"trainer.{least}", "nothing ends this run early"
 
 
-_RULES: tuple[Callable[[Settings], Found], ...] = (_scheduler, _subset, _pixels, _splits, _rate, _network, _trainer)
+_RULES: tuple[Callable[[Settings], Found], ...] = (
+    _scheduler,
+    _subset,
+    _pixels,
+    _defects,
+    _splits,
+    _rate,
+    _network,
+    _trainer,
+)

@@ -24,7 +24,7 @@ FILE = "inputs.json"
 """Beside the record, which a look at a finished run does not write anew."""
 MOST_FILES = 1_000_000
 """Below a data set's folder; where there are more, it is no data set's, and its data is read each time."""
-ANNOTATIONS = ("train_json", "val_json", "test_json", "data_yaml")
+ANNOTATIONS = ("train_json", "val_json", "test_json", "data_yaml", "train_file", "val_file", "test_file")
 """Settings that name files relative to the data set's folder, which may lie outside of it."""
 IMAGES = ("train_images", "val_images", "test_images")
 """Settings that name folders in the same way."""

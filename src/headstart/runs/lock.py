@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,15 +29,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises `Busy` where another process holds it.
     """
-    lock = _lock(folder)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    lock = _acquired(folder)
+    if lock is None:
         raise Busy(
             f"{folder} is being trained by another process{_whose(folder)}. Wait for it, or give another output_dir."
-        ) from None
-    _holder(folder).write_text(f"process {os.getpid()} on {platform.node()}\n")
+        )
     try:
+        with suppress(OSError):  # of a full disk a file that matters tells more
+            _holder(folder).write_text(f"process {os.getpid()} on {platform.node()}\n")
         yield
     finally:
         lock.release()
@@ -44,23 +44,34 @@ def locked(folder: Path) -> Iterator[None]:
 
 def is_busy(folder: Path) -> bool:
     """Whether another process has the run at this moment."""
-    lock = _lock(folder)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    lock = _acquired(folder)
+    if lock is not None:
+        lock.release()
+    return lock is None
 
 
-def _lock(folder: Path) -> FileLock:
+def _acquired(folder: Path) -> FileLock | None:
+    """None where another process has it."""
     path = _holder(folder).with_suffix(".lock")
+    # A run and a look at it from the same process are not the same holder.
+    lock = FileLock(path, is_singleton=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output_dir={folder.parent}: {path.parent} cannot be written ({error}).") from error
-    # A run and a look at it from the same process are not the same holder.
-    return FileLock(path, is_singleton=False)
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError) as error:
+        raise UserError(_refused(folder, path, error)) from error
+    return lock
+
+
+def _refused(folder: Path, path: Path, error: Exception) -> str:
+    if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.ENOTDIR):
+        return f"output_dir={folder.parent}: {path} cannot be written ({error})."
+    return (
+        f"output_dir={folder.parent}: the file system there locks no files ({error}). Without a lock two processes "
+        "could train one run: give an output_dir on another disk."
+    )
 
 
 def _holder(folder: Path) -> Path:

@@ -30,10 +30,10 @@ def summarise(
     say(f"Study {study.study_name}: {len(trials)} trials, {', '.join(f'{n} {what}' for what, n in counts.items())}")
     for trial in trials:
         if _outcome(trial) in ("failed", "not applicable"):
-            say(escape(f"  trial {trial.number}, {_outcome(trial)}: {trial.user_attrs['reason']}"))
+            say(f"  trial {trial.number}, {_outcome(trial)}: {trial.user_attrs['reason']}")
     if best:
         say(_table(best[:SHOWN], space, monitor))
-        say(escape(f"The best again: {_command(best[0], space, config_dirs)}"))
+        say(f"The best again: {_command(best[0], space, config_dirs)}")
     if failed := counts["failed"]:
         raise UserError(f"{failed} of {len(trials)} trials failed; the same command runs those again.")
 

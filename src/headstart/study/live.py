@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from headstart.say import SafeConsole
 from headstart.study.pool import Job
 
-console = Console(soft_wrap=True, highlight=False)
+console = SafeConsole(soft_wrap=True, highlight=False)
 
 
 class View:

@@ -18,7 +18,8 @@ from headstart.records.record import RunRecord
 from headstart.runs.attempt import monitored, record_in, why_failed
 from headstart.runs.began import STUDY, of_this_study
 from headstart.runs.lock import BUSY, is_busy
-from headstart.runs.parent import GRACE_SECONDS, of_this_process, sigterm_interrupts
+from headstart.runs.parent import GRACE_SECONDS, of_this_process
+from headstart.runs.stopping import stops_interrupt
 from headstart.study.resources import shares, variables
 
 TICK_SECONDS = 0.2
@@ -102,7 +103,7 @@ class Pool:
 
     def run(self) -> None:
         """Until every job is done. Interrupted, it ends what runs, and raises on."""
-        with sigterm_interrupts():
+        with stops_interrupt():
             try:
                 while not all(job.is_done for job in self.jobs):
                     self._conclude()
@@ -203,10 +204,9 @@ class Pool:
             running.process.terminate()
         try:
             deadline = time.monotonic() + GRACE_SECONDS
-            for running in self.running:
-                running.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
+            with suppress(subprocess.TimeoutExpired):
+                for running in self.running:
+                    running.process.wait(max(0.0, deadline - time.monotonic()))
         finally:
             for running in self.running:
                 kill_group(running.process)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import shutil
+import zipfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from headstart.config.schema import MonitorConfig
 from headstart.errors import UserError
@@ -34,6 +39,10 @@ def is_better(value: float, than: float | None, monitor: MonitorConfig) -> bool:
     return than is None or (value > than if monitor.mode == "max" else value < than)
 
 
+NEEDED = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+"""Without which a run cannot go on."""
+
+
 class Checkpoints(Checkpoint):
     """After every epoch `last.ckpt`, and a copy of it as `best.ckpt` where no earlier epoch was as good.
 
@@ -53,6 +62,10 @@ class Checkpoints(Checkpoint):
         """Of the last epoch where none could be judged; empty where none was written (`trainer.fast_dev_run`)."""
         path = self.last if self.best_epoch is None else self.best
         return str(path) if path.exists() else ""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of the user's own
+            trainer.strategy.checkpoint_io = DirectIO()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """The best epoch is looked for in the folder where the run is now. Raises `UserError` where it is lost."""
@@ -97,6 +110,68 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier("best.ckpt")
 
 
+class DirectIO(TorchCheckpointIO):
+    """Writes a checkpoint to the very place that it is told.
+
+    Lightning's goes through the memory and the folder of temporary files, which is full at times when the other is not.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, path)
+
+
 def epoch_of_checkpoint(path: Path) -> int | None:
-    """How many epochs it was trained; None where there is no such file."""
-    return torch.load(path, weights_only=True, mmap=True)["epoch"] + 1 if path.exists() else None
+    """How many epochs it was trained; None where there is no such file, or one that cannot be read."""
+    try:
+        return torch.load(path, weights_only=True, mmap=True)["epoch"] + 1 if path.exists() else None
+    except Exception:  # torch has no one type for what it cannot read
+        return None
+
+
+def why_unreadable(path: Path) -> str | None:
+    """What is wrong with a checkpoint, every byte of it; None where a run can go on from it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (member := archive.testzip()) is not None:
+                return f"the checksum of {member} is wrong"
+        found = torch.load(path, weights_only=True, mmap=True)
+    except Exception as error:  # torch has no one type for what it cannot read
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    missing = [key for key in NEEDED if not isinstance(found, dict) or key not in found]
+    return f"it has no {', '.join(missing)}" if missing else None
+
+
+def mend(folder: Path) -> None:
+    """Puts `best.ckpt` in the place of a `last.ckpt` that cannot be read, or neither where that cannot be read either:
+    the run goes on after its best epoch, or begins anew. What cannot be read stays beside it, under another name."""
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    why = why_unreadable(last) if last.exists() else None
+    if why is None:
+        return
+    say(f"{last} cannot be read ({why}). It is kept as {_beside(last, _link)}.")
+    why = why_unreadable(best) if best.exists() else "it is not there"
+    if why is None:
+        with replacing(last) as path:
+            shutil.copyfile(best, path)
+        say(f"The run goes on from {best}: what came after epoch {epoch_of_checkpoint(best)} is trained again.")
+        return
+    kept = f", and is kept as {_beside(best, os.rename)}" if best.exists() else ""
+    last.unlink(missing_ok=True)
+    say(f"{best} cannot be read either ({why}){kept}: the run begins anew.")
+
+
+def _beside(path: Path, put: Callable[[Path, Path], None]) -> Path:
+    """Where it was put: a name that is free."""
+    names = (path.with_name(f"{path.stem}.unreadable-{number}.ckpt") for number in itertools.count(1))
+    free = next(name for name in names if not name.exists())
+    put(path, free)
+    return free
+
+
+def _link(path: Path, other: Path) -> None:
+    """So that there is no moment without a `last.ckpt`, where the disk has two names for a file."""
+    try:
+        os.link(path, other)
+    except OSError:
+        path.rename(other)

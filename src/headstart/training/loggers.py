@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from headstart.config.schema import LoggerConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.say import is_main_process
+from headstart.visible import masked
 from headstart.wandb_client import connection, project_of, stage_beside, where_to_look
 
 
@@ -20,7 +21,7 @@ def build_loggers(config: LoggerConfig, run_dir: Path, run_id: str, resolved: Ma
     """W&B and TensorBoard, as `config` says, writing below `run_dir`."""
     loggers: list[Logger] = []
     if config.wandb is not None:
-        loggers.append(_wandb_logger(config.wandb, run_dir, run_id, resolved))
+        loggers.append(_wandb_logger(config.wandb, run_dir, run_id, masked(dict(resolved))))
     if config.tensorboard is not None:
         if importlib.util.find_spec("tensorboard") is None:
             raise UserError("logger=tensorboard needs the package tensorboard: pip install 'headstart[tensorboard]'")

@@ -14,11 +14,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from headstart.config.schema import SchedulerConfig
 from headstart.data.types import Batch
 from headstart.detectors.interface import Detector
-from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 from headstart.parts.part import Part
 from headstart.training.distributed import rewrap
+from headstart.training.finite import FiniteWatch
 from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
@@ -43,7 +43,9 @@ class DetectionModule(EvaluationModule):
         scheduler: SchedulerConfig,
         seed: int,
         parts: Sequence[Part] = (),
+        name_of: Callable[[int], str] = str,
     ) -> None:
+        """`name_of` a training picture by its `Target.image_id`."""
         super().__init__(detector, metric)
         self.plan = plan
         self.phase = plan.phases[0]
@@ -51,12 +53,15 @@ class DetectionModule(EvaluationModule):
         self.make_optimizer = make_optimizer
         self.scheduler = scheduler
         self.seed = seed
+        self.name_of = name_of
+        self.watch = FiniteWatch()
         self.validated = False
         """Whether this epoch was."""
 
     def setup(self, stage: str) -> None:
         # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
         self.trainer.precision_plugin.convert_module(self)
+        self.watch.processes = self.trainer.world_size
 
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
@@ -80,7 +85,15 @@ class DetectionModule(EvaluationModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        # Lightning calls it after the backward pass, and leaves the optimizer alone where it raises.
+        scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        self.watch.before_update(None if scales else gradients, self._facts(optimizer))
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.trainer.is_last_batch:
+            self.watch.before_keeping(self.detector.parameters(), self.current_epoch + 1)
         # Lightning validates after the last batch of an epoch, and where it is told to stop: not after `max_steps`.
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
@@ -88,18 +101,23 @@ class DetectionModule(EvaluationModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self._losses(batch)
         total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-            raise UserError(
-                f"The loss is not finite in epoch {self.current_epoch + 1}, batch {batch_idx + 1} ({values}). "
-                "Give a lower rate (optimizer.lr=…), trainer.gradient_clip_val=1, or trainer.precision=32-true."
-            )
+        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
+        self.watch.saw(where, [self.name_of(target.image_id) for target in batch.targets], losses)
         named = {f"train/{name}": value for name, value in losses.items()}
         # One collective per epoch each; what the bar shows between them is this process's own.
         named["train/loss"] = total
         self.log_dict(named, on_epoch=True, on_step=False, batch_size=len(batch), sync_dist=True)
         self.log("train/loss_step", total, on_epoch=False, on_step=True, batch_size=len(batch))
         return total
+
+    def _facts(self, optimizer: Optimizer) -> str:
+        """Of a step that fails."""
+        rates = [group["lr"] for group in optimizer.param_groups]
+        least, most = min(rates), max(rates)
+        shown = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+        of_several = f", process {self.global_rank + 1} of {self.trainer.world_size}"
+        step = f"step {self.trainer.global_step + 1}, learning rate {shown}"
+        return step + of_several * (self.trainer.world_size > 1)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         needed = any(part.needs_features for part in self.parts)

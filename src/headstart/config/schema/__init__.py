@@ -12,10 +12,19 @@ from headstart.config.schema.backbone import BackboneConfig, BackboneLibrary
 from headstart.config.schema.dataset import (
     Cache,
     CocoConfig,
+    CsvConfig,
+    CvatConfig,
     DatasetConfig,
+    DotaConfig,
     FileDatasetConfig,
+    HuggingFaceConfig,
+    LabelmeConfig,
+    LabelStudioConfig,
+    ListedConfig,
+    OpenImagesConfig,
     Overlap,
     ShapesConfig,
+    ViaConfig,
     VocConfig,
     YoloConfig,
 )
@@ -58,7 +67,15 @@ from headstart.config.schema.strategy import (
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import MonitorConfig, TrainingConfig
-from headstart.config.schema.verbs import CompareConfig, Cost, EvaluateConfig
+from headstart.config.schema.verbs import (
+    CompareConfig,
+    ConvertConfig,
+    Cost,
+    DoctorConfig,
+    EvaluateConfig,
+    Format,
+    Ignored,
+)
 
 __all__ = [
     "NODES",
@@ -75,23 +92,35 @@ __all__ = [
     "CocoSourceConfig",
     "CocoSsdConfig",
     "CompareConfig",
+    "ConvertConfig",
     "Cost",
+    "CsvConfig",
+    "CvatConfig",
     "DatasetConfig",
     "Decay",
     "DistillConfig",
+    "DoctorConfig",
+    "DotaConfig",
     "Engine",
     "EvaluateConfig",
     "EvaluationConfig",
     "FCOSConfig",
     "FasterRCNNConfig",
     "FileDatasetConfig",
+    "Format",
     "GradualConfig",
+    "HuggingFaceConfig",
+    "Ignored",
     "ImageNetConfig",
+    "LabelStudioConfig",
+    "LabelmeConfig",
+    "ListedConfig",
     "LoggerConfig",
     "ModelConfig",
     "MonitorConfig",
     "NormPolicy",
     "OnChange",
+    "OpenImagesConfig",
     "OptimizerConfig",
     "Overlap",
     "PhaseConfig",
@@ -115,6 +144,7 @@ __all__ = [
     "TrainerConfig",
     "TrainingConfig",
     "Variant",
+    "ViaConfig",
     "VocConfig",
     "WandbConfig",
     "WandbMode",
@@ -122,7 +152,20 @@ __all__ = [
 ]
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "dataset": {"voc": VocConfig, "coco": CocoConfig, "yolo": YoloConfig, "shapes": ShapesConfig},
+    "dataset": {
+        "voc": VocConfig,
+        "coco": CocoConfig,
+        "yolo": YoloConfig,
+        "csv": CsvConfig,
+        "labelme": LabelmeConfig,
+        "via": ViaConfig,
+        "cvat": CvatConfig,
+        "label_studio": LabelStudioConfig,
+        "dota": DotaConfig,
+        "open_images": OpenImagesConfig,
+        "hugging_face": HuggingFaceConfig,
+        "shapes": ShapesConfig,
+    },
     "model": {
         "retinanet": RetinaNetConfig,
         "faster_rcnn": FasterRCNNConfig,

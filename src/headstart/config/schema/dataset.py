@@ -65,6 +65,10 @@ class FileDatasetConfig(DatasetConfig):
     """Draws these splits: the same images for every `seed`, so that runs stay comparable."""
     overlap: Overlap = Overlap.move
     """Pictures that stand in two of the data set's splits."""
+    on: dict[str, str] = field(default_factory=dict)
+    """Kind of defect -> what is done about it, where that is not the default: `dataset.on.clipped_box=skip_box`."""
+    min_side: float = 2.0
+    """Pixels of the original: a box with a shorter side is tiny (`dataset.on.tiny_box`)."""
     max_pixels: float = 500e6
     """Width times height of the largest picture that is read: an aerial photo may have 200e6; a file of a few bytes
     that claims more than this is no photo."""
@@ -122,6 +126,58 @@ class YoloConfig(FileDatasetConfig):
 
     data_yaml: Optional[str] = None
     """Relative to `root`; null: found."""
+
+
+@dataclass
+class LabelmeConfig(FileDatasetConfig):
+    """labelme json, one for each picture."""
+
+
+@dataclass
+class DotaConfig(FileDatasetConfig):
+    """DOTA labelTxt: four corners of each object."""
+
+
+@dataclass
+class ListedConfig(FileDatasetConfig):
+    """A format whose files describe many pictures each."""
+
+    train_file: Optional[str] = None
+    """Annotation file relative to `root`; null: found, its split told by its name or by what stands in it."""
+    val_file: Optional[str] = None
+    """Likewise; null with `train_file` given: the validation split is drawn from the training images."""
+    test_file: Optional[str] = None
+    """Measured once, at the end; null: found, without `train_file`."""
+
+
+@dataclass
+class CsvConfig(ListedConfig):
+    """A csv with a row for each object."""
+
+
+@dataclass
+class ViaConfig(ListedConfig):
+    """VGG Image Annotator, a project or an export, json or csv."""
+
+
+@dataclass
+class CvatConfig(ListedConfig):
+    """CVAT xml, "CVAT for images"."""
+
+
+@dataclass
+class LabelStudioConfig(ListedConfig):
+    """Label Studio json."""
+
+
+@dataclass
+class OpenImagesConfig(ListedConfig):
+    """Open Images csv, with its class descriptions."""
+
+
+@dataclass
+class HuggingFaceConfig(ListedConfig):
+    """A folder of pictures of Hugging Face `datasets`, with metadata.jsonl or metadata.csv."""
 
 
 @dataclass

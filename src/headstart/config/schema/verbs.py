@@ -8,6 +8,7 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
 
 
@@ -61,3 +62,51 @@ class CompareConfig:
     """Log the comparison to Weights & Biases as a run of its own; offline unless you are logged in."""
     wandb_run: WandbConfig = field(default_factory=WandbConfig)
     """`{project, entity, group, tags, notes, mode}` of that run, as in logger.wandb of training."""
+
+
+@dataclass
+class DoctorConfig:
+    """`headstart doctor dataset=…`."""
+
+    dataset: DatasetConfig = MISSING
+    fix: Optional[str] = None
+    """A new folder: writes there, in COCO format, what is left of the data set without what is an error."""
+    out: Optional[str] = None
+    """Where doctor.json goes; null: outputs/doctor/<dataset.name>."""
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    enable_progress_bar: bool = True
+
+
+class Format(Enum):
+    """What a data set is written as."""
+
+    coco = "coco"  # holds everything
+    voc = "voc"  # no crowds, no areas of outlines, classes sorted
+    yolo = "yolo"  # neither crowds nor difficult objects, no areas of outlines
+
+
+class Ignored(Enum):
+    """What becomes of crowds and difficult objects in YOLO's format, which cannot mark them."""
+
+    keep = "keep"  # they become ordinary objects, to be learnt and found
+    drop = "drop"  # they are left out, and what they show becomes background
+    skip_image = "skip_image"  # their pictures are left out
+
+
+@dataclass
+class ConvertConfig:
+    """`headstart convert dataset=<choice> to=coco|voc|yolo folder=<new folder>`."""
+
+    dataset: DatasetConfig = MISSING
+    to: Format = MISSING
+    folder: str = MISSING
+    """Where the converted data set goes: a new folder, or an empty one."""
+    link: bool = False
+    """Pictures become second names of the same files (hard links), which takes no space; else copies."""
+    ignored: Ignored = Ignored.keep
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    seed: int = 0
+    """Draws `dataset.fraction` and `shots`, where `dataset.subset_seed` does not."""
+    enable_progress_bar: bool = True

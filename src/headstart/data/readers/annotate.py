@@ -1,122 +1,94 @@
-"""From a raw image to an `AnnotatedImage`: its file is looked at, its boxes are mended."""
+"""From what files say to `AnnotatedImage`s: pictures are looked at, their boxes mended, a split at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from headstart.data import images
+from headstart.config.kinds import Action
 from headstart.data.boxes import box_areas
-from headstart.data.images import FileImage, ImageFacts, UnreadableImage
+from headstart.data.policy import Policy
 from headstart.data.readers import units
-from headstart.data.readers.layout import relative_name
-from headstart.data.readers.raw import RawImage
+from headstart.data.readers.mend import mend
+from headstart.data.readers.seen import Boxes, Seen
 from headstart.data.readers.units import Form
-from headstart.data.types import AnnotatedImage, Defect
-
-MIN_SIDE = 0.1
-"""Pixels: narrower or lower than this, a box has no area, and in float32 perhaps none at all."""
-ROUNDING = 0.5
-"""Pixels: a box that leaves the image by less is rounded, not wrong; it is clipped without a word."""
+from headstart.data.types import AnnotatedImage
 
 
-@dataclass
-class Seen:
-    """An image whose file was looked at."""
+def annotate(
+    split: str, seen: Sequence[Seen], index: dict[str, int], form: Form, policy: Policy, min_side: float
+) -> Iterator[AnnotatedImage]:
+    """Without the images that are left out for what is wrong with them. UserError where the units are other ones.
 
-    raw: RawImage
-    name: str
-    file: FileImage
-    size_wh: tuple[int, int]
-    digest: str
-
-    def boxes(self) -> np.ndarray:
-        """(N, 4) pixels, as written."""
-        boxes = np.array(self.raw.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-        return boxes * np.tile(self.size_wh, 2) if self.raw.normalised else boxes
-
-
-def see(raws: Sequence[RawImage], root: Path, max_pixels: float, report: Callable[[Defect], None]) -> Iterator[Seen]:
-    for raw, facts in zip(raws, _inspect_all([raw.path for raw in raws], max_pixels), strict=True):
-        name = relative_name(raw.path, root)
-        if isinstance(facts, UnreadableImage):
-            report(Defect("unreadable_image", f"{name}: {facts}", "skipped image"))
-        else:
-            orientation = images.choose_orientation(facts, raw.size_wh)
-            size_wh = images.upright_size(facts.raw_size_wh, orientation)
-            yield Seen(raw, name, FileImage(raw.path, orientation, max_pixels), size_wh, facts.digest)
+    `index`: class -> label; `min_side`: pixels, below which a box is tiny.
+    """
+    boxes = Boxes(seen)
+    _check_units(split, boxes, form, policy)
+    clipped, keep, left_out = mend(boxes, policy, min_side)
+    left_out |= {number for number, image in enumerate(seen) if _check_size(image, policy) is Action.skip_image}
+    left_out |= _repeated(seen, left_out, policy)
+    for number, image in enumerate(seen):
+        if number not in left_out:
+            own = slice(*boxes.start[number : number + 2])
+            yield _annotated(image, clipped[own], keep[own], index)
 
 
-def check_units(split: str, seen: Sequence[Seen], form: Form) -> list[Defect]:
-    """Of what is written in pixels."""
-    pixels = [image for image in seen if image.raw.boxes_xyxy and not image.raw.normalised]
-    if not pixels:
-        return []
-    counts = [len(image.raw.boxes_xyxy) for image in pixels]
-    sizes = np.repeat([image.size_wh for image in pixels], counts, axis=0)
-    places = [f"{image.raw.where}: {place}" for image in pixels for place in image.raw.places]
-    return units.check(split, np.concatenate([image.boxes() for image in pixels]), sizes, places, form)
+def _repeated(seen: Sequence[Seen], left_out: set[int], policy: Policy) -> set[int]:
+    """Numbers of the images to leave out because they are the picture of an earlier one."""
+    found: set[int] = set()
+    first: dict[str, Seen] = {}
+    for number, image in enumerate(seen):
+        if number in left_out or not image.digest:
+            continue
+        other = first.setdefault(image.digest, image)
+        if other is not image:
+            kind = "equal_images" if _objects(image) == _objects(other) else "equal_images_other_boxes"
+            if policy.report(kind, f"{image.name} is the picture {other.name}", image.name) is Action.skip_image:
+                found.add(number)
+    return found
 
 
-def _inspect_all(paths: Sequence[Path], max_pixels: float) -> Iterable[ImageFacts | UnreadableImage]:
-    with ThreadPoolExecutor(8) as pool:  # mostly waiting for the disk
-        yield from pool.map(partial(_inspect, max_pixels=max_pixels), paths)
+def _objects(seen: Seen) -> list[tuple[tuple[float, ...], str]]:
+    return sorted(zip(seen.raw.boxes_xyxy, seen.raw.classes, strict=True))
 
 
-def _inspect(path: Path, max_pixels: float) -> ImageFacts | UnreadableImage:
-    try:
-        return images.inspect(path, max_pixels)
-    except UnreadableImage as error:
-        return error
-
-
-def annotate(seen: Seen, index: dict[str, int], report: Callable[[Defect], None]) -> AnnotatedImage:
-    raw, size_wh = seen.raw, seen.size_wh
-    if raw.size_wh not in (None, size_wh):
-        report(Defect("wrong_size", f"{raw.where}: {_by(raw.size_wh)} for {_by(size_wh)}", "used the image's size"))
-    boxes, keep = _mend_boxes(seen.boxes(), size_wh, raw, report)
+def _annotated(seen: Seen, clipped: np.ndarray, keep: np.ndarray, index: dict[str, int]) -> AnnotatedImage:
+    raw = seen.raw
     area = np.array(raw.areas, dtype=np.float64)
     return AnnotatedImage(
         name=seen.name,
         read=seen.file,
-        size_wh=size_wh,
-        boxes_xyxy=boxes[keep],
+        size_wh=seen.size_wh,
+        boxes_xyxy=clipped[keep],
         labels=np.array([index[name] for name in raw.classes], dtype=np.int64)[keep],
         crowd=np.array(raw.crowd, dtype=bool)[keep],
         difficult=np.array(raw.difficult, dtype=bool)[keep],
-        area=np.where(np.isnan(area), box_areas(boxes), area)[keep],
+        area=np.where(np.isnan(area), box_areas(clipped), area)[keep],
         digest=seen.digest,
     )
 
 
-def _by(size_wh: tuple[int, int] | None) -> str:
-    return "x".join(map(str, size_wh or ()))
+def _check_units(split: str, boxes: Boxes, form: Form, policy: Policy) -> None:
+    """Of what is written in pixels."""
+    numbers = np.flatnonzero(~boxes.normalised)
+
+    def report(kind: str, where: str, number: int | None) -> None:
+        policy.report(kind, where, "" if number is None else boxes.image_of(int(numbers[number])).name)
+
+    def place(number: int) -> str:
+        return boxes.place(int(numbers[number]))
+
+    units.check(split, boxes.xyxy[numbers], boxes.sizes_wh[numbers], place, form, report)
 
 
-def _mend_boxes(
-    boxes_xyxy: np.ndarray, size_wh: tuple[int, int], raw: RawImage, report: Callable[[Defect], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(clipped boxes (N, 4), which of them to keep (N,)); what is dropped or clipped is reported."""
-    clipped = boxes_xyxy.clip(0, np.tile(size_wh, 2))
-    empty = ~_has_area(boxes_xyxy)
-    outside = ~empty & ~_has_area(clipped)
-    changed = ~empty & ~outside & (np.abs(clipped - boxes_xyxy) >= ROUNDING).any(axis=1)
-    for kind, action, which in (
-        ("empty_box", "dropped box", empty),
-        ("box_outside", "dropped box", outside),
-        ("clipped_box", "clipped box", changed),
-    ):
-        for i in np.flatnonzero(which):
-            box = ", ".join(f"{value:g}" for value in boxes_xyxy[i])
-            report(Defect(kind, f"{raw.where}: {raw.places[i]}: {raw.classes[i]} ({box})", action))
-    return clipped, ~empty & ~outside
+def _check_size(seen: Seen, policy: Policy) -> Action | None:
+    said = seen.raw.size_wh
+    if said in (None, seen.size_wh):
+        return None
+    kind = "zero_size" if min(said) == 0 else "wrong_size"
+    return policy.report(kind, f"{seen.raw.where}: {_by(said)} for {_by(seen.size_wh)}", seen.name)
 
 
-def _has_area(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N,) bool; false for not-a-number as well."""
-    return np.all(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= MIN_SIDE, axis=1)
+def _by(size_wh: tuple[int, int]) -> str:
+    return "x".join(map(str, size_wh))

@@ -17,15 +17,17 @@ from typing import Any
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import CocoConfig
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
-from headstart.data.readers.coco_json import CocoJson, is_coco, parse
+from headstart.data.readers.coco_json import CocoJson, is_coco, load, parse
 from headstart.data.readers.common import assemble, check_missing
-from headstart.data.readers.json_files import load, looks_like
+from headstart.data.readers.inside import Fence, fence
+from headstart.data.readers.json_files import looks_like
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.units import Form
-from headstart.data.types import Defect, DetectionData
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -62,25 +64,27 @@ class _Contents:
         return not isinstance(content, dict) or bool(content.get("annotations"))
 
 
-def read(config: CocoConfig) -> DetectionData:
+def read(config: CocoConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the json and the object that cannot be read."""
-    root = dataset_folder(config)
+    root, policy = dataset_folder(config), policy or Policy(config.on)
     contents = _Contents(root)
-    raw = RawData(splits.Chosen("train"), form=Form.xywh)
-    raw.chosen, places = _choose(root, config, contents, raw.defects)
-    parts = {split: [parse(path, contents[path], root) for path in paths] for split, paths in places.items()}
+    raw = RawData(splits.Chosen("train"), policy=policy, form=Form.xywh)
+    raw.chosen, places = _choose(root, config, contents, policy)
+    parts = {split: [parse(path, contents[path], root, policy) for path in paths] for split, paths in places.items()}
+    del contents  # hundreds of megabytes, perhaps
     _refuse_folders_without_effect(config, places)
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])
-    files = index(root)
+    bounds = fence(root, config)
+    files = index(bounds)
     for split, jsons in parts.items():
-        searches = [_search(part, split, root, files, raw.chosen, config) for part in jsons]
-        raw.splits[split] = [image for search in searches for image in _images(search, split, root, raw.defects)]
+        searches = [_search(part, split, bounds, files, raw.chosen, config) for part in jsons]
+        raw.splits[split] = [image for search in searches for image in _images(search, split, root, policy)]
     _refuse_contradictions(raw.splits)
     return assemble(raw, root, config)
 
 
 def _choose(
-    root: Path, config: CocoConfig, contents: _Contents, defects: list[Defect]
+    root: Path, config: CocoConfig, contents: _Contents, policy: Policy
 ) -> tuple[splits.Chosen, dict[str, list[Path]]]:
     """What the splits are called, and our name of a split -> its json files, without those that have to be drawn."""
     named = {"train": config.train_json, "val": config.val_json, "test": config.test_json}
@@ -96,8 +100,9 @@ def _choose(
     paths = {ours: [by_split[name]] for ours, name in (("val", chosen.val), ("test", chosen.test)) if name is not None}
     rest = [path for path in found if [path] not in paths.values()]
     if chosen.train != splits.ALL:
-        of_no_split = [path for path in found if path not in by_split.values()]
-        defects += [Defect("unused_json", relative_name(path, root), "not read") for path in of_no_split]
+        for path in found:
+            if path not in by_split.values():
+                policy.report("unused_json", relative_name(path, root))
         return chosen, {"train": [by_split[chosen.train]], **paths}
     if len(rest) > 1 and config.train_split is None:
         raise UserError(_which_json(root, rest))
@@ -174,41 +179,40 @@ def _merge_classes(parts: list[CocoJson]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part.categories))
 
 
-def _search(part: CocoJson, split: str, root: Path, files: Files, chosen: splits.Chosen, config: CocoConfig) -> Search:
+def _search(
+    part: CocoJson, split: str, bounds: Fence, files: Files, chosen: splits.Chosen, config: CocoConfig
+) -> Search:
     """In the folder that the setting names, or everywhere below the root."""
+    root = bounds.root
     setting = f"dataset.{split}_images"
     ours = split if chosen.train != splits.ALL else None
     kind = kind_of(_split_of(part.path, root)) or ours
     name = getattr(config, f"{split}_images")
     if name is None:
-        return Search(part, kind, root, files, setting, named=False)
+        return Search(part, kind, root, files, setting, bounds, named=False)
     folder = root / name
     if not folder.is_dir():
         raise UserError(f"{setting}={name}: {folder} is no folder; name the one with the images of {part.where}.")
-    return Search(part, kind, folder, index(folder), setting, named=True)
+    own = Fence(folder, bounds.open)
+    return Search(part, kind, folder, index(own), setting, own, named=True)
 
 
-def _images(search: Search, split: str, root: Path, defects: list[Defect]) -> Iterator[RawImage]:
+def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[RawImage]:
     part = search.part
     paths, by_end = locate(search)
     pairs = [*zip(search.part.images, paths, strict=True)]
     missing = [image.file_name for image, path in pairs if path is None]
     if missing:
         check_missing(split, part.path, missing, len(part.images), why_missing(search, missing[0]))
-    defects += part.defects
-    defects += [Defect("missing_image", f"{part.where}: {name}", "skipped image") for name in missing]
+    for name in missing:
+        policy.report("missing_image", f"{part.where}: {name}", name)
     for number in by_end:
-        where = f"{part.where}: {part.images[number].file_name} is {relative_name(paths[number] or root, root)}"
-        defects.append(Defect("other_path", where, "matched by the end of the path"))
-    raws = [
-        RawImage(path or root, part.where, size_wh=image.size_wh)
-        for image, path in zip(part.images, paths, strict=True)
-    ]
-    for item in part.objects:
-        x, y, width, height = item.xywh
-        box = (x, y, x + width, y + height)
-        raws[item.image].add(box, item.category, item.place, item.crowd, item.difficult, item.area)
-    return (raw for raw, path in zip(raws, paths, strict=True) if path is not None)
+        found = relative_name(paths[number] or root, root)
+        policy.report("other_path", f"{part.where}: {part.images[number].file_name} is {found}", found)
+    for raw, image, path in zip(part.raws, part.images, paths, strict=True):
+        if path is not None:
+            raw.path, raw.left_out = path, image.left_out
+            yield raw
 
 
 def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-import PIL.Image
-
-from headstart.data import splits
+from headstart.data import images, splits
 from headstart.data.readers import layout, tree
 from headstart.data.readers.coco_json import CocoImage, CocoJson
+from headstart.data.readers.inside import Fence
 from headstart.errors import UserError
 
 _NUM_TRIED = 50
@@ -55,26 +54,27 @@ class Search:
     """All below `folder`."""
     setting: str
     """That which names the folder."""
+    fence: Fence
     named: bool
     """Whether it does."""
 
 
-def index(folder: Path) -> Files:
-    """Every file below `folder`."""
+def index(fence: Fence) -> Files:
+    """Every file below the folder."""
     found: Files = defaultdict(list)
-    for path in layout.files(folder):
-        parts = path.relative_to(folder).parts
+    for path in layout.files(fence.root, fence):
+        parts = path.relative_to(fence.root).parts
         found[parts[-1]].append(parts)
     return found
 
 
 def locate(search: Search) -> tuple[list[Path | None], list[int]]:
     """(the file of each image, None where it is not there; numbers of those that their names do not say in full)."""
-    images = search.part.images
-    readings = [_read_name(image.file_name, search.files) for image in images]
+    described = search.part.images
+    readings = [_read_name(image.file_name, search.files) for image in described]
     base = _choose(search, readings)
     paths: list[Path | None] = []
-    for image, reading in zip(images, readings, strict=True):
+    for image, reading in zip(described, readings, strict=True):
         parts = reading.bases.get(base) if base is not None else None
         parts = parts or _elsewhere(search, image, reading)
         paths.append(_outside(search, image) if parts is None else search.folder.joinpath(*parts))
@@ -82,7 +82,7 @@ def locate(search: Search) -> tuple[list[Path | None], list[int]]:
         number
         for number, reading in enumerate(readings)
         if reading.bases and not (reading.literal and base in reading.bases)
-        if not _is_beside(search.part, images[number], paths[number])
+        if not _is_beside(search.part, described[number], paths[number])
     ]
     twice = Counter(paths)
     for number in by_end:
@@ -187,10 +187,10 @@ def _of_stated_sizes(search: Search, readings: Sequence[Reading], bases: list[Pa
 
 def _has_stated_size(search: Search, image: CocoImage, parts: Parts) -> bool:
     try:
-        with PIL.Image.open(search.folder.joinpath(*parts)) as file:
-            return image.size_wh in (file.size, file.size[::-1])  # a camera's picture may lie on its side
-    except Exception:  # as in data.images: a broken file tells nothing
+        size = images.stored_size_wh(search.folder.joinpath(*parts))
+    except images.UnreadableImage:  # a broken file tells nothing
         return False
+    return image.size_wh in (size, size[::-1])  # a camera's picture may lie on its side
 
 
 def _are_equal(search: Search, readings: Sequence[Reading], first: Parts, second: Parts) -> bool:
@@ -231,7 +231,9 @@ def _outside(search: Search, image: CocoImage) -> Path | None:
     """What the index does not have: deep, hidden, or not below the folder."""
     bases = [search.folder] if search.named else [search.part.path.parent, search.folder]
     paths = [base / image.file_name for base in bases]
-    return next((path for path in paths if os.path.isfile(path)), None)  # any text is a name to isfile
+    found = next((path for path in paths if os.path.isfile(path)), None)  # any text is a name to isfile
+    where = f"{search.part.path}: file_name {image.file_name}"
+    return found if found is None else search.fence.check(found, where)
 
 
 def _two_fit(search: Search, bases: Sequence[Parts], hits: Counter[Parts]) -> str:

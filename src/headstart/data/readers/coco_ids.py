@@ -30,12 +30,15 @@ class Ids:
                     f"{path}: {part}[{first}] and {part}[{number}] have the same id ({show(self.written[first])}, "
                     f"{show(self.written[number])}); each needs its own: export it again."
                 )
+        self._numbers = {own: number for number, own in enumerate(self.written) if type(own) is int}
         self._by_value: dict[str, list[int]] = {}
         for number, own in enumerate(self._keys):
             self._by_value.setdefault(_value(own), []).append(number)
 
     def find(self, path: Path, place: str, name: str, written: Any) -> int | None:
         """The number of the item that is meant; None where there is none, UserError where two might be."""
+        if type(written) is int and written in self._numbers:
+            return self._numbers[written]
         wanted = key(path, place, name, written)
         number = self._exact.get(wanted)
         if number is None:

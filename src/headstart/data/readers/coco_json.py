@@ -5,15 +5,20 @@ A value that cannot be what it must is a `UserError` with the file and the objec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.config.kinds import Action
+from headstart.data.policy import Policy
+from headstart.data.readers.classes import BACKGROUND
 from headstart.data.readers.coco_ids import Ids, number_of
-from headstart.data.readers.json_files import looks_like, show
+from headstart.data.readers.coco_packed import Packed
+from headstart.data.readers.json_files import load_parts, looks_like, show
+from headstart.data.readers.json_stream import Items
 from headstart.data.readers.layout import relative_name
-from headstart.data.types import Defect
+from headstart.data.readers.raw import Malformed, RawImage
 from headstart.errors import UserError
 
 _FIELDS = {
@@ -21,27 +26,15 @@ _FIELDS = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
-_BACKGROUND = ("background", "__background__", "_background_")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "", "none", "null")
 
 
-@dataclass
+@dataclass(slots=True)
 class CocoImage:
     file_name: str
     size_wh: tuple[int, int] | None
-
-
-@dataclass
-class CocoObject:
-    place: str
-    """For messages: `annotation id 7`."""
-    image: int
-    """Its number among the images."""
-    category: str
-    xywh: tuple[float, float, float, float]
-    crowd: bool
-    difficult: bool
-    area: float | None
+    left_out: bool = False
+    """Whether it is not to be used, for what is wrong with it."""
 
 
 @dataclass
@@ -50,13 +43,20 @@ class CocoJson:
     where: str
     """The path for messages, relative to the data set's folder."""
     images: list[CocoImage] = field(default_factory=list)
-    objects: list[CocoObject] = field(default_factory=list)
+    raws: list[RawImage] = field(default_factory=list)
+    """The images with their objects; their files are not known yet."""
     categories: list[str] = field(default_factory=list)
     """Names in the order of the ids."""
-    defects: list[Defect] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
 
-    def report(self, kind: str, place: str, action: str) -> None:
-        self.defects.append(Defect(kind, f"{self.where}: {place}", action))
+    def report(self, kind: str, place: str, image: str = "") -> Action:
+        return self.policy.report(kind, f"{self.where}: {place}", image)
+
+    def report_of(self, image: int, kind: str, place: str) -> Action:
+        """Of an object in an image, which is left out where the action is that."""
+        action = self.report(kind, place, self.images[image].file_name)
+        self.images[image].left_out |= action is Action.skip_image
+        return action
 
     def refuse(self, place: str, why: str) -> UserError:
         return UserError(f"{self.path}: {place}: {why}")
@@ -67,32 +67,58 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("images"), list)
 
 
-def parse(path: Path, content: Any, root: Path) -> CocoJson:
+class _Images(list[Any]):
+    """Items as they stand in the file, without the keys that nobody reads."""
+
+    def append(self, item: Any, /) -> None:
+        kept = ("id", "file_name", "width", "height")
+        super().append({key: item[key] for key in kept if key in item} if isinstance(item, dict) else item)
+
+
+_KEEPERS: dict[str, Callable[[], Items]] = {"images": _Images, "annotations": Packed}
+
+
+def load(path: Path) -> Any:
+    """What the file holds, whatever it is, as far as `parse` reads it; UserError where it is no JSON."""
+    return load_parts(path, lambda key: _KEEPERS.get(key, list)())
+
+
+def parse(path: Path, content: Any, root: Path, policy: Policy) -> CocoJson:
     """UserError where it is no COCO, or an object cannot be read."""
     _check_parts(path, content)
-    part = CocoJson(path, relative_name(path, root))
+    part = CocoJson(path, relative_name(path, root), policy=policy)
     image_ids = Ids(path, "images", content["images"])
     category_ids = Ids(path, "categories", content["categories"])
     names = [_name(part, number, item) for number, item in enumerate(content["categories"])]
     part.images = [_image(part, number, item) for number, item in enumerate(content["images"])]
     used: set[int] = set()
-    part.objects = list(_objects(part, content["annotations"], image_ids, category_ids, names, used))
-    if content["annotations"] and not part.objects:
+    part.raws = [RawImage(path, part.where, image.size_wh) for image in part.images]
+    strangers = _add_objects(part, content["annotations"], image_ids, category_ids, names, used)
+    if strangers and strangers == len(content["annotations"]):
         raise UserError(_none_belong(part, content, image_ids))
     for ids in (image_ids, category_ids):
         if ids.loosely:
-            part.report("id_types", f"{ids.loosely[0]}, and so on: {len(ids.loosely)}", "matched by value")
+            part.report("id_types", f"{ids.loosely[0]}, and so on: {len(ids.loosely)}")
     kept = [number for number in range(len(names)) if number in used or not _is_none(part, number, content, names)]
     if len({names[number] for number in kept}) < len(kept):
         raise UserError(f"{path}: two categories have the same id or name; each class needs its own.")
+    _report_gaps(part, category_ids)
     part.categories = [names[number] for number in sorted(kept, key=category_ids.order)]
     return part
+
+
+def _report_gaps(part: CocoJson, categories: Ids) -> None:
+    """Of ids that are whole numbers."""
+    numbers = [number for value in categories.written if (number := number_of(value)) is not None]
+    missing = int(max(numbers) - min(numbers)) + 1 - len(numbers) if numbers else 0
+    if missing > 0 and len(numbers) == len(categories.written):
+        part.report("id_gaps", f"{len(numbers)} category ids with {missing} missing between them")
 
 
 def _check_parts(path: Path, content: Any) -> None:
     for part, keys in _FIELDS.items():
         items = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(items, list):
+        if not isinstance(items, list | Packed):
             raise UserError(
                 f"{path}: has no list {part!r}, so it is no COCO annotation file for detection; {looks_like(content)}."
             )
@@ -112,9 +138,10 @@ def _image(part: CocoJson, number: int, item: dict[str, Any]) -> CocoImage:
     width, height = map(number_of, written)
     if width is not None and height is not None:
         return CocoImage(name, (int(width), int(height)))
-    if written != (None, None):
-        part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", "used the image's size")
-    return CocoImage(name, None)
+    if written == (None, None):
+        return CocoImage(name, None)
+    action = part.report("wrong_size", f"images[{number}]: {' x '.join(map(show, written))}", name)
+    return CocoImage(name, None, left_out=action is Action.skip_image)
 
 
 def _name(part: CocoJson, number: int, item: dict[str, Any]) -> str:
@@ -134,38 +161,47 @@ def _is_none(part: CocoJson, number: int, content: dict[str, Any], names: list[s
     items = content["categories"]
     others = [item for other, item in enumerate(items) if other != number]
     root = bool(others) and all(item.get("supercategory") == items[number]["name"] for item in others)
-    background = names[number].strip().casefold() in _BACKGROUND
+    background = names[number].strip().casefold() in BACKGROUND
     if root or background:
         why = "the supercategory of all others" if root else "the background"
-        part.report("no_class", f"category {show(names[number])}, which has no object, is {why}", "left out")
+        part.report("no_class", f"category {show(names[number])}, which has no object, is {why}")
     return root or background
 
 
-def _objects(
-    part: CocoJson, items: list[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
-) -> Iterator[CocoObject]:
-    """`used` gets the numbers of the categories that occur."""
+def _add_objects(
+    part: CocoJson, items: Iterable[dict[str, Any]], images: Ids, categories: Ids, names: list[str], used: set[int]
+) -> int:
+    """The number of objects of no image; `used` gets the numbers of the categories that occur."""
+    strangers = 0
     for number, item in enumerate(items):
         place = f"annotation id {show(item['id'])}" if "id" in item else f"annotations[{number}]"
         image = images.find(part.path, place, "image_id", item["image_id"])
         category = categories.find(part.path, place, "category_id", item["category_id"])
+        if category is not None:
+            used.add(category)
+        if image is None:
+            part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}")
+            strangers += 1
+            continue
         if category is None:
             known = ", ".join(map(show, categories.written[:9]))
-            why = f"category_id {show(item['category_id'])} is not among the categories ({known})."
-            raise part.refuse(place, why)
-        used.add(category)
-        if image is None:
-            part.report("unknown_image", f"{place}: image_id {show(item['image_id'])}", "dropped box")
+            why = f"category_id {show(item['category_id'])} is not among the categories ({known})"
+            part.report_of(image, "unknown_class", f"{place}: {why}")
             continue
-        yield CocoObject(
-            place,
-            image,
+        try:
+            x, y, width, height = _bbox(item["bbox"])
+        except Malformed as error:
+            part.report_of(image, "malformed_object", f"{place}: {error}")
+            continue
+        part.raws[image].add(
+            (x, y, x + width, y + height),
             names[category],
-            _bbox(part, place, item["bbox"]),
+            place,
             crowd=_says(part, place, item, "iscrowd"),
             difficult=any([_says(part, place, item, flag) for flag in ("difficult", "ignore")]),
             area=_area(part, place, item.get("area")),
         )
+    return strangers
 
 
 def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
@@ -177,20 +213,21 @@ def _none_belong(part: CocoJson, content: dict[str, Any], images: Ids) -> str:
     )
 
 
-def _bbox(part: CocoJson, place: str, bbox: Any) -> tuple[float, float, float, float]:
+def _bbox(bbox: Any) -> tuple[float, float, float, float]:
     try:
         if not isinstance(bbox, list) or any(isinstance(value, bool) for value in bbox):
             raise TypeError
         x, y, width, height = map(float, bbox)
     except (TypeError, ValueError, OverflowError):
-        why = f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height."
-        raise part.refuse(place, why) from None
+        raise Malformed(f"bbox is {show(bbox)}; it must be four numbers: x, y, width, height") from None
     return x, y, width, height
 
 
 def _says(part: CocoJson, place: str, item: dict[str, Any], flag: str) -> bool:
     """Some exporters write "0" or "false", which Python takes for true."""
     value = item.get(flag)
+    if value is None or (type(value) is int and 0 <= value <= 1):
+        return bool(value)
     text = f"{value:g}" if isinstance(value, float) else str(value).strip().casefold()
     if text not in _YES + _NO:
         raise part.refuse(place, f"{flag} is {show(value)}; it must be 0 or 1.")
@@ -202,5 +239,5 @@ def _area(part: CocoJson, place: str, area: Any) -> float | None:
     value = None if isinstance(area, str) else number_of(area)
     if area is None or (value is not None and value > 0):
         return value
-    part.report("wrong_area", f"{place}: {show(area)}", "used the box's area")
+    part.report("wrong_area", f"{place}: {show(area)}")
     return None

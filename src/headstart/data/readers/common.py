@@ -7,10 +7,14 @@ from pathlib import Path
 
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
-from headstart.data.readers import tree, unused
-from headstart.data.readers.annotate import annotate, check_units, see
+from headstart.data.policy import Policy
+from headstart.data.readers import classes, inside, tree, unused
+from headstart.data.readers.annotate import annotate
+from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
-from headstart.data.types import AnnotatedImage, Defect, DetectionData
+from headstart.data.readers.seen import see
+from headstart.data.table import ImageTable
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 
@@ -19,22 +23,27 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     splits.check_shares(raw.chosen, config)
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
-    defects = [*tree.walk(root).defects, *raw.defects]
-    read: dict[str, list[AnnotatedImage]] = {}
+    policy = raw.policy
+    bounds = inside.fence(root, config)
+    tree.report(root, policy, bounds.bound)
+    inside.report(bounds, [raw for raws in raw.splits.values() for raw in raws], policy)
+    policy.check()
+    tables: dict[str, ImageTable] = {}
+    raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():
-        seen = list(see(_once(raws, defects), root, config.max_pixels, defects.append))
-        defects += check_units(split, seen, raw.form)
-        read[split] = [annotate(image, index, defects.append) for image in seen]
-        if not read[split]:
+        seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
+        tables[split] = ImageTable.of(annotate(split, seen, index, raw.form, policy, config.min_side))
+        if not tables[split]:
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
-        defects.append(Defect("unlabelled_test", f"the split {raw.chosen.unlabelled}", "not measured"))
-    defects += _similar_names(class_names)
-    read, twice = splits.apart(read, config.overlap)
-    read, origin = splits.complete(read, raw.chosen, config)
+        policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
+    classes.report_names(class_names, policy)
+    policy.check()
+    tables, twice = splits.apart(tables, config.overlap)
+    read, origin = splits.complete(tables, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
-    left = unused.find(root, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
-    return DetectionData(config.name, tuple(class_names), read, (*defects, *twice), origin, left)
+    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
+    return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 
 def check_missing(split: str, where: Path, missing: Sequence[str], total: int, hint: str = "") -> None:
@@ -82,14 +91,7 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     return names
 
 
-def _similar_names(names: Sequence[str]) -> list[Defect]:
-    """Two names of what may be one class; whether they are, only the user can say."""
-    first: dict[str, str] = {}
-    pairs = [(first.setdefault(name.strip().casefold(), name), name) for name in names]
-    return [Defect("similar_names", f"{one!r} and {two!r}", "kept as two classes") for one, two in pairs if one != two]
-
-
-def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
+def _once(raws: Sequence[RawImage], policy: Policy, root: Path) -> list[RawImage]:
     """Each file once; UserError where one has two descriptions, of which one would be lost."""
     found: dict[Path, RawImage] = {}
     for raw in raws:
@@ -97,5 +99,5 @@ def _once(raws: Sequence[RawImage], defects: list[Defect]) -> list[RawImage]:
         if first is not raw and first.objects() != raw.objects():
             raise UserError(f"{raw.path}: described twice, in {first.where} and {raw.where}; merge the two.")
         if first is not raw:
-            defects.append(Defect("listed_twice", f"{raw.path.name} in {raw.where}", "used once"))
+            policy.report("listed_twice", f"{raw.path.name} in {raw.where}", relative_name(raw.path, root))
     return list(found.values())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headstart import limits
+from headstart.data.readers import json_stream
 from headstart.errors import UserError
 
 _LIKE = {
-    "shapes": "labelme's file of one image",
-    "_via_img_metadata": "a project of VIA",
-    "_via_settings": "a project of VIA",
+    "shapes": "labelme's file of one image: dataset=labelme_folder",
+    "_via_img_metadata": "a project of VIA: dataset=via_folder",
+    "_via_settings": "a project of VIA: dataset=via_folder",
     "features": "GeoJSON",
     "items": "Datumaro's own format",
     "objects": "Supervisely's file of one image",
@@ -22,7 +25,8 @@ _LIKE = {
 def load(path: Path) -> Any:
     """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
     try:
-        return json.loads(path.read_bytes())
+        content = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a json")
+        return json.loads(content, object_pairs_hook=json_stream.once_each)
     except json.JSONDecodeError as error:
         empty = "the file is empty" if not error.doc.strip() else error.msg
         why = f"line {error.lineno}, column {error.colno}: {empty}"
@@ -30,7 +34,9 @@ def load(path: Path) -> Any:
         why = f"line {error.object[: error.start].count(10) + 1}: not text in UTF-8"
     except RecursionError:
         why = "its brackets are nested too deep"
-    except ValueError as error:  # a number of thousands of digits
+    except MemoryError:
+        why = "it does not fit into memory"
+    except ValueError as error:  # a number of thousands of digits, a key that stands twice
         why = str(error)
     raise UserError(f"{path}: not a readable json file ({why}); export it again.")
 
@@ -44,21 +50,35 @@ def looks_like(content: Any) -> str:
         if "annotations" in first and "image" in first:
             return "it looks like CreateML"
         if "annotations" in first or "completions" in first:
-            return "it looks like tasks of Label Studio; export them as COCO"
+            return "it looks like tasks of Label Studio: dataset=label_studio_folder"
         return f"it is a list of {len(content)}"
     if not isinstance(content, dict):
         return f"it is {show(content)}"
     if any(isinstance(value, dict) and "regions" in value for value in content.values()):
-        return "it looks like VIA; export it as COCO"
+        return "it looks like VIA: dataset=via_folder"
     like = next((f"; it looks like {what}" for key, what in _LIKE.items() if key in content), "")
     keys = ", ".join(list(content)[:6]) or "nothing"
     return f"it holds {keys if len(keys) < 200 else keys[:200] + '…'}{like}"
 
 
+def load_parts(path: Path, keep: Callable[[str], json_stream.Items]) -> Any:
+    """As `load`, and where it holds an object, of each of its lists what `keep(key)` gave and was given the items."""
+    if not path.is_file() or path.stat().st_size > limits.ANNOTATIONS_BYTES:
+        return load(path)  # says so
+    try:
+        return json_stream.load(path, keep)
+    except (ValueError, RecursionError):
+        return load(path)
+
+
 def show(value: Any) -> str:
     """For messages: as JSON has it, not longer than a line."""
     try:
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        text = (
+            str(value)
+            if type(value) is int
+            else json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        )
     except RecursionError:
         text = "a list in a list, and so on"
     return text if len(text) <= 60 else f"{text[:57]}…"

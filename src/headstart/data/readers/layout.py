@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from headstart import limits
 from headstart.data import images, splits
 from headstart.data.readers import tree
+from headstart.data.readers.inside import KEEP, Fence
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -22,9 +24,9 @@ Key = tuple[str, ...]
 Item = TypeVar("Item")
 
 
-def files(root: Path) -> list[Path]:
+def files(root: Path, fence: Fence | None = None) -> list[Path]:
     """Every file below `root` once, sorted; what `tree.walk` leaves out, left out."""
-    return tree.walk(root).files
+    return tree.walk(root, fence.bound if fence else None).files
 
 
 def is_image(path: Path) -> bool:
@@ -141,10 +143,15 @@ def packed(paths: Iterable[Path]) -> str:
     return f" {found[0].name} is an archive: unpack it." if found else ""
 
 
+def leading_out(fence: Fence) -> str:
+    """What to do about links that were not followed, in words; empty where there are none."""
+    found = [defect.where for defect in tree.walk(fence.root, fence.bound).defects if defect.kind == "outside_link"]
+    return f" {found[0]} leads out of the folder, so it was not followed; if you trust it, {KEEP}." if found else ""
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number from 1, text) of the lines that are not blank."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(limits.lines(path), start=1):
         if line.strip():
             yield number, line.strip()
 

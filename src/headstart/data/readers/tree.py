@@ -12,15 +12,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from headstart.data import splits
-from headstart.data.types import Defect
+from headstart.data.policy import Policy
 
 ROLE_FOLDERS = frozenset(
     {"jpegimages", "images", "image", "imgs", "img", "annotations", "annotation", "annots", "xml", "xmls"}
-    | {"labels", "label"}
+    | {"labels", "label", "labeltxt", "labeltxt-v1.0", "labeltxt-v1.5", "json", "jsons"}
 )
 _MAX_DEPTH = 6
+
+
+class Odd(NamedTuple):
+    """What is reported to whoever reads the data set."""
+
+    kind: str
+    where: str
 
 
 @dataclass
@@ -29,8 +37,8 @@ class Tree:
 
     files: list[Path] = field(default_factory=list)
     """Sorted; hidden ones, and whatever lies deeper than six folders, left out."""
-    defects: list[Defect] = field(default_factory=list)
-    """A line for each link that leads nowhere new."""
+    defects: list[Odd] = field(default_factory=list)
+    """Each link that leads nowhere new, and each folder that is not looked into."""
 
 
 def walk(root: Path, within: Path | None = None) -> Tree:
@@ -39,7 +47,12 @@ def walk(root: Path, within: Path | None = None) -> Tree:
     bound = Path(os.path.realpath(within or root))
     scan = _Scan(root, real, bound if real.is_relative_to(bound) else real)
     scan.run()
-    return Tree(sorted(scan.once()), sorted(scan.defects, key=lambda defect: (defect.kind, defect.where)))
+    return Tree(sorted(scan.once()), sorted(scan.defects))
+
+
+def report(root: Path, policy: Policy, within: Path | None = None) -> None:
+    for defect in walk(root, within).defects:
+        policy.report(defect.kind, defect.where)
 
 
 def split_of(folders: Sequence[str]) -> str | None:
@@ -56,7 +69,7 @@ class _Scan:
 
     def __init__(self, root: Path, real: Path, bound: Path) -> None:
         self.root, self.real, self.bound = root, real, bound
-        self.defects: list[Defect] = []
+        self.defects: list[Odd] = []
         self._seen: set[tuple[Path, str | None, bool]] = set()
         self._found: dict[Path, list[tuple[Path, tuple[Path, ...]]]] = defaultdict(list)
 
@@ -74,13 +87,13 @@ class _Scan:
         said = (real, split_of(parts), _has_role(parts))
         if said in self._seen:
             if folder in links and folder.resolve() in (folder.parent / "any").resolve().parents:
-                self._report(folder, "link_loop", "not followed")
+                self._report(folder, "link_loop")
             elif folder in links:
-                self._report(folder, "repeated_link", "read once")
+                self._report(folder, "repeated_link")
             return False
         self._seen.add(said)
         if len(parts) > _MAX_DEPTH:
-            self.defects.append(Defect("deep_folder", folder.relative_to(self.root).as_posix(), "not looked into"))
+            self.defects.append(Odd("deep_folder", folder.relative_to(self.root).as_posix()))
         return len(parts) <= _MAX_DEPTH
 
     def _enter(self, folder: Path, real: Path, links: tuple[Path, ...]) -> Iterator[Folder]:
@@ -90,7 +103,7 @@ class _Scan:
             if entry.is_symlink():
                 target, passed = Path(os.path.realpath(path)), (*links, path)
                 if not target.is_relative_to(self.bound):
-                    self._report(path, "outside_link", "not followed")
+                    self._report(path, "outside_link")
                     continue
             if entry.is_dir():
                 yield path, target, passed
@@ -103,7 +116,7 @@ class _Scan:
                 return sorted((item for item in entries if not item.name.startswith(".")), key=lambda item: item.name)
         except OSError as error:
             where = f"{folder.relative_to(self.root).as_posix()}: {error.strerror}"
-            self.defects.append(Defect("unreadable_folder", where, "not looked into"))
+            self.defects.append(Odd("unreadable_folder", where))
             return []
 
     def once(self) -> Iterator[Path]:
@@ -113,11 +126,11 @@ class _Scan:
             yield from kept
             for path, links in ways:
                 if path in links and path not in kept:
-                    self._report(path, "repeated_link", "read once")
+                    self._report(path, "repeated_link")
 
-    def _report(self, link: Path, kind: str, action: str) -> None:
+    def _report(self, link: Path, kind: str) -> None:
         where = f"{link.relative_to(self.root).as_posix()} -> {os.readlink(link)}"
-        self.defects.append(Defect(kind, where, action))
+        self.defects.append(Odd(kind, where))
 
 
 def _best(ways: Sequence[tuple[Path, tuple[Path, ...]]], root: Path) -> set[Path]:

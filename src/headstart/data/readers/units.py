@@ -7,12 +7,11 @@ pixels, but not one box of five by a share of the picture that another reading o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
 
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 FEWEST = 4
@@ -27,6 +26,10 @@ NORMALISED = 0.1
 """Share of the boxes within the picture's first pixel that makes them shares of width and height."""
 PERCENT, LEAST_SIDE, FEWEST_PERCENT = 100, 300, 20
 """As many boxes, all within the first 100 pixels of pictures of such sides."""
+
+
+Place = Callable[[int], str]
+Report = Callable[[str, str, int | None], object]
 
 
 class Form(Enum):
@@ -46,23 +49,29 @@ _CORNERS: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, places: Sequence[str], form: Form) -> list[Defect]:
-    """UserError where most boxes are in other units or of another form than `form`; a defect for each lesser doubt.
+def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, place: Place, form: Form, report: Report) -> None:
+    """UserError where most boxes are in other units or of another form than `form`; each lesser doubt is reported.
 
-    `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `places`: N
-    times file and object.
+    `boxes_xyxy`: (N, 4) pixels, as corners, before any mending; `sizes_wh`: (N, 2), of the picture of each; `place`:
+    file and object of a box, by its number; `report` takes a kind, a place, and the number of the box, None: of all.
     """
     known = np.flatnonzero(np.all(np.isfinite(boxes_xyxy), axis=1))
-    boxes, sizes, where = boxes_xyxy[known], sizes_wh[known], [places[i] for i in known.tolist()]
+    boxes, sizes = boxes_xyxy[known], sizes_wh[known]
     if not len(boxes):
-        return []
+        return
+
+    def where(number: int) -> str:
+        return place(int(known[number]))
+
     small = _in_first_pixel(boxes, sizes)
     many = len(np.unique(boxes[small], axis=0)) >= FEWEST
     if many and small.mean() > NORMALISED:
         raise UserError(_normalised(split, small, boxes, where, form))
     _check_form(split, boxes, sizes, where, form)
-    tiny = [Defect("box_in_first_pixel", where[i], "kept box") for i in np.flatnonzero(small & many).tolist()]
-    return [*tiny, *_percent(split, boxes, sizes, where)]
+    for i in np.flatnonzero(small & many).tolist():
+        report("box_in_first_pixel", where(i), int(known[i]))
+    if _may_be_percent(boxes, sizes):
+        report("doubtful_units", _percent(split, len(boxes), where), None)
 
 
 def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -71,7 +80,7 @@ def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.all(np.abs(boxes) <= 1, axis=1) & fractional & np.all(sizes > 4, axis=1)
 
 
-def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Sequence[str], form: Form) -> None:
+def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Place, form: Form) -> None:
     wrong = ~_fits(boxes, sizes)
     if wrong.sum() < max(FEWEST, SHARE * len(boxes)):
         return
@@ -88,21 +97,20 @@ def _fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.all(ordered & (boxes[:, :2] >= -slack) & (boxes[:, 2:] <= sizes + slack), axis=1)
 
 
-def _percent(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Sequence[str]) -> list[Defect]:
+def _may_be_percent(boxes: np.ndarray, sizes: np.ndarray) -> bool:
     """Only a doubt: objects may well lie in a corner."""
     within = (boxes <= PERCENT).all() and (sizes >= LEAST_SIDE).all() and len(boxes) >= FEWEST_PERCENT
-    if not within or (boxes.max(axis=0)[2:] < 0.9 * PERCENT).any():
-        return []
-    text = (
-        f"{where[0]}: all {len(boxes)} boxes of the split {split} lie in the first {PERCENT} pixels: are these percent?"
-    )
-    return [Defect("doubtful_units", text, "kept as pixels")]
+    return bool(within and (boxes.max(axis=0)[2:] >= 0.9 * PERCENT).all())
 
 
-def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Sequence[str], form: Form) -> str:
+def _percent(split: str, number: int, where: Place) -> str:
+    return f"{where(0)}: all {number} boxes of the split {split} lie in the first {PERCENT} pixels: are these percent?"
+
+
+def _normalised(split: str, small: np.ndarray, boxes: np.ndarray, where: Place, form: Form) -> str:
     i = int(np.flatnonzero(small)[0])
     return (
-        f"{where[i]}: {_numbers(boxes, i, form)} lies within the first pixel of its picture, as do {small.sum()} of "
+        f"{where(i)}: {_numbers(boxes, i, form)} lies within the first pixel of its picture, as do {small.sum()} of "
         f"the {len(boxes)} boxes of the split {split}: they are shares of width and height (0 to 1), where pixels "
         "are due. Multiply them by the pictures' sizes, or export the annotations in pixels."
     )
@@ -113,13 +121,13 @@ def _other_form(
     wrong: np.ndarray,
     explained: np.ndarray,
     boxes: np.ndarray,
-    where: Sequence[str],
+    where: Place,
     form: Form,
     other: Form,
 ) -> str:
     i = int(np.flatnonzero(explained)[0])
     return (
-        f"{where[i]}: {_numbers(boxes, i, form)} as {form.value} is no box in its picture, nor are {wrong.sum()} of "
+        f"{where(i)}: {_numbers(boxes, i, form)} as {form.value} is no box in its picture, nor are {wrong.sum()} of "
         f"the {len(boxes)} of the split {split}; as {other.value} {explained.sum()} of these are. The file seems to "
         f"have {other.value} where {form.value} is due: export it again, or rewrite its boxes."
     )

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from headstart.data import images
 from headstart.data.readers import layout
+from headstart.data.readers.inside import Fence
 from headstart.data.types import Unused
 
 MOST_FILES = 1_000_000
 """Below a data set's folder; where there are more, it is no data set's, and is not looked through."""
-NAMES_KEPT = 3
+NAMES_KEPT = 10_000
+"""Of each reason; the record has fewer, `headstart doctor` all of them."""
 
 _LABELS = frozenset({".xml", ".txt"})
 """Of one picture each; a json may be of one or of all."""
@@ -27,13 +29,14 @@ _DESCRIPTIONS = frozenset({".yaml", ".yml", ".names", ".data"})
 _LABEL_BYTES = 256
 
 
-def find(root: Path, pictures: Iterable[Path], annotations: Iterable[str]) -> dict[str, Unused]:
+def find(fence: Fence, pictures: Iterable[Path], annotations: Iterable[str]) -> dict[str, Unused]:
     """Reason (`no_label`, `other_folder`, `not_listed`, `no_picture`, `other_annotations`, `unknown_suffix`) -> files.
 
     `pictures` are those of all splits as read, `annotations` the files they are described in, relative to `root`. Only
     `too_many_files` where there are more than `MOST_FILES`.
     """
-    files = list(islice(_walk(str(root)), MOST_FILES + 1))
+    root = fence.root
+    files = list(islice(_walk(fence), MOST_FILES + 1))
     if len(files) > MOST_FILES:
         return {"too_many_files": Unused(len(files), ())}
     used = [str(path) for path in pictures]
@@ -45,15 +48,17 @@ def find(root: Path, pictures: Iterable[Path], annotations: Iterable[str]) -> di
     return {reason: Unused(len(names), tuple(names[:NAMES_KEPT])) for reason, names in reasons.items()}
 
 
-def _walk(root: str) -> Iterator[str]:
-    """Links after folders: what is in both goes by its own name."""
+def _walk(fence: Fence) -> Iterator[str]:
+    """Links after folders: what is in both goes by its own name. Where they lead out of the fence, nothing is seen."""
+    root = str(fence.root)
     seen: set[tuple[int, int] | None] = {None, _identity(root)}
     for folder, folders, names in os.walk(root, followlinks=True):
         below = [name for name in folders if not name.startswith(".")]
         folders.clear()
         for name in sorted(below, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
-            identity = _identity(os.path.join(folder, name))
-            if identity not in seen:
+            path = os.path.join(folder, name)
+            identity = _identity(path)
+            if identity not in seen and (not os.path.islink(path) or fence.holds(Path(path))):
                 seen.add(identity)
                 folders.append(name)
         yield from (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))

@@ -17,88 +17,106 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
 from headstart.data import splits
+from headstart.data.policy import Policy
+from headstart.data.readers import layout
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
-from headstart.data.readers.raw import RawData, RawImage
+from headstart.data.readers.raw import Malformed, RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
-from headstart.data.types import Defect, DetectionData
-from headstart.errors import UserError
+from headstart.data.types import DetectionData
 
 
-def read(config: VocConfig) -> DetectionData:
+def read(config: VocConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the object that cannot be read."""
-    root = dataset_folder(config)
-    found = VocFiles(root)
-    raw = RawData(splits.choose(found.splits, config, found.labelled), defects=found.defects)
+    root, policy = dataset_folder(config), policy or Policy(config.on)
+    found = VocFiles(fence(root, config), policy)
+    raw = RawData(splits.choose(found.splits, config, found.labelled), policy=policy)
     for split, keys in found.keys_of(raw.chosen).items():
-        raw.splits[split] = list(_read_split(split, keys, found, config, raw.defects))
+        raw.splits[split] = list(_read_split(split, keys, found, config, policy))
     raw.class_names = sorted({name for raws in raw.splits.values() for image in raws for name in image.classes})
     return assemble(raw, root, config)
 
 
-def _read_split(
-    split: str, keys: list[Key], found: VocFiles, config: VocConfig, defects: list[Defect]
-) -> Iterator[RawImage]:
+def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig, policy: Policy) -> Iterator[RawImage]:
     missing = ["/".join(key) for key in keys if key not in found.images]
     check_missing(split, found.root, missing, len(keys))
-    defects += [Defect("missing_image", f"{name} ({split})", "skipped image") for name in missing]
+    for name in missing:
+        policy.report("missing_image", f"{name} ({split})", name)
     there = [key for key in keys if key in found.images]
     labelled = [key for key in there if key in found.xml]
     check_labelled(split, [found.images[key] for key in there], len(labelled), "an xml of the same name")
-    unlabelled = [relative_name(found.images[key], found.root) for key in there if key not in found.xml]
-    defects += [Defect("missing_annotation", name, "skipped image") for name in unlabelled]
-    strangers: list[str] = []
+    for name in (relative_name(found.images[key], found.root) for key in there if key not in found.xml):
+        policy.report("missing_annotation", name, name)
+    names = {path.name for path in found.images.values()}
     for key in labelled:
-        path, where = found.xml[key], relative_name(found.xml[key], found.root)
-        top = _parse(path)
-        if top.tag == "annotation":
-            yield _read_xml(top, path, found.images[key], where, config.one_based)
-        else:
-            strangers.append(f"{path} begins with <{top.tag}>")
-    if strangers:
-        raise UserError(
-            f"{strangers[0]}, where a Pascal VOC file has <annotation>, as do {len(strangers)} of the {len(labelled)} "
-            f"xml files of the split {split}. Get them anew, or remove each together with its image."
-        )
+        image, where = found.images[key], relative_name(found.xml[key], found.root)
+        own = relative_name(image, found.root)
+        try:
+            top = _parse(found.xml[key])
+        except Malformed as error:
+            policy.report("malformed_file", f"{where}: {error}", own)
+            continue
+        raw = RawImage(image, where, size_wh=_size(top))
+        _read_objects(top, raw, own, config.one_based, policy)
+        _check_filename(top, raw, own, names, policy)
+        yield raw
 
 
 def _parse(path: Path) -> Element:
     """The root, with all names in small letters and without their namespaces."""
     try:
-        top = defusedxml.ElementTree.fromstring(path.read_bytes())
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise UserError(
-            f"{path}: not a readable xml file ({error}); correct it, or remove it and its image."
-        ) from error
+        content = limits.read_bytes(path, limits.LABEL_BYTES, "the xml file of one picture")
+        top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # an encoding that there is not
+        raise Malformed(f"not a readable xml file ({error})") from error
     for element in top.iter():
         element.tag = str(element.tag).rpartition("}")[2].lower()
+    if top.tag != "annotation":
+        cvat = " (CVAT's own: dataset=cvat_folder)" if top.tag == "annotations" else ""
+        raise Malformed(f"begins with <{top.tag}>{cvat}, where a Pascal VOC file has <annotation>")
     return top
 
 
-def _read_xml(top: Element, path: Path, image: Path, where: str, one_based: bool) -> RawImage:
-    raw = RawImage(image, where, size_wh=_size(top))
+def _read_objects(top: Element, raw: RawImage, image: str, one_based: bool, policy: Policy) -> None:
     for number, item in enumerate(top.iter("object"), start=1):
         place = f"object {number}"
-        x1, y1, x2, y2 = (_corner(item, name, path, place) for name in ("xmin", "ymin", "xmax", "ymax"))
-        name = (item.findtext("name") or "").strip()
-        if not name:
-            raise UserError(f"{path}: {place}: has no <name>; write its class there.")
+        try:
+            x1, y1, x2, y2 = (_corner(item, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+            name = (item.findtext("name") or "").strip()
+            if not name:
+                raise Malformed("has no <name>; write its class there")
+        except Malformed as error:
+            raw.take(policy.report("malformed_object", f"{raw.where}: {place}: {error}", image))
+            continue
         shift = 1 if one_based else 0
         difficult = (item.findtext("difficult") or "").strip() == "1"
         raw.add((x1 - shift, y1 - shift, x2, y2), name, place, difficult=difficult)
-    return raw
 
 
-def _corner(item: Element, name: str, path: Path, place: str) -> float:
+def _corner(item: Element, name: str) -> float:
     text = item.findtext(f"bndbox/{name}")
     try:
         return float(text or "")
     except ValueError:
         said = "is missing" if text is None else f"is {text!r}"
-        raise UserError(f"{path}: {place}: bndbox/{name} {said}; it must be a number of pixels.") from None
+        raise Malformed(f"bndbox/{name} {said}; it must be a number of pixels") from None
+
+
+def _check_filename(top: Element, raw: RawImage, image: str, names: set[str], policy: Policy) -> None:
+    """Many a program writes a path, of its own machine, or a name from before a renaming, which says nothing."""
+    said = (top.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    if said in ("", raw.path.name):
+        return
+    where = f"{raw.where}: <filename> {said} for {raw.path.name}"
+    if layout.stem(said) == layout.stem(raw.path.name):
+        raw.take(policy.report("wrong_suffix", where, image))
+    elif said in names:
+        raw.take(policy.report("wrong_filename", where, image))
 
 
 def _size(top: Element) -> tuple[int, int] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from headstart.config.schema import VocConfig
 from headstart.data import splits
-from headstart.data.readers import layout
+from headstart.data.policy import Policy
+from headstart.data.readers import formats, layout
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, Tails, relative_name
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -20,17 +22,18 @@ LAYOUTS = (
 class VocFiles:
     """The images and xml files below a folder, and the splits they form."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.defects: list[Defect] = []
-        paths = layout.files(root)
+    def __init__(self, fence: Fence, policy: Policy) -> None:
+        self.root, self.policy = fence.root, policy
+        root = fence.root
+        paths = layout.files(root, fence)
         self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
         self.images = self._images([path for path in paths if layout.is_image(path)])
         self._pair_by_case()
         if not any(key in self.images for key in self.xml):
             raise UserError(
                 f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
-                f"Looked for {LAYOUTS}.{layout.packed(paths)}"
+                f"Looked for {LAYOUTS}.{layout.packed(paths)}{formats.hint(paths, VocConfig)}"
+                f"{layout.leading_out(fence)}"
             )
         self.splits = self._lists(paths) or self._folders()
 
@@ -66,8 +69,8 @@ class VocFiles:
         pairs |= {xml: whole[name] for xml, name in layout.pair_by_case(lost, whole).items()}
         for xml, image in pairs.items():
             self.xml[image] = self.xml.pop(xml)
-            names = (relative_name(path, self.root) for path in (self.xml[image], self.images[image]))
-            self.defects.append(Defect("other_case", " for ".join(names), "matched"))
+            names = [relative_name(path, self.root) for path in (self.xml[image], self.images[image])]
+            self.policy.report("other_case", " for ".join(names), names[1])
 
     def _everything(self) -> list[Key]:
         """Annotations, and images in folders where there are annotations: others hold masks, icons and the like."""

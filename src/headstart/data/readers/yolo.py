@@ -2,25 +2,31 @@
 
 Which images are which split, and what the classes are called, stands in files beside them (`yolo_source.py`), or in the
 folders' names. An image without a label file shows nothing: a negative, unless labels are left over or nothing of its
-split is labelled. Without any names the classes are `class0`, `class1`, ….
+split is labelled, or `dataset.on.unlabelled_image` says otherwise. Without any names the classes are `class0`,
+`class1`, ….
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from headstart import limits
 from headstart.config.checks import dataset_folder
+from headstart.config.kinds import Action
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
-from headstart.data.readers import layout, yolo_labels, yolo_source
+from headstart.data.policy import Policy
+from headstart.data.readers import formats, layout, yolo_labels, yolo_source
 from headstart.data.readers.common import assemble, check_labelled, check_missing
+from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
 from headstart.data.readers.yolo_images import Stated
 from headstart.data.readers.yolo_labels import Labels
-from headstart.data.types import Defect, DetectionData
+from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -31,20 +37,21 @@ _MOST, _LEAST = 1.5, -0.5
 """A box may leave the image a little, and is clipped then; beyond these shares the numbers are no shares at all."""
 
 
-def read(config: YoloConfig) -> DetectionData:
+def read(config: YoloConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
-    root = dataset_folder(config)
-    paths = layout.files(root)
-    labels = Labels(paths, root)
-    stated = Stated(yolo_source.find(root, paths, config), root, paths)
+    root, policy = dataset_folder(config), policy or Policy(config.on)
+    bounds = fence(root, config)
+    paths = layout.files(root, bounds)
+    labels = Labels(paths, bounds, policy)
+    stated = Stated(yolo_source.find(bounds, paths, config), bounds, paths)
     found = {} if stated.source.splits else _folders(root, paths, labels)
     raw = RawData(
         splits.choose(stated.source.splits or found, config, lambda name: _labelled(name, stated, found, labels)),
-        defects=labels.defects,
+        policy=policy,
     )
     names = stated.source.class_names or list(config.class_names)
     for split, images in _images_of(raw.chosen, root, paths, labels, stated, found).items():
-        raw.splits[split] = list(_read_split(split, images, root, names, labels, raw.defects))
+        raw.splits[split] = list(_read_split(split, images, root, names, labels, policy))
     raw.class_names = names or _numbered(raw)
     return assemble(raw, root, config)
 
@@ -89,7 +96,7 @@ def _with_labels(root: Path, paths: list[Path], labels: Labels) -> list[Path]:
         left = f", {len(labels.left)} label files without an image" if labels.left else ""
         raise UserError(
             f"dataset.root={root}: no image with a label file ({len(images)} images{left}). Looked for {LAYOUTS}."
-            f"{layout.packed(paths)}"
+            f"{layout.packed(paths)}{formats.hint(paths, YoloConfig)}"
         )
     return [path for path in images if path.parent in labelled]
 
@@ -104,49 +111,77 @@ def _labelled(split: str, stated: Stated, found: dict[str, list[Path]], labels: 
 
 
 def _read_split(
-    split: str, paths: list[Path], root: Path, names: list[str], labels: Labels, defects: list[Defect]
+    split: str, paths: list[Path], root: Path, names: list[str], labels: Labels, policy: Policy
 ) -> Iterator[RawImage]:
     there = [path for path in paths if path.is_file()]
     missing = [relative_name(path, root) for path in paths if not path.is_file()]
     check_missing(split, root, missing, len(paths))
-    defects += [Defect("missing_image", f"{name} ({split})", "skipped image") for name in missing]
+    for name in missing:
+        policy.report("missing_image", f"{name} ({split})", name)
     labels.check_names(split, there)
     files = {path: labels.of(path) for path in there}
     num_labelled = sum(file is not None for file in files.values())
     check_labelled(split, there, num_labelled, str(yolo_labels.place(paths[0])))
     for path, file in files.items():
-        yield _read_labels(path, file, root, names) if file else RawImage(path, relative_name(path, root))
+        image = relative_name(path, root)
+        if file:
+            yield _read_labels(path, file, image, root, names, policy)
+        elif policy.report("unlabelled_image", image, image) is not Action.skip_image:
+            yield RawImage(path, image)
 
 
-def _read_labels(image: Path, path: Path, root: Path, names: list[str]) -> RawImage:
+def _read_labels(image: Path, path: Path, name: str, root: Path, names: list[str], policy: Policy) -> RawImage:
     raw = RawImage(image, relative_name(path, root), normalised=True)
     for number, line in layout.read_lines(path):
-        values = _numbers(line.split(), path, number)
-        label, (x, y, width, height) = values[0], values[1:]
-        if label != int(label) or label < 0 or (names and label >= len(names)):
-            known = f"; there are {len(names)} classes, numbered from 0" if names else ""
-            raise UserError(f"{path}:{number}: class {label:g} does not exist{known}.")
-        name = names[int(label)] if names else f"class{int(label)}"
-        raw.add((x - width / 2, y - height / 2, x + width / 2, y + height / 2), name, f"line {number}")
+
+        def report(kind: str, why: str, number: int = number) -> Action:
+            return raw.take(policy.report(kind, f"{raw.where}:{number}: {why}", name))
+
+        read = _read_line(line.split(), names, report)
+        if read is not None:
+            raw.add(read[1], read[0], f"line {number}")
     return raw
 
 
-def _numbers(words: list[str], path: Path, number: int) -> list[float]:
-    if len(words) != 5:
-        raise UserError(
-            f"{path}:{number}: {len(words)} values; a line holds five: class, x centre, y centre, width, height "
-            "(polygons and scores are not read)."
-        )
+def _read_line(
+    words: list[str], names: list[str], report: Callable[[str, str], Action]
+) -> tuple[str, tuple[float, float, float, float]] | None:
+    """Class and corners; None: not to be used."""
     try:
-        values = [float(word) for word in words]
+        label, *numbers = [float(word) for word in words]
     except ValueError:
-        raise UserError(f"{path}:{number}: {' '.join(words)!r} are not five numbers.") from None
-    if not all(_LEAST <= value <= _MOST for value in values[1:]):
-        raise UserError(
-            f"{path}:{number}: {' '.join(words[1:])} are no shares of the image's width and height (0 to 1); divide "
-            "pixels by the image's size."
-        )
-    return values
+        report("malformed_object", f"{_short(words)!r} are not five numbers")
+        return None
+    polygon = len(numbers) >= 6 and len(numbers) % 2 == 0
+    if len(numbers) != 4 and not polygon:
+        report("malformed_object", f"{len(words)} values; {_FIVE}")
+        return None
+    if polygon and report("polygon_line", f"{len(words)} values; {_FIVE}") is not Action.keep:
+        return None
+    if not (label.is_integer() and 0 <= label < (len(names) or limits.CLASSES)):
+        known = f"; there are {len(names) or f'at most {limits.CLASSES:,}'} classes, numbered from 0"
+        report("unknown_class", f"class {label:g} does not exist{known}")
+        return None
+    if any(not _LEAST <= value <= _MOST and math.isfinite(value) for value in numbers):
+        report("not_shares", f"{_short(words[1:])} are no shares of the image's width and height; divide by its size")
+        return None
+    return names[int(label)] if names else f"class{int(label)}", _corners(numbers)
+
+
+_FIVE = "a line holds five: class, x centre, y centre, width, height (scores are not read)"
+
+
+def _short(words: Sequence[str]) -> str:
+    text = " ".join(words[:6])
+    return text if len(words) <= 6 and len(text) < 90 else f"{text[:90]} …"
+
+
+def _corners(numbers: Sequence[float]) -> tuple[float, float, float, float]:
+    """Of a centre and a size, or of all corners of a polygon."""
+    if len(numbers) > 4:
+        return min(numbers[0::2]), min(numbers[1::2]), max(numbers[0::2]), max(numbers[1::2])
+    x, y, width, height = numbers
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _numbered(raw: RawData) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from headstart.data.readers import layout, tree
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Tails
 from headstart.data.readers.yolo_source import KIND, Source
 from headstart.errors import UserError
@@ -16,8 +16,9 @@ from headstart.errors import UserError
 class Stated:
     """A data set's files, and what a `Source` says of them."""
 
-    def __init__(self, source: Source, root: Path, paths: list[Path]) -> None:
-        self.source, self.root, self.paths = source, root, paths
+    def __init__(self, source: Source, fence: Fence, paths: list[Path]) -> None:
+        root = fence.root
+        self.source, self.fence, self.root, self.paths = source, fence, root, paths
         self._base = source.path.parent if source.path else root
         self._where = source.path or root
         self._known: dict[str, list[Path]] = {}
@@ -46,7 +47,7 @@ class Stated:
 
     def _images(self, place: Path) -> Iterator[Path]:
         if place.is_dir():
-            yield from (path for path in tree.walk(place, self.root).files if layout.is_image(path))
+            yield from (path for path in tree.walk(place, self.fence.bound).files if layout.is_image(path))
         else:
             yield from (self._listed(place, number, line) for number, line in layout.read_lines(place))
 
@@ -54,39 +55,34 @@ class Stated:
         """`path` is often that of another machine, and Roboflow writes `../train/images` for `train/images`."""
         bases = (layout.join(self._base, self.source.base), self._base)
         near = value.replace("../", "")
-        place = layout.beside(value, *bases) or layout.beside(near, self._base)
-        fits = [place] if place else [path for path in self._tails.find(value) if path.suffix.lower() == ".txt"]
+        places = [layout.beside(value, *bases), layout.beside(near, self._base)]
+        there = [place for place in places if place is not None]
+        fits = [place for place in there if self.fence.holds(place)][:1]
+        fits = fits or [path for path in self._tails.find(value) if path.suffix.lower() == ".txt"] or there[:1]
         if len(fits) > 1:
             raise UserError(f"{self._where}: {split}: {value} fits {fits[0]} and {fits[1]}; write the one it is.")
         if not fits:
             tried = [*(base / value for base in bases), self._base / near]
-            places = ", ".join(str(path) for path in dict.fromkeys(tried))
-            raise UserError(f"{self._where}: {split}: {value} does not exist (tried {places}); correct it there.")
-        return self._inside(fits[0])
+            names = ", ".join(str(path) for path in dict.fromkeys(tried))
+            raise UserError(f"{self._where}: {split}: {value} does not exist (tried {names}); correct it there.")
+        return self.fence.check(fits[0], f"{self._where}: {split}: {value}")
 
     def _listed(self, list_file: Path, number: int, line: str) -> Path:
         """A line is relative to the list's folder, or to the data set's, or the end of it names one file."""
         found = layout.beside(line, list_file.parent, self.root)
-        if found is not None and found.is_file():
-            return self._inside(found)
+        is_file = found is not None and found.is_file()
+        if found is not None and is_file and self.fence.holds(found):
+            return found
         fits = self._tails.find(line)
         if len(fits) > 1:
             raise UserError(
                 f"{list_file}:{number}: {line!r} fits {len(fits)} files, such as {fits[0]} and {fits[1]}; write the "
                 "one it is."
             )
-        return fits[0] if fits else self.root / line
+        if found is None or fits or not is_file:
+            return fits[0] if fits else self.root / line
+        return self.fence.check(found, f"{list_file}:{number}: {line!r}")
 
     @cached_property
     def _tails(self) -> Tails[Path]:
         return Tails((path.relative_to(self.root).parts, path) for path in self.paths)
-
-    def _inside(self, path: Path) -> Path:
-        """UserError where a link leads out of the data set: it may be a stranger's."""
-        real, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.root))
-        if path.is_relative_to(self.root) and not real.is_relative_to(root):
-            raise UserError(
-                f"{path} leads to {real}, out of the data set's folder: links are followed within dataset.root alone. "
-                "Copy the files there, or name a folder that holds both."
-            )
-        return path

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from headstart import limits
 from headstart.data import splits
+from headstart.data.policy import Policy
 from headstart.data.readers import layout, tree
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, relative_name
-from headstart.data.types import Defect
 from headstart.errors import UserError
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -24,9 +27,9 @@ class Labels:
     case does not matter where exactly one file fits.
     """
 
-    def __init__(self, paths: Sequence[Path], root: Path) -> None:
-        self.root = root
-        self.defects: list[Defect] = []
+    def __init__(self, paths: Sequence[Path], fence: Fence, policy: Policy) -> None:
+        root = fence.root
+        self.root, self.fence, self.policy = root, fence, policy
         self._images = {path for path in paths if layout.is_image(path)}
         self._of: dict[Path, Path] = {}
         self._twice: set[Path] = set()
@@ -41,13 +44,17 @@ class Labels:
             if path not in used and _is_label(path, path.parent in homes or _is_home(path.relative_to(root)))
         ]
         """Label files without an image."""
-        self.defects += [Defect("label_without_image", relative_name(path, root), "not used") for path in self.left]
+        for path in self.left:
+            policy.report("label_without_image", relative_name(path, root))
 
     def of(self, image: Path) -> Path | None:
         """The label file; None: it has none."""
         if image in self._images:
             return self._of.get(image)
-        return next((place for place in (_text(image, home) for home in _homes(image.parent)) if place.is_file()), None)
+        found = next(
+            (place for place in (_text(image, home) for home in _homes(image.parent)) if place.is_file()), None
+        )
+        return None if found is None else self.fence.check(found, f"{found}: the label file of {image}")
 
     def check_names(self, split: str, images: Sequence[Path]) -> None:
         """Where most images have no label, and labels have no image, their names have changed."""
@@ -84,8 +91,8 @@ class Labels:
             for key, place in layout.pair_by_case(sorted(lost), by_place).items():
                 image = by_place[place]
                 self._of.setdefault(image, texts[key])
-                names = (relative_name(path, self.root) for path in (texts[key], image))
-                self.defects.append(Defect("other_case", " for ".join(names), "matched"))
+                names = [relative_name(path, self.root) for path in (texts[key], image)]
+                self.policy.report("other_case", " for ".join(names), names[1])
                 lost.discard(key)
                 alone.pop(image, None)
 
@@ -128,7 +135,7 @@ def _known(folder: str) -> str:
 
 
 def _check_equal(one: Path, other: Path) -> bool:
-    if one != other and one.read_bytes() != other.read_bytes():
+    if one != other and not filecmp.cmp(one, other, shallow=False):
         raise UserError(f"{one} and {other} are both the label file of one image, and differ: remove one of them.")
     return True
 
@@ -139,7 +146,7 @@ def _is_home(path: Path) -> bool:
 
 def _is_label(path: Path, among_labels: bool) -> bool:
     """Five numbers or more in the first line; where there are labels, an empty file is one."""
-    _, line = next(layout.read_lines(path), (0, ""))
+    line = limits.first_line(path)
     return _is_numbers(line.split()) if line else among_labels
 
 

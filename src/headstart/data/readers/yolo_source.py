@@ -15,9 +15,11 @@ from typing import Any
 
 import yaml
 
+from headstart import limits
 from headstart.config.schema import YoloConfig
 from headstart.data import splits
 from headstart.data.readers import layout
+from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Tails
 from headstart.errors import UserError
 
@@ -39,15 +41,16 @@ class Source:
     names_from: Path | None = None
 
 
-def find(root: Path, paths: Sequence[Path], config: YoloConfig) -> Source:
-    """What describes the data set `root` of the files `paths`."""
+def find(fence: Fence, paths: Sequence[Path], config: YoloConfig) -> Source:
+    """What describes the data set of the files `paths`."""
+    root = fence.root
     if config.data_yaml is not None:
         path = root / config.data_yaml
         if not path.is_file():
             raise UserError(f"dataset.data_yaml={config.data_yaml}: {path} does not exist.")
-        source = _parse(path, root, paths) or _says_nothing(path)
+        source = _parse(path, fence, paths) or _says_nothing(path)
         return source if source.class_names else _with_names(source, [], paths)
-    found = [source for path in _descriptions(root, paths) if (source := _parse(path, root, paths)) is not None]
+    found = [source for path in _descriptions(root, paths) if (source := _parse(path, fence, paths)) is not None]
     stating = [source for source in found if source.splits]
     if len(stating) > 1:
         files = " and ".join(str(source.path) for source in stating[:2])
@@ -63,9 +66,9 @@ def _descriptions(root: Path, paths: Sequence[Path]) -> list[Path]:
     return top or [path for path in known if path.parent.parent == root]
 
 
-def _parse(path: Path, root: Path, paths: Sequence[Path]) -> Source | None:
+def _parse(path: Path, fence: Fence, paths: Sequence[Path]) -> Source | None:
     """None where the file is about something else."""
-    return _parse_darknet(path, root, paths) if path.suffix.lower() == ".data" else _parse_yaml(path)
+    return _parse_darknet(path, fence, paths) if path.suffix.lower() == ".data" else _parse_yaml(path)
 
 
 def _parse_yaml(path: Path) -> Source | None:
@@ -100,7 +103,7 @@ class _Texts(yaml.BaseLoader):
 def _load(path: Path) -> dict[str, Any]:
     """Keys in small letters; every value as it is written: a class may be called off, no or 010."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Texts)
+        content = yaml.load(limits.read_text(path, limits.SETTINGS_BYTES, "a data.yaml"), Loader=_Texts)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable YAML file ({error}).") from error
     return {str(key).lower(): value for key, value in content.items()} if isinstance(content, dict) else {}
@@ -138,16 +141,21 @@ def _places(path: Path, key: str, value: Any) -> list[str]:
     return values
 
 
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3  # of six, lists of lists make hundreds of thousands of characters
+
+
 def _short(value: Any) -> str:
     """What a stranger's file holds may be endless."""
-    return reprlib.repr(value)
+    text = _REPR.repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _says_nothing(path: Path) -> Source:
     raise UserError(f"{path}: has no list `names` and no `train`, so it does not describe a YOLO data set.")
 
 
-def _parse_darknet(path: Path, root: Path, paths: Sequence[Path]) -> Source | None:
+def _parse_darknet(path: Path, fence: Fence, paths: Sequence[Path]) -> Source | None:
     """Lines `key = value`; the paths in them are of the machine, or the archive, that they were written in."""
     lines = [line.partition("=") for _, line in layout.read_lines(path) if not line.startswith("#")]
     content = {key.strip().lower(): value.strip() for key, _, value in lines}
@@ -156,7 +164,7 @@ def _parse_darknet(path: Path, root: Path, paths: Sequence[Path]) -> Source | No
         return None
     source = Source(path, "", stated)
     if "names" in content:
-        place = _elsewhere(content["names"], path.parent, root, paths, str(path))
+        place = _elsewhere(content["names"], path.parent, fence, paths, str(path))
         if place is not None:
             source.class_names, source.names_from = _read_names(place), place
     return source
@@ -183,8 +191,8 @@ def _with_lists(source: Source, root: Path, paths: Sequence[Path]) -> Source:
 def _is_list(path: Path) -> bool:
     if path.suffix.lower() != ".txt":
         return False
-    lines = [line for _, line in layout.read_lines(path)]
-    return bool(lines) and all(layout.is_image(Path(line)) for line in lines)
+    first = limits.first_line(path)  # whatever else ends in .txt may be endless
+    return layout.is_image(Path(first)) and all(layout.is_image(Path(line)) for _, line in layout.read_lines(path))
 
 
 def _with_names(source: Source, found: Sequence[Source], paths: Sequence[Path]) -> Source:
@@ -216,11 +224,14 @@ def _read_names(path: Path) -> list[str]:
     return _unlike(path, [line for _, line in lines])
 
 
-def _elsewhere(value: str, base: Path, root: Path, paths: Sequence[Path], where: str) -> Path | None:
-    beside = layout.beside(value, base, root)
-    if beside is not None and beside.is_file():
+def _elsewhere(value: str, base: Path, fence: Fence, paths: Sequence[Path], where: str) -> Path | None:
+    beside = layout.beside(value, base, fence.root)
+    is_file = beside is not None and beside.is_file()
+    if beside is not None and is_file and fence.holds(beside):
         return beside
-    fits = Tails((path.relative_to(root).parts, path) for path in paths).find(value)
+    fits = Tails((path.relative_to(fence.root).parts, path) for path in paths).find(value)
     if len(fits) > 1:
         raise UserError(f"{where}: {value} fits {fits[0]} and {fits[1]}; write the one it is.")
-    return fits[0] if fits else None
+    if fits or beside is None or not is_file:
+        return fits[0] if fits else None
+    return fence.check(beside, f"{where}: names: {value}")

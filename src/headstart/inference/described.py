@@ -1,0 +1,59 @@
+"""Values of a model's description, each of the type and size that it must have; ValueError where it has not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from headstart import limits
+
+
+def text(values: dict[str, Any], key: str) -> str:
+    return _of(str, values[key], key)
+
+
+def texts(values: dict[str, Any], key: str) -> tuple[str, ...]:
+    found = _of(list, values[key], key)
+    if len(found) > limits.CLASSES or not all(isinstance(item, str) for item in found):
+        raise ValueError(f"{key} is no list of at most {limits.CLASSES:,} names")
+    return tuple(found)
+
+
+def settings(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return _of(dict, values[key], key)
+
+
+def three(values: dict[str, Any], key: str) -> tuple[float, float, float]:
+    """A number for each colour."""
+    found = _of(list, values[key], key)
+    if len(found) != 3 or not all(map(_is_number, found)):
+        raise ValueError(f"{key} is not three numbers")
+    return found[0], found[1], found[2]
+
+
+def side(values: dict[str, Any], key: str) -> int:
+    """Pixels."""
+    found = _of(int, values[key], key)
+    if not 1 <= found <= limits.MODEL_SIDE:
+        raise ValueError(f"{key}={found} is not 1 to {limits.MODEL_SIDE} pixels")
+    return found
+
+
+def positive(values: dict[str, Any], key: str) -> float | None:
+    """None where there is none."""
+    found = values.get(key)
+    if found is None:
+        return None
+    if not _is_number(found) or found <= 0:
+        raise ValueError(f"{key}={found} is no number above 0")
+    return float(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _of(kind: type, value: Any, key: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{key} is a {type(value).__name__}, where a {kind.__name__} is due")
+    return value
