@@ -25,6 +25,8 @@ SETTINGS_BYTES = 1 * MB
 """Of a data.yaml: reading one takes some 10 s per MB."""
 DESCRIPTION_BYTES = 16 * MB
 """Of the model.json of an exported model."""
+GRAPH_BYTES = 1_000 * MB
+"""Of a frozen TensorFlow graph."""
 RECORD_BYTES = 256 * MB
 """Of the record.json of a run."""
 CLASSES = 100_000

@@ -57,9 +57,12 @@ def combination(model: str, backbone: str, of_model: Any = None, **of_backbone: 
 LITE0 = "efficientnet_lite0"
 V2 = {"variant": "v2"}
 MODELS = choices("model")
+OWN_BACKBONE = {"ssd_tf": "mobilenetv2_100"}
+"""Of models that are defined on one network."""
+FIRST = [f"{model}-{OWN_BACKBONE.get(model, LITE0)}" for model in MODELS]
 BACKBONES = choices("backbone")
 COMBINATIONS = {
-    **{f"{model}-{LITE0}": combination(model, LITE0) for model in MODELS},
+    **{name: combination(*name.split("-")) for name in FIRST},
     **{f"retinanet-{name}": combination("retinanet", name) for name in BACKBONES if name not in ("timm", LITE0)},
     **{f"retinanet-timm-{name}": combination("retinanet", "timm", architecture=name) for name in TIMM_NETWORKS},
     "ssd-vgg16": combination("ssd", "vgg16"),
@@ -72,7 +75,7 @@ COMBINATIONS = {
 }
 HEADS = [name for name in COMBINATIONS if not name.startswith("retinanet-") or name == f"retinanet-{LITE0}"]
 """All but the further backbones of RetinaNet, whose head is the same."""
-BEHAVING = [f"{model}-{LITE0}" for model in MODELS] + ["faster_rcnn_v2-lite0", "retinanet_v2-lite0"]
+BEHAVING = [*FIRST, "faster_rcnn_v2-lite0", "retinanet_v2-lite0"]
 """Every architecture and variant once, on the backbone that is quick."""
 LIMIT = 30
 """Detections per image."""
@@ -88,7 +91,7 @@ Not SSD and SSDlite: their default boxes are shares of the padded batch, and cha
 
 
 def test_every_model_and_every_backbone_of_conf_is_tested():
-    assert (len(MODELS), len(BACKBONES)) == (5, 9)
+    assert (len(MODELS), len(BACKBONES)) == (6, 10)
     assert all(f"{model}-{LITE0}" in COMBINATIONS for model in SCHEMAS["model"])
     assert all(f"retinanet-{name}" in COMBINATIONS for name in BACKBONES if name != "timm")
 

@@ -18,8 +18,10 @@ from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
+BACKBONES = {"ssd_tf": BackboneConfig("mobilenetv2_100", BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True)}
+"""Of models that are defined on one network."""
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-LAYERS = {"faster_rcnn": 1, "fcos": 1, "retinanet": 1, "ssd": 6, "ssdlite": 6}
+LAYERS = {"faster_rcnn": 1, "fcos": 1, "retinanet": 1, "ssd": 6, "ssd_tf": 6, "ssdlite": 6}
 """Last classification layers: SSD and SSDlite have one for each map."""
 SCALE = 20.0
 IMAGES = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
@@ -31,7 +33,7 @@ def build(model: str) -> Detector:
     schema = SCHEMAS["model"][content.pop("defaults")[0].removeprefix("schema_")]
     config: Any = OmegaConf.to_object(OmegaConf.merge(schema, content))
     torch.manual_seed(0)
-    return build_detector(config, LITE0, ("a", "b", "c"))
+    return build_detector(config, BACKBONES.get(model, LITE0), ("a", "b", "c"))
 
 
 def cosine(plain: nn.Module) -> Any:

@@ -19,6 +19,8 @@ from headstart.errors import UserError
 from headstart.parts.adapters import adaptable, add_adapters, merge_adapters, original_name
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
+BACKBONES = {"ssd_tf": BackboneConfig("mobilenetv2_100", BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True)}
+"""Of models that are defined on one network."""
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 RANK, ALPHA = 4, 8.0
 IMAGES = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
@@ -31,7 +33,7 @@ def untouched(request) -> Detector:
     schema = SCHEMAS["model"][content.pop("defaults")[0].removeprefix("schema_")]
     torch.manual_seed(0)
     model: Any = OmegaConf.to_object(OmegaConf.merge(schema, content))
-    detector = build_detector(model, LITE0, ("a", "b", "c"))
+    detector = build_detector(model, BACKBONES.get(request.param, LITE0), ("a", "b", "c"))
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0  # the images' own statistics: with random weights and others every signal fades

@@ -21,6 +21,8 @@ from headstart.transfer.proof import moved, tensor_digests
 from headstart.transfer.types import SourceWeights
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+OWN_BACKBONE = {"ssd_tf": ("backbone=mobilenetv2_100",)}
+"""Of models that are defined on one network."""
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 STRATEGIES = sorted(path.stem for path in (CONF / "strategy").glob("*.yaml"))
 BASE_CLASSES = ("square", "star", "circle")  # the target: circle, triangle, star, pentagon, crescent
@@ -105,7 +107,7 @@ def trained(request, tmp_path_factory):
     """Model, strategy, experiment, digests before, digests after, optimizer, gradients."""
     model, strategy = request.param
     shots = ["dataset.shots=1"] if strategy == "tfa" else []
-    config = compose([f"model={model}", f"strategy={strategy}", *SETTINGS, *shots])
+    config = compose([f"model={model}", *OWN_BACKBONE.get(model, ()), f"strategy={strategy}", *SETTINGS, *shots])
     L.seed_everything(0, verbose=False)
     data = catalog.read(config.dataset, 0)
     info = describe(data, config.dataset)
@@ -171,7 +173,7 @@ def test_the_table_is_what_the_optimizer_holds(trained):
 def test_the_result_has_the_plain_architecture(trained):
     model, _, experiment, *_ = trained
     merge_adapters(experiment.detector)
-    config = compose([f"model={model}"])
+    config = compose([f"model={model}", *OWN_BACKBONE.get(model, ())])
     plain = build_detector(config.model, config.backbone, experiment.info.class_names)
     shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
     assert {name: tensor.shape for name, tensor in experiment.detector.state_dict().items()} == shapes

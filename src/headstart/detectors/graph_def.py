@@ -7,12 +7,12 @@ tensor must have as many bytes as its shape asks for, before memory is taken for
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from headstart import limits
 from headstart.errors import UserError
 
 _NODE = 1  # GraphDef
@@ -33,13 +33,8 @@ class BrokenGraph(ValueError):
 def read_constants(path: Path) -> dict[str, np.ndarray]:
     """Name -> float32 array of every constant that holds float32. UserError for a file that is no frozen graph."""
     try:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-            memoryview(data) as whole,
-        ):
-            return dict(_constants(whole))
-    except (OSError, ValueError) as error:
+        return dict(_constants(memoryview(limits.read_bytes(path, limits.GRAPH_BYTES, "a frozen graph"))))
+    except (OSError, BrokenGraph) as error:
         raise UserError(
             f"{path}: this is no whole frozen TensorFlow graph ({error}). Install or download it again."
         ) from error
