@@ -205,6 +205,9 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(server, monkeypatch, 
 def test_pinned_voc_files_are_those_of_torchvision():
     voc = pytest.importorskip("torchvision.datasets.voc").DATASET_YEAR_DICT
     pinned = {
-        archive.url: archive.checksum for name in ("voc2007", "voc2012") for archive in download.PUBLIC_SETS[name]
+        archive.url.rpartition("/")[2]: archive.checksum
+        for name in ("voc2007", "voc2012")
+        for archive in download.PUBLIC_SETS[name]
     }
-    assert pinned == {voc[year]["url"]: f"md5:{voc[year]['md5']}" for year in ("2007", "2007-test", "2012")}
+    theirs = [voc[year] for year in ("2007", "2007-test", "2012")]  # the host's name differs among versions
+    assert pinned == {file["url"].rpartition("/")[2]: f"md5:{file['md5']}" for file in theirs}

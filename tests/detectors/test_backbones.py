@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, SSDConfig
+from headstart.detectors import backbones
 from headstart.detectors.backbones import Body, build_body, set_norm_eps
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
@@ -184,3 +185,19 @@ def test_the_head_of_ssd_sees_body_maps_of_unit_size_whatever_the_backbone():
     assert [level.shape[1] for level in maps] == [40, 112, 320]
     for level in maps:
         assert level.square().mean(dim=1).sqrt().mean() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_network_that_cannot_be_built_without_values_is_built_with_them_and_draws_nothing(monkeypatch):
+    """timm's RegNets ask torch.unique for their widths, which torch 2.11 does not answer without values."""
+    create, wanted = timm.create_model, backbones._timm_names(timm_body("resnet10t").module, "resnet10t")
+
+    def with_values(*args, **options):
+        if torch.empty(0).is_meta:
+            raise NotImplementedError("aten::_unique2")
+        return create(*args, **options)
+
+    monkeypatch.setattr(timm, "create_model", with_values)
+    module = timm_body("resnet10t").module
+    before = torch.get_rng_state()
+    assert backbones._timm_names(module, "resnet10t") == wanted
+    assert torch.equal(torch.get_rng_state(), before)

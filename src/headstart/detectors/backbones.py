@@ -214,10 +214,19 @@ def _units(module: nn.Module, map_modules: Sequence[str]) -> list[str]:
     return units
 
 
+def _timm_classifier(architecture: str) -> nn.Module:
+    """Its tensors are not to be read: they are empty where the network can be built so."""
+    try:
+        with torch.device("meta"):
+            return timm.create_model(architecture, pretrained=False)
+    except NotImplementedError:  # some work out their widths with tensors, which torch 2.11 cannot do without values
+        with torch.random.fork_rng(devices=[]):
+            return timm.create_model(architecture, pretrained=False)
+
+
 def _timm_names(module: nn.Module, architecture: str) -> dict[str, str]:
     """timm writes `stages_0` for the classifier's `stages.0` where it takes a network apart."""
-    with torch.device("meta"):
-        known = set(timm.create_model(architecture, pretrained=False).state_dict())
+    known = set(_timm_classifier(architecture).state_dict())
     candidates = {name: (name, name.replace("_", ".", 1)) for name in module.state_dict()}
     return {
         name: next(choice for choice in choices if choice in known)
