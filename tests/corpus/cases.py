@@ -18,6 +18,7 @@ from typing import Any
 
 import PIL.Image
 
+from headstart.config.kinds import KINDS, Severity
 from tests.corpus.drawing import (
     BOX,
     DRAW,
@@ -53,7 +54,13 @@ class Case:
     train: str
     """`trains` or `refused`."""
     says: tuple[str, ...]
-    """Words of the message of train (refused) or of its lines (trains): file, object, value."""
+    """Words of what both say: file, object, value."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of `doctor`: 1 where a finding is of severity error."""
+        errors = {"refused", *(name for name, kind in KINDS.items() if kind.severity is Severity.error)}
+        return int(not errors.isdisjoint(self.kinds))
 
 
 CASES: list[Case] = []
