@@ -53,7 +53,7 @@ def _corpus_row(case: Case) -> str:
     return f"| {case.format} | {case.what} | {found or 'nothing'} | {case.exit_code} | {_training(case)} |"
 
 
-_WRITTEN = {"split_overlap": "@@"}
+_WRITTEN = {"split_overlap": "left out of train"}
 """Of kinds that another setting than `dataset.on` decides."""
 
 
