@@ -169,12 +169,12 @@ def _is_users(error: Exception) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    """The message with the cause that Hydra wraps, each line once."""
+    """The message with the cause that Hydra wraps, each line once, and none that another quotes."""
     lines: list[str] = []
     seen: BaseException | None = error
     while seen is not None:
         said = "\n".join([str(seen), *getattr(seen, "__notes__", [])])
-        lines += [line for line in said.splitlines() if line.strip() and line not in lines]
+        lines += [line for line in said.splitlines() if line.strip() and not any(line in known for known in lines)]
         seen = seen.__cause__
     kept = "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA))
     return masked(visible(kept + _hint(error)))

@@ -129,7 +129,7 @@ def dataset_folder(config: FileDatasetConfig) -> Path:
 
 def _remedy(file: Path) -> str:
     if zipfile.is_zipfile(file) or tarfile.is_tarfile(file) or file.suffix.lower() in (".7z", ".rar", ".gz"):
-        return ", but an archive: unpack it, and set dataset.root=<the folder that it gives>"
+        return " (an archive: unpack it, and set dataset.root=<the folder that it gives>)"
     return f": name the folder that holds the images and their annotations, perhaps dataset.root={file.parent}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -118,10 +119,11 @@ def _read_name(name: str, files: Files) -> Reading:
 
 
 def _spellings(name: str) -> Iterator[Parts]:
-    """As written, with the separators of Windows, and as a URL."""
+    """As written, with the separators of Windows, as a URL, and with accents as other systems write them."""
     slashes = name.replace("\\", "/")
     url = unquote(slashes.split("?")[0] if "://" in slashes else slashes)
-    for spelling in dict.fromkeys((name, slashes, url)):
+    accents = [unicodedata.normalize(form, url) for form in ("NFC", "NFD")]
+    for spelling in dict.fromkeys((name, slashes, url, *accents)):
         parts = tuple(part for part in os.path.normpath(spelling).split("/") if part not in ("", ".", ".."))
         if parts:
             yield parts

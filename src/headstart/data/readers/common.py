@@ -21,13 +21,13 @@ from headstart.errors import UserError
 def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionData:
     """Looks at every image file, mends the boxes, keeps the splits apart, and draws those that there are not."""
     splits.check_shares(raw.chosen, config)
-    class_names = _class_names(raw, config)
-    index = {name: label for label, name in enumerate(class_names)}
     policy = raw.policy
     bounds = inside.fence(root, config)
     tree.report(root, policy, bounds.bound)
     inside.report(bounds, [raw for raws in raw.splits.values() for raw in raws], policy)
     policy.check()
+    class_names = _class_names(raw, config)
+    index = {name: label for label, name in enumerate(class_names)}
     tables: dict[str, ImageTable] = {}
     raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():

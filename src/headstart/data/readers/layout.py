@@ -8,6 +8,7 @@ A file is known by its folders without those that only say what kind of file is 
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def split_of(key: Sequence[str]) -> str | None:
 
 
 def casefolded(key: Key) -> Key:
-    return tuple(part.casefold() for part in key)
+    """Without what names of one file differ in between systems: letter case, and the form of accents."""
+    return tuple(unicodedata.normalize("NFC", part).casefold() for part in key)
 
 
 def stem(name: str) -> str:

@@ -83,12 +83,13 @@ class _Scan:
                     (linked if child[2] else folders).append(child)
 
     def _is_new(self, folder: Path, real: Path, links: tuple[Path, ...]) -> bool:
+        if folder in links and folder.resolve() in (folder.parent / "any").resolve().parents:
+            self._report(folder, "link_loop")
+            return False
         parts = folder.relative_to(self.root).parts
         said = (real, split_of(parts), _has_role(parts))
         if said in self._seen:
-            if folder in links and folder.resolve() in (folder.parent / "any").resolve().parents:
-                self._report(folder, "link_loop")
-            elif folder in links:
+            if folder in links:
                 self._report(folder, "repeated_link")
             return False
         self._seen.add(said)

@@ -93,6 +93,12 @@ _NOTHING = (None, "", "~", "null", "Null", "NULL")
 class _Texts(yaml.BaseLoader):
     """Lists, mappings and texts, and nothing else; a key that stands twice would lose what it said first."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Tags that would make objects elsewhere (`!!python/…`) are no part of a data set."""
+        if "python/" in node.tag:
+            raise yaml.constructor.ConstructorError(None, None, f"{node.tag} would run code", node.start_mark)
+        return super().construct_object(node, deep)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         content = super().construct_mapping(node, deep)
         if len(content) < len(node.value):
@@ -105,8 +111,15 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(limits.read_text(path, limits.SETTINGS_BYTES, "a data.yaml"), Loader=_Texts)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable YAML file ({error}).") from error
+        raise UserError(f"{path}: not a readable YAML file ({_said(error)}); correct it.") from error
     return {str(key).lower(): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _said(error: Exception) -> str:
+    """In one line; yaml's own message has a picture of the place."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", "")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(error)
 
 
 def _names(path: Path, names: Any) -> list[str]:
