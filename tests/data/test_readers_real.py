@@ -60,7 +60,7 @@ COCO208 = {
     "greyscale": 2,
 }
 """2 of its 208 pictures have no label and 2 labels no picture; 75 of its 80 classes occur."""
-FRUIT = {"zero_size": 37, "lying_suffix": 37, "transparent": 25, "palette": 4, "exif_invalid": 3}
+FRUIT = {"zero_size": 37, "wrong_depth": 29, "lying_suffix": 37, "transparent": 25, "palette": 4, "exif_invalid": 3}
 
 
 @pytest.mark.parametrize(
