@@ -69,7 +69,7 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
             f"{TREE_CSV} dataset.train_file=testfile_multi.csv dataset.val_file=example.csv"
             " dataset.test_file=2018_SJER_3_252000_4107000_image_477_truth.csv",
             "ok",
-            {"class_not_in_train": 1},
+            {"class_not_in_train": 2},
         ),
         (f"{TREE_CSV} dataset.train_file=blank_annotations.csv", "refused", {"negative_row": 1}),
         (f"{TREE_CSV} dataset.train_file={POLYGONS}", "refused", {"enclosing_box": 4, "scores": 1}),
