@@ -40,7 +40,8 @@ def boxes(data: DetectionData) -> dict[str, list]:
 
 
 def kinds(data: DetectionData) -> dict[str, int]:
-    return dict(Counter(defect.kind for defect in data.defects))
+    """But of what is drawn: into which split the few boxes of a class fall."""
+    return dict(Counter(defect.kind for defect in data.defects if defect.kind != "class_in_one_split"))
 
 
 @pytest.mark.parametrize("name", written.FORMATS)

@@ -21,7 +21,8 @@ def pictures(root: Path, number: int = 3) -> None:
 def read(form: str, root: Path, **settings):
     data = catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
     images = {image.name: image for images in data.splits.values() for image in images}
-    return images, dict(Counter(defect.kind for defect in data.defects))
+    # but of what is drawn: into which split the few boxes of a class fall
+    return images, dict(Counter(defect.kind for defect in data.defects if defect.kind != "class_in_one_split"))
 
 
 def plain(root: Path) -> None:

@@ -9,6 +9,15 @@ import pytest
 
 from headstart import cli
 
+TREES = "dataset=voc_folder dataset.root={}/deepforest"
+TREE_CSV = "dataset=csv_folder dataset.root={}/deepforest"
+POLYGONS = "2019_BLAN_3_751000_4330000_image_crop_polygon.csv"
+POINTS = "2019_BLAN_3_751000_4330000_image_crop_keypoints.csv"
+CELLS_CSV = "dataset=csv_folder dataset.root={}/bccd dataset.train_file=test.csv"
+REAL = ("bccd", "kangaroo", "fruit", "facemask_510", "rsod_110", "coco208", "voc2007_1000")
+NAMED = [f"dataset={name}" for name in REAL]
+SETS = [*NAMED, CELLS_CSV, TREES, "dataset=dota_folder dataset.root={}/dota_example"]
+
 
 def diagnose(real_data: Path, tmp_path: Path, *words: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
@@ -38,7 +47,14 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
         (
             "dataset=fruit",
             "ok",
-            {"lying_suffix": 37, "zero_size": 37, "transparent": 25, "palette": 4, "exif_invalid": 3},
+            {
+                "lying_suffix": 37,
+                "zero_size": 37,
+                "wrong_depth": 29,
+                "transparent": 25,
+                "palette": 4,
+                "exif_invalid": 3,
+            },
         ),
         ("dataset=facemask_510", "ok", {"tiny_box": 3}),
         ("dataset=rsod_110", "ok", {"clipped_box": 21, "equal_images_other_boxes": 4}),
@@ -48,7 +64,17 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
             {"label_without_image": 2, "tiny_box": 3, "greyscale": 2, "unused_class": 5, "class_not_in_train": 4},
         ),
         ("dataset=dota_folder dataset.root={}/dota_example", "ok", {"label_without_image": 5, "enclosing_box": 600}),
-        ("dataset=voc_folder dataset.root={}/deepforest", "refused", {"refused": 1}),
+        (TREES, "ok", {"same_name": 1, "label_without_image": 1}),
+        (
+            f"{TREE_CSV} dataset.train_file=testfile_multi.csv dataset.val_file=example.csv"
+            " dataset.test_file=2018_SJER_3_252000_4107000_image_477_truth.csv",
+            "ok",
+            {"class_not_in_train": 2},
+        ),
+        (f"{TREE_CSV} dataset.train_file=blank_annotations.csv", "refused", {"negative_row": 1}),
+        (f"{TREE_CSV} dataset.train_file={POLYGONS}", "refused", {"enclosing_box": 4, "scores": 1}),
+        (f"{TREE_CSV} dataset.train_file={POINTS}", "refused", {"no_box": 4, "scores": 1}),
+        (f"{CELLS_CSV}", "errors", {"empty_box": 2}),
         ("dataset=coco_folder dataset.root={}/openimages5_broken", "refused", {"refused": 1}),
         ("dataset=voc2007_1000", "ok", {}),
     ],
@@ -59,3 +85,27 @@ def test_every_defect_of_source_md_is_found(real_data, tmp_path, words, status, 
     found = counts(report)
     assert {kind: found.get(kind, 0) for kind in expected} == expected
     assert "near_equal" not in found
+
+
+def test_the_trees_of_deepforest_are_seen(real_data, tmp_path):
+    """A picture of each stem twice, an xml without its picture, columns in the order xmin, xmax, and a class "0"."""
+    report = diagnose(real_data, tmp_path, *TREES.format(real_data).split())
+    places = {finding["kind"]: finding["places"][0] for finding in report["findings"]}
+    assert places["same_name"]["image"] == "OSBS_029.png"
+    assert places["label_without_image"]["where"] == "2019_YELL_2_528000_4978000_image_crop2.xml"
+    files = "dataset.train_file=2018_SJER_3_252000_4107000_image_477_truth.csv dataset.val_file=example.csv"
+    report = diagnose(real_data, tmp_path, *TREE_CSV.format(real_data).split(), *files.split())
+    assert report["splits"]["train"]["boxes"]["0"] == 7
+    assert not [finding for finding in report["findings"] if "box" in finding["kind"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", SETS)
+def test_a_fixed_copy_has_no_finding_that_is_an_error(real_data, tmp_path, words):
+    clean = tmp_path / "clean"
+    before = diagnose(real_data, tmp_path, *words.format(real_data).split(), f"fix={clean}")
+    after = diagnose(real_data, tmp_path, "dataset=coco_folder", f"dataset.root={clean}")
+    assert after["status"] == "ok", after["findings"]
+    assert {split: part["boxes"] for split, part in after["splits"].items()} == {
+        split: part["boxes"] for split, part in before["splits"].items()
+    }

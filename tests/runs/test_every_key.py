@@ -273,6 +273,7 @@ TABLE: dict[str, Row] = {
     "dataset.train_images": Row("dataset.train_images=more", data, COCO_TWO),
     "dataset.val_images": Row("dataset.val_images=more", data, f"{COCO_TWO} dataset.val_json=b.json"),
     "dataset.test_images": Row("dataset.test_images=more", data, f"{COCO_TWO} dataset.test_json=b.json"),
+    "dataset.format": Row("dataset.format=via", refused("dataset=via_folder"), CSV_TWO),
     "dataset.train_file": Row("dataset.train_file=b.csv", data, CSV_TWO),
     "dataset.val_file": Row("dataset.val_file=b.csv", data, CSV_TWO),
     "dataset.test_file": Row("dataset.test_file=b.csv", data, CSV_TWO),

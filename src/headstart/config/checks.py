@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks_defects import on_problems
+from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.schema import (
@@ -147,6 +148,7 @@ def _dataset(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.test_fraction={config.test_fraction} must be 0 (none is drawn) or more, and below 1."
     if isinstance(config, FileDatasetConfig) and not 1 <= config.max_pixels < math.inf:
         yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
+    yield from format_problems(config)
     if isinstance(config, FileDatasetConfig):
         yield from on_problems(config.on)
         if not 0 <= config.min_side < math.inf:

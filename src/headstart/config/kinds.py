@@ -125,6 +125,7 @@ KINDS: dict[str, Kind] = {
     "zero_size": Kind(
         "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
+    "wrong_depth": _note("another number of channels than the picture's", "turned to RGB"),
     "listed_twice": _note("a picture that one split lists twice", "used once"),
     "equal_images": Kind("a picture that one split has twice", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE)),
     "equal_images_other_boxes": Kind(
@@ -188,6 +189,12 @@ KINDS: dict[str, Kind] = {
         _WARNING,
         (_KEEP, _SKIP_IMAGE, _REFUSE),
         kept="matched by the file's own name",
+    ),
+    "same_name": Kind(
+        "a picture that another one's annotation file would fit, but for its suffix",
+        _WARNING,
+        (_KEEP, _REFUSE),
+        kept="not used",
     ),
     "wrong_suffix": _note("an annotation that names its picture with another suffix", "matched"),
     "unlabelled_image": Kind(

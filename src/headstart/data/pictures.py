@@ -34,7 +34,9 @@ _SUFFIXES_OF = {
 _MODES = {"1": "greyscale", "L": "greyscale", "LA": "greyscale", "P": "palette", "PA": "palette", "CMYK": "cmyk"}
 
 
-def odd(facts: ImageFacts, name: str, annotated_size_wh: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
+def odd(
+    facts: ImageFacts, name: str, annotated_size_wh: tuple[int, int] | None, annotated_depth: int | None = None
+) -> Iterator[tuple[str, str]]:
     """(kind, what was seen) of all that the header tells of the picture called `name`."""
     width, height = facts.raw_size_wh
     if width * height > LARGE:
@@ -44,6 +46,9 @@ def odd(facts: ImageFacts, name: str, annotated_size_wh: tuple[int, int] | None)
     suffix = os.path.splitext(name)[1].lower()
     if suffix in SUFFIXES and suffix not in _SUFFIXES_OF.get(facts.format, ()):
         yield "lying_suffix", f"is {facts.format}"
+    channels = PIL.Image.getmodebands(facts.mode)
+    if annotated_depth not in (None, channels):
+        yield "wrong_depth", f"{annotated_depth} for {channels} ({facts.mode})"
     yield from _colours(facts)
     yield from _orientation(facts, annotated_size_wh)
 

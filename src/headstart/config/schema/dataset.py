@@ -132,10 +132,16 @@ class YoloConfig(FileDatasetConfig):
 class LabelmeConfig(FileDatasetConfig):
     """labelme json, one for each picture."""
 
+    format: str = "labelme"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
+
 
 @dataclass
 class DotaConfig(FileDatasetConfig):
     """DOTA labelTxt: four corners of each object."""
+
+    format: str = "dota"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -154,30 +160,48 @@ class ListedConfig(FileDatasetConfig):
 class CsvConfig(ListedConfig):
     """A csv with a row for each object."""
 
+    format: str = "csv"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
+
 
 @dataclass
 class ViaConfig(ListedConfig):
     """VGG Image Annotator, a project or an export, json or csv."""
+
+    format: str = "via"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
 class CvatConfig(ListedConfig):
     """CVAT xml, "CVAT for images"."""
 
+    format: str = "cvat"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
+
 
 @dataclass
 class LabelStudioConfig(ListedConfig):
     """Label Studio json."""
+
+    format: str = "label_studio"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
 class OpenImagesConfig(ListedConfig):
     """Open Images csv, with its class descriptions."""
 
+    format: str = "open_images"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
+
 
 @dataclass
 class HuggingFaceConfig(ListedConfig):
     """A folder of pictures of Hugging Face `datasets`, with metadata.jsonl or metadata.csv."""
+
+    format: str = "hugging_face"
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from headstart import limits
 from headstart.config.kinds import Action
 from headstart.config.schema import CvatConfig
 from headstart.data.policy import Policy
@@ -31,6 +32,7 @@ from headstart.data.readers.geometry import (
     says,
     size_of,
 )
+from headstart.data.readers.raw import Malformed
 from headstart.data.readers.xml_files import load
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
@@ -49,13 +51,20 @@ def _is_one(path: Path) -> bool:
     if path.suffix.lower() != ".xml":
         return False
     try:
-        return load(path).tag == "annotations"
+        return _load(path).tag == "annotations"
     except UserError:
         return True
 
 
+def _load(path: Path) -> Element:
+    try:
+        return load(path, limits.ANNOTATIONS_BYTES, "an xml file")
+    except Malformed as error:
+        raise UserError(f"{path}: {error}; correct it, or remove it.") from error
+
+
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-    top = load(path)
+    top = _load(path)
     if top.tag != "annotations":
         raise UserError(f"{path}: begins with <{top.tag}>, where the xml of CVAT has <annotations>.")
     if top.find("track") is not None:

@@ -27,6 +27,8 @@ class RawImage:
     """The annotation file, for messages."""
     size_wh: tuple[int, int] | None = None
     """As the annotation file has it; None where it does not say."""
+    depth: int | None = None
+    """Channels, as the annotation file has it; None where it does not say."""
     normalised: bool = False
     """Whether boxes are shares of width and height; else they are in pixels."""
     left_out: bool = False

@@ -42,7 +42,8 @@ def see(raws: Sequence[RawImage], root: Path, max_pixels: float, policy: Policy)
         if isinstance(facts, UnreadableImage):
             policy.report(facts.kind, f"{name}: {facts}", name)
             continue
-        odd = [policy.report(kind, f"{name}: {what}", name) for kind, what in pictures.odd(facts, name, raw.size_wh)]
+        found = pictures.odd(facts, name, raw.size_wh, raw.depth)
+        odd = [policy.report(kind, f"{name}: {what}", name) for kind, what in found]
         if Action.skip_image not in odd:
             orientation = images.choose_orientation(facts, raw.size_wh)
             size_wh = images.upright_size(facts.raw_size_wh, orientation)

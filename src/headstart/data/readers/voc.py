@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
+from xml.etree.ElementTree import Element
 
 from headstart import limits
 from headstart.config.checks import dataset_folder
@@ -28,6 +25,7 @@ from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.data.readers.raw import Malformed, RawData, RawImage
 from headstart.data.readers.voc_files import VocFiles
+from headstart.data.readers.xml_files import load
 from headstart.data.types import DetectionData
 
 
@@ -43,10 +41,13 @@ def read(config: VocConfig, policy: Policy | None = None) -> DetectionData:
 
 
 def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig, policy: Policy) -> Iterator[RawImage]:
-    missing = ["/".join(key) for key in keys if key not in found.images]
-    check_missing(split, found.root, missing, len(keys))
-    for name in missing:
-        policy.report("missing_image", f"{name} ({split})", name)
+    lost = [key for key in keys if key not in found.images]
+    check_missing(split, found.root, ["/".join(key) for key in lost], len(keys))
+    for key in lost:
+        if key in found.xml:
+            policy.report("label_without_image", relative_name(found.xml[key], found.root))
+        else:
+            policy.report("missing_image", f"{'/'.join(key)} ({split})", "/".join(key))
     there = [key for key in keys if key in found.images]
     labelled = [key for key in there if key in found.xml]
     check_labelled(split, [found.images[key] for key in there], len(labelled), "an xml of the same name")
@@ -61,21 +62,14 @@ def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig,
         except Malformed as error:
             policy.report("malformed_file", f"{where}: {error}", own)
             continue
-        raw = RawImage(image, where, size_wh=_size(top))
+        raw = RawImage(image, where, size_wh=_size(top), depth=_depth(top))
         _read_objects(top, raw, own, config.one_based, policy)
         _check_filename(top, raw, own, names, policy)
         yield raw
 
 
 def _parse(path: Path) -> Element:
-    """The root, with all names in small letters and without their namespaces."""
-    try:
-        content = limits.read_bytes(path, limits.LABEL_BYTES, "the xml file of one picture")
-        top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # an encoding that there is not
-        raise Malformed(f"not a readable xml file ({error})") from error
-    for element in top.iter():
-        element.tag = str(element.tag).rpartition("}")[2].lower()
+    top = load(path, limits.LABEL_BYTES, "the xml file of one picture")
     if top.tag != "annotation":
         cvat = " (CVAT's own: dataset=cvat_folder)" if top.tag == "annotations" else ""
         raise Malformed(f"begins with <{top.tag}>{cvat}, where a Pascal VOC file has <annotation>")
@@ -124,3 +118,9 @@ def _size(top: Element) -> tuple[int, int] | None:
         return int(float(top.findtext("size/width") or "")), int(float(top.findtext("size/height") or ""))
     except (ValueError, OverflowError):
         return None
+
+
+def _depth(top: Element) -> int | None:
+    """Of one digit: others are no number of channels."""
+    text = (top.findtext("size/depth") or "").strip()
+    return int(text) if text in "123456789" and text else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from headstart import limits
 from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import formats, layout
 from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Key, Tails, relative_name
+from headstart.data.readers.raw import Malformed
+from headstart.data.readers.xml_files import load
 from headstart.errors import UserError
 
 LAYOUTS = (
@@ -54,10 +57,24 @@ class VocFiles:
             key = layout.key(path, self.root)
             whole: Key = (*key[:-1], path.name)
             key = whole if whole in self.xml else key
-            if key in found and key in self.xml:
-                raise UserError(f"{self.xml[key]} belongs to two images, {found[key]} and {path}: remove one of them.")
-            found[key] = path
+            found[key] = self._one_of(found[key], path, key) if key in found and key in self.xml else path
         return found
+
+    def _one_of(self, one: Path, other: Path, key: Key) -> Path:
+        """Of two pictures that an xml file may belong to the one that it names."""
+        xml = self.xml[key]
+        try:
+            said = load(xml, limits.LABEL_BYTES, "the xml file of one picture").findtext("filename") or ""
+        except Malformed:
+            said = ""
+        fits = [path for path in (one, other) if path.name == said.strip().replace("\\", "/").rpartition("/")[2]]
+        if len(fits) != 1:
+            raise UserError(
+                f"{xml} belongs to two images, {one} and {other}, and its <filename> names neither: remove one of them."
+            )
+        used, spare = (relative_name(path, self.root) for path in (fits[0], other if fits[0] is one else one))
+        self.policy.report("same_name", f"{spare} beside {used}, which {relative_name(xml, self.root)} names", spare)
+        return fits[0]
 
     def _pair_by_case(self) -> None:
         alone = (key for key in self.images if key not in self.xml)

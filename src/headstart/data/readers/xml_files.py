@@ -9,18 +9,19 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from headstart import limits
-from headstart.errors import UserError
+from headstart.data.readers.raw import Malformed
 
 
-def load(path: Path) -> Element:
-    """The root, with all names in small letters and without their namespaces; UserError with line and column."""
+def load(path: Path, most: int, what: str) -> Element:
+    """The root, with all names in small letters and without their namespaces; `Malformed` with line and column.
+
+    `most`: bytes, above which it is refused as no `what`.
+    """
     try:
-        content = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "an xml file")
-        top = defusedxml.ElementTree.fromstring(content)
+        content = limits.read_bytes(path, most, what)
+        top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
     except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a readable xml file ({error}); correct it, or remove it and its image."
-        ) from error
+        raise Malformed(f"not a readable xml file ({error})") from error  # LookupError: an encoding that there is not
     for element in top.iter():
         element.tag = str(element.tag).rpartition("}")[2].lower()
     return top
