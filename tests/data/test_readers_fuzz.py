@@ -50,6 +50,7 @@ WORDS = [
         b"\0",
         b"\xff",
         b"9" * 5000,
+        b"x" * 300 + b".png",
         str(10**30).encode(),
         b"../../x.png",
         b"/etc/passwd",
