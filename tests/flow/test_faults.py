@@ -249,7 +249,13 @@ def test_a_signal_stops_a_study_with_its_cells(tmp_path, command, search):
         "study.jobs=2",
         *(("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2") if search else ()),
     )
-    run = Faulty(tmp_path, command(*SETTINGS, "trainer.max_epochs=50", *cells), "slow", "none")
+    words = [*command(), *cells, *SETTINGS, "trainer.max_epochs=50"]
+    words = [
+        *words[: words.index("train") + 1],
+        "-m",
+        *(word for word in words[words.index("train") + 1 :] if word != "-m"),
+    ]
+    run = Faulty(tmp_path, words, "slow", "none")
     run.wait_for("outputs/*/history.csv")
     run.process.send_signal(signal.SIGTERM)
     code, _, err = run.end()

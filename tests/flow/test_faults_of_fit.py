@@ -21,7 +21,9 @@ TWO = ("trainer.strategy=ddp", "trainer.devices=2")
 
 
 def main(what: str, *arguments: str) -> None:
+    from headstart import run
     from headstart.cli import main as headstart
+    from headstart.runs import attempt
     from headstart.training.checkpoints import DirectIO
     from headstart.training.history import History
     from headstart.training.module import DetectionModule
@@ -43,13 +45,11 @@ def main(what: str, *arguments: str) -> None:
     if what == "history":
         full_at(History, "_write", 2)
     if what == "export":
-        import headstart.run
-
-        full_at(headstart.run, "save_exported", 1, 1 << 20)
+        full_at(run, "save_exported", 1, 1 << 20)
+    if what == "end":
+        full_at(attempt, "write_end", 1)
     if what == "record":
-        import headstart.run
-
-        full_at(headstart.run, "describe_end", 1)
+        full_at(RunRecord, "write", 3)
     headstart(list(arguments))
 
 
@@ -102,7 +102,7 @@ def start(tmp_path, command):
 
 MODELS = {
     "retinanet": (),
-    "ssdlite": ("model=ssdlite", "backbone=mobilenet_v3_large"),
+    "ssdlite": ("model=ssdlite", "backbone=mobilenet_v3_large", "source=scratch"),
 }
 
 
@@ -149,7 +149,14 @@ def undisturbed(tmp_path_factory, command, execute):
     return folder_in(folder / "outputs")
 
 
-FULL = {"checkpoint": "last.ckpt", "history": "history.csv", "export": "model.safetensors", "record": "record.json"}
+FULL = {
+    "checkpoint": ("last.ckpt", "failed"),
+    "history": ("history.csv", "failed"),
+    "export": ("model.safetensors", "failed"),
+    "record": ("record.json", "interrupted"),  # what it said before
+    "end": (None, "finished"),  # there is room for the record
+}
+"""What cannot be written -> its name, and what the record says."""
 
 
 @pytest.mark.slow
@@ -163,12 +170,15 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     )
     result = start(what, within=f"exec unshare -m bash -c '{within}' bash \"$@\"")
     print(result.stdout, result.stderr)
-    failed = RunRecord.read(folder_in(tmp_path / "full") / "record.json")
-    if what != "record":
-        assert "code 1" in result.stderr
-        assert failed.status == "failed"
-        assert f"{FULL[what]} cannot be written: No space left on device" in failed.error["message"]
-        assert "MB are free there now" in failed.error["message"]
+    file, status = FULL[what]
+    left = RunRecord.read(folder_in(tmp_path / "full") / "record.json")
+    assert left.status == status
+    assert f"code {int(file is not None)}" in result.stderr
+    if file is not None:
+        assert f"{file} cannot be written: No space left on device" in result.stderr
+        assert "MB are free there now" in result.stderr
+    if status == "failed":
+        assert left.error["message"] in result.stderr
     assert "Traceback" not in result.stderr
     assert "then 0" in result.stderr
     ended = folder_in(tmp_path / "done")

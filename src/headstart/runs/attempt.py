@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def attempt(folder: Path, config: RunConfig, resolved: dict[str, Any]) -> Iterat
         raise
     finally:
         if is_main_process():
-            write_end(folder, record)
+            _end(folder, record, sys.exception())
 
 
 @contextmanager
@@ -143,6 +144,16 @@ def _begin(folder: Path, config: RunConfig, record: RunRecord) -> None:
         reserve(folder)
     except OSError as error:
         raise UserError(f"output_dir={config.output_dir}: {folder} cannot be written ({error}).") from error
+
+
+def _end(folder: Path, record: RunRecord, raised: BaseException | None) -> None:
+    """What ended the run is told even where its record cannot say it."""
+    try:
+        write_end(folder, record)
+    except UserError as error:
+        if raised is None:
+            raise
+        raised.add_note(str(error))
 
 
 def choices(config: RunConfig) -> dict[str, Any]:
