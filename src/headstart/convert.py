@@ -116,6 +116,7 @@ def _counts(pictures: Sequence[AnnotatedImage]) -> tuple[int, int]:
 def _lines(data: DetectionData, config: ConvertConfig, losses: list[Loss]) -> Iterator[str]:
     form = config.to.value
     yield f"Written as {form}, and read back: {config.folder}"
+    yield "Boxes alone are written: no outlines, no key points."
     for loss in losses:
         yield f"Not held by {form}: {loss.count:,} {loss.what}; {loss.instead}."
     words = [_word("dataset.root", config.folder)]

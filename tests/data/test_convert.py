@@ -46,6 +46,7 @@ def test_a_set_is_written_and_what_is_lost_is_said(capsys, monkeypatch, root, tm
     code, out = answer(capsys, monkeypatch, "dataset=voc_folder", f"dataset.root={root}", "to=yolo", f"folder={target}")
     assert code == 0
     assert "4 objects marked difficult; written as ordinary ones" in out
+    assert "no outlines" in out
     assert "dataset=yolo_folder" in out
     back = catalog.read(YoloConfig(name="d", root=str(target)), 0)
     assert {split: len(found) for split, found in back.splits.items()} == {"train": 3, "val": 1}

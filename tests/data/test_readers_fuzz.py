@@ -1,153 +1,143 @@
-"""Files changed at random are read or refused in words, never with a traceback."""
+"""Files changed at random are read or refused in words: never with a traceback, nor with memory or time without end."""
 
 import contextlib
+import functools
 import importlib.util
 import json
+import re
+import resource
+import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import PIL.Image
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from headstart.config import schema as s
 from headstart.data import catalog
+from headstart.data.policy import Policy
 from headstart.errors import UserError
 
-_spec = importlib.util.spec_from_file_location("written", Path(__file__).with_name("written.py"))
-written = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(written)
 
-WORDS = [
-    b"0",
-    b"-1",
-    b"1e400",
-    b"nan",
-    b"null",
-    b"true",
-    b'""',
-    b"[]",
-    b"{}",
-    b'"',
-    b",",
-    b"\n",
-    b"\0",
-    b"\xff",
-    b"9" * 5000,
-]
-WORDS += [
-    b"../../x.png",
-    b"a.png",
-    b"<image>",
-    b"&lol;",
-    b"[" * 3000,
-    b"\\",
-    b"\xef\xbb\xbf",
-    b"\xd8\x00",
-    b"1_0",
-    b" ",
-]
-ODD = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    1e300,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "a.png",
-    "\0",
-    "\ud800",
-    [],
-    {},
-    [[]],
-    [None],
-    {"a": 1},
-]
+def _beside(name: str):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@st.composite
-def changes(draw) -> list[tuple[float, int, bytes]]:
-    """(where, as a share of the file; bytes removed; what is put there)."""
-    what = st.one_of(st.sampled_from(WORDS), st.binary(max_size=4))
-    return draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), what), min_size=1, max_size=3))
+written, mutated = _beside("written"), _beside("mutated")
+
+FORMATS = {**written.FORMATS, **written.OLDER}
+MEMORY_BYTES = 300_000_000
+"""That an example may take beyond what the process has, the stacks of the readers' threads included."""
+CPU_SECONDS = 5.0
 
 
-def changed(data: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
-    for share, gone, put in edits:
-        at = int(share * len(data))
-        data = data[:at] + put + data[at + gone :]
-    return data
+class Endless(BaseException):
+    """Not caught by a reader that forgives OSError, as TimeoutError is."""
 
 
-def replaced(value, path: list[float], odd):
-    """The value within, that `path` leads to, in place of which `odd` stands."""
-    if not path or not isinstance(value, dict | list) or not value:
-        return odd
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    key = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[key] = replaced(value[key], path[1:], odd)
-    return copy
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """MemoryError where more is taken, and `Endless` CPU_SECONDS after the last `started`."""
+    status = Path("/proc/self/status")
+    now = int(re.search(r"VmData:\s+(\d+)", status.read_text())[1]) * 1024 if status.exists() else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    before = signal.signal(signal.SIGPROF, stop)
+    if now is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (now + MEMORY_BYTES, hard))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def check(name: str, which: float, change) -> None:
-    writer, form = written.FORMATS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+def stop(*_) -> None:
+    raise Endless(f"an example took more than {CPU_SECONDS} s of CPU")
+
+
+class Case:
+    """A data set in a folder of its own, of which one file at a time is changed."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        write, form = FORMATS[name]
+        self.root = Path(folder)
         for shade, stem in enumerate(written.BOXES):
-            PIL.Image.new("RGB", written.SIZE, (shade, 0, 0)).save(root / f"{stem}.png")
-        writer(root)
-        files = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".png")
-        path = files[min(int(which * len(files)), len(files) - 1)]
-        path.write_bytes(change(path.read_bytes()))
-        with contextlib.suppress(UserError):
-            catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=folder), seed=0)
+            PIL.Image.new("RGB", written.SIZE, (shade, 0, 0)).save(self.root / f"{stem}.png")
+        write(self.root)
+        found = sorted(path for path in self.root.rglob("*") if path.is_file() and path.suffix != ".png")
+        self.files = [(path, path.read_bytes()) for path in found]
+        self.read = functools.partial(catalog.read, s.SCHEMAS["dataset"][form](name="mine", root=folder), seed=0)
+
+    def check(self, which: float, refuses: bool, change: mutated.Change) -> None:
+        path, content = self.files[min(int(which * len(self.files)), len(self.files) - 1)]
+        path.write_bytes(change(content))
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        try:
+            with contextlib.suppress(UserError):
+                self.read(policy=Policy(refuses=refuses))
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            path.write_bytes(content)
+
+    def of_bytes(self, which: float, refuses: bool, changes: list[mutated.Change]) -> None:
+        self.check(which, refuses, lambda data: functools.reduce(lambda now, change: change(now), changes, data))
+
+    def of_values(self, which: float, refuses: bool, path: list[float], odd) -> None:
+        def change(data: bytes) -> bytes:
+            first, *rest = data.split(b"\n") if data.startswith(b'{"file_name"') else [data]
+            if first[:1] not in (b"{", b"["):
+                return data
+            return b"\n".join([json.dumps(mutated.replaced(json.loads(first), path, odd)).encode(), *rest])
+
+        self.check(which, refuses, change)
 
 
-def of_bytes(name: str, which: float, edits: list) -> None:
-    check(name, which, lambda data: changed(data, edits))
+PHASES = [Phase.generate, Phase.shrink]
+QUIET = {"phases": PHASES, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+JSON = ("labelme", "via project", "label studio", "hugging face", "coco")
+WHERE = {"which": mutated.SHARES, "refuses": st.booleans()}
+"""The file, as a share of them all, and whether it is read as training does or as doctor, which goes on."""
+BYTES = {**WHERE, "changes": mutated.CHANGES}
+VALUES = {**WHERE, "path": st.lists(mutated.SHARES, max_size=7), "odd": st.sampled_from(mutated.ODD)}
 
 
-def of_values(name: str, which: float, path: list[float], odd) -> None:
-    def change(data: bytes) -> bytes:
-        if name == "hugging face":
-            first, *rest = data.split(b"\n")
-            return (
-                b"\n".join([json.dumps(replaced(json.loads(first), path, odd)).encode(), *rest])
-                if first[:1] == b"{"
-                else data
-            )
-        return json.dumps(replaced(json.loads(data), path, odd)).encode()
+def run(name: str, number: int, derandomize: bool = True, values: bool = False) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(name, folder)
+        case.read()
 
-    check(name, which, change)
+        def check(**drawn) -> None:
+            (case.of_values if values else case.of_bytes)(**drawn)
 
-
-QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
-SHARES = st.floats(0, 1)
-JSON = ("labelme", "via project", "label studio", "hugging face")
+        with bounded():
+            how = settings(max_examples=number, derandomize=derandomize, **QUIET)
+            how(given(**(VALUES if values else BYTES))(check))()
 
 
-@pytest.mark.parametrize("name", written.FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_files_with_changed_bytes_are_read_or_refused_in_words(name):
-    settings(max_examples=100, **QUIET)(given(SHARES, changes())(lambda which, edits: of_bytes(name, which, edits)))()
+    run(name, 25)
 
 
 @pytest.mark.parametrize("name", JSON)
 def test_values_of_other_types_are_read_or_refused_in_words(name):
-    values = st.sampled_from(ODD)
-    run = settings(max_examples=100, **QUIET)(
-        given(SHARES, st.lists(SHARES, max_size=7), values)(lambda which, path, odd: of_values(name, which, path, odd))
-    )
-    run()
+    run(name, 50, values=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", written.FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_ten_thousand_changed_files_are_read_or_refused_in_words(name):
-    thorough = {**QUIET, "derandomize": False, "max_examples": 10_000}
-    settings(**thorough)(given(SHARES, changes())(lambda which, edits: of_bytes(name, which, edits)))()
+    run(name, 10_000, derandomize=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JSON)
+def test_ten_thousand_values_of_other_types_are_read_or_refused_in_words(name):
+    run(name, 10_000, derandomize=False, values=True)

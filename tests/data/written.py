@@ -157,3 +157,60 @@ FORMATS = {
     "hugging face": (hugging_face, "hugging_face"),
 }
 """Name -> writer, and the name of the format's dataclass in `SCHEMAS`."""
+
+
+def voc(root: Path) -> None:
+    for stem, items in BOXES.items():
+        objects = "".join(
+            f"<object><name>{label}</name><difficult>0</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+            f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            for label, (x1, y1, x2, y2) in items
+        )
+        size = "<size><width>64</width><height>48</height><depth>3</depth></size>"
+        said = f"<annotation><filename>{stem}.png</filename>{size}{objects}</annotation>"
+        (root / f"{stem}.xml").write_text(said)
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split, stems in SPLITS.items():
+        (lists / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+
+
+def coco(root: Path) -> None:
+    for split, stems in SPLITS.items():
+        images = [{"id": i, "file_name": f"{stem}.png", "width": 64, "height": 48} for i, stem in enumerate(stems)]
+        objects = [
+            {"image_id": i, "category_id": 1 + (label == "dog"), "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
+            for i, stem in enumerate(stems)
+            for label, (x1, y1, x2, y2) in BOXES[stem]
+        ]
+        annotations = [{"id": number, "area": 9, **item} for number, item in enumerate(objects)]
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        said = {"images": images, "annotations": annotations, "categories": categories}
+        (root / f"instances_{split}.json").write_text(json.dumps(said))
+
+
+def yolo(root: Path) -> None:
+    _yolo_files(root)
+    (root / "data.yaml").write_text("train: train.txt\nval: val.txt\nnc: 2\nnames:\n  0: cat\n  1: dog\n")
+
+
+def darknet(root: Path) -> None:
+    _yolo_files(root)
+    (root / "obj.data").write_text("classes = 2\ntrain = train.txt\nvalid = val.txt\nnames = obj.names\n")
+    (root / "obj.names").write_text("cat\ndog\n")
+
+
+def _yolo_files(root: Path) -> None:
+    for stem, items in BOXES.items():
+        lines = [
+            f"{int(label == 'dog')} {(x1 + x2) / 128} {(y1 + y2) / 96} {(x2 - x1) / 64} {(y2 - y1) / 48}\n"
+            for label, (x1, y1, x2, y2) in items
+        ]
+        (root / f"{stem}.txt").write_text("".join(lines))
+    for split, stems in SPLITS.items():
+        (root / f"{split}.txt").write_text("".join(f"{stem}.png\n" for stem in stems))
+
+
+SPLITS = {"train": "abc", "val": "de"}
+OLDER = {"voc": (voc, "voc"), "coco": (coco, "coco"), "yolo": (yolo, "yolo"), "darknet": (darknet, "yolo")}
+"""Likewise, with two splits that lists name."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import zipfile
 import zlib
 from contextlib import suppress
@@ -257,3 +258,14 @@ def test_a_pipe_among_the_labels_does_not_hang(tmp_path):
     script = "import sys, pathlib, headstart.limits as l; l.read_bytes(pathlib.Path(sys.argv[1]), 9, 'x')"
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "pipe.json")], timeout=20, capture_output=True)
     assert b"no file, but a pipe" in done.stderr
+
+
+def test_a_small_file_takes_little_memory_whatever_it_may_have(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"[1]")
+    tracemalloc.start()
+    try:
+        assert limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a json") == b"[1]"
+        assert tracemalloc.get_traced_memory()[1] < limits.MB
+    finally:
+        tracemalloc.stop()

@@ -8,6 +8,7 @@ json's name; else the one that `imagePath` names. `imageData`, a copy of the pic
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _check_name(item: Described, written: Any) -> None:
         item.name = written
         return
     other = item.file.parent / written.replace("\\", "/").split("/")[-1]
-    if layout.stem(other.name) != layout.stem(item.raw.path.name) and layout.is_image(other) and other.is_file():
+    if layout.stem(other.name) != layout.stem(item.raw.path.name) and layout.is_image(other) and os.path.isfile(other):
         raise UserError(
             f"{item.file}: imagePath is {written}, which is there, and so is {item.raw.path.name}, which has the "
             "json's name: rename the json after the picture it is of."

@@ -48,7 +48,8 @@ def _faults(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Kind -> numbers of the boxes that have it."""
     finite = np.isfinite(written).all(axis=1)
-    sides, left = written[:, 2:] - written[:, :2], clipped[:, 2:] - clipped[:, :2]
+    with np.errstate(invalid="ignore"):  # of infinite corners
+        sides, left = written[:, 2:] - written[:, :2], clipped[:, 2:] - clipped[:, :2]
     yield "not_finite_box", np.flatnonzero(~finite)
     shortest = np.where(finite, sides.min(axis=1, initial=np.inf), np.inf)
     yield "inverted_box", np.flatnonzero(shortest <= -MIN_SIDE)

@@ -9,6 +9,7 @@ split is labelled, or `dataset.on.unlabelled_image` says otherwise. Without any 
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -113,8 +114,8 @@ def _labelled(split: str, stated: Stated, found: dict[str, list[Path]], labels: 
 def _read_split(
     split: str, paths: list[Path], root: Path, names: list[str], labels: Labels, policy: Policy
 ) -> Iterator[RawImage]:
-    there = [path for path in paths if path.is_file()]
-    missing = [relative_name(path, root) for path in paths if not path.is_file()]
+    there = [path for path in paths if os.path.isfile(path)]  # Path.is_file raises where a name is too long
+    missing = [relative_name(path, root) for path in paths if not os.path.isfile(path)]
     check_missing(split, root, missing, len(paths))
     for name in missing:
         policy.report("missing_image", f"{name} ({split})", name)

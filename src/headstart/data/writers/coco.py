@@ -59,7 +59,7 @@ def _objects(image: AnnotatedImage) -> Iterator[dict[str, Any]]:
 
 
 def _length(start: float, end: float) -> float:
-    """So that `start` plus it is `end` in every bit."""
+    """So that `start` plus it is `end`: in every bit where a length does so, else within 1e-12 pixels."""
     length = end - start
     near = (length, math.nextafter(length, math.inf), math.nextafter(length, 0.0))
     return next((value for value in near if start + value == end), length)

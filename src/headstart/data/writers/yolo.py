@@ -1,4 +1,5 @@
-"""YOLO txt: `images/<split>/`, `labels/<split>/` and a data.yaml; shares of width and height, in every digit.
+"""YOLO txt: `images/<split>/`, `labels/<split>/` and a data.yaml; shares of width and height, in as many digits
+as a double has: boxes come back within 1e-9 pixels.
 
 Cannot hold: crowds, difficult objects, areas of outlines. Nor a picture's size: a camera's picture is turned upright by
 whoever reads it, so that boxes which refer to the pixels as stored are turned as well.
