@@ -2,7 +2,7 @@
 
 import json
 import os
-import pickle
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -17,7 +17,7 @@ from headstart.inference.export import load_exported, read_exported
 from headstart.records.record import RunRecord
 from headstart.search.settings import Settings
 from headstart.search.trials import storage_file
-from headstart.training.checkpoints import epoch_of_checkpoint
+from headstart.training.checkpoints import epoch_of_checkpoint, mend
 
 
 class Payload:
@@ -32,7 +32,7 @@ class Payload:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["weights.pt", "last.ckpt"])
-def test_a_pickle_does_not_run(tmp_path, zipped, name):
+def test_a_pickle_does_not_run(tmp_path, zipped, name, capsys):
     trace = tmp_path / "ran"
     content = {"state_dict": {"a": torch.ones(2)}, "epoch": 1, "evil": Payload(trace)}
     torch.save(content, tmp_path / name, _use_new_zipfile_serialization=zipped)
@@ -40,8 +40,12 @@ def test_a_pickle_does_not_run(tmp_path, zipped, name):
         with pytest.raises(UserError, match="could run code"):
             read_tensors(tmp_path / name)
     else:
-        with pytest.raises((pickle.UnpicklingError, RuntimeError)):
-            epoch_of_checkpoint(tmp_path / name)
+        shutil.copyfile(tmp_path / name, tmp_path / "attack")
+        assert epoch_of_checkpoint(tmp_path / name) is None
+        mend(tmp_path)  # as a run that goes on does: it falls back, and says so
+        assert "last.ckpt cannot be read" in " ".join(capsys.readouterr().out.split())
+        assert not (tmp_path / name).exists()
+        shutil.move(tmp_path / "attack", tmp_path / name)
     assert not trace.exists()
     torch.load(tmp_path / name, weights_only=False)  # the attack is a real one
     assert trace.exists()
