@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from headstart.errors import UserError
 from headstart.quoting import advice, written_out
 from headstart.runs.parent import follow_parent
 from headstart.runs.stopping import INTERRUPTED, TOLD, stops_interrupt
-from headstart.say import is_main_process
+from headstart.say import SafeLines, is_main_process
 from headstart.visible import masked, visible
 
 USAGE = """\
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Waiting threads that spin take the core from those that work: two runs at once were 13 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     follow_parent()
+    if logging.lastResort is not None:  # what warnings are printed by
+        logging.lastResort.setFormatter(SafeLines())
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)

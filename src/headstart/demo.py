@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from headstart.config.compose import compose
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
@@ -23,13 +21,14 @@ from headstart.reporting.measured import Run
 from headstart.reporting.plots import plot_summary
 from headstart.reporting.summary import summarise
 from headstart.runs.identity import run_folder
+from headstart.say import SafeConsole
 
 OUTPUT = "output_dir=outputs/demo"
 ANCHORS = "model.anchor_scale=0.5"
 """The pictures are drawn at 320 x 240 and seen at half of it. Not in the experiments: not every model has anchors."""
 NUM_PICTURES = 3
 PICTURE_WIDTH = 320
-console = Console(soft_wrap=True, highlight=False)
+console = SafeConsole(soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from headstart.visible import masked, visible
@@ -15,7 +18,31 @@ class SafeConsole(Console):
     """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(visible(masked(text)), **settings)
+        return super().render_str(shown(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        return super().render(_clean(renderable) if isinstance(renderable, Text) else renderable, options)
+
+
+def shown(text: str) -> str:
+    """As a terminal may get it."""
+    return visible(masked(text))
+
+
+def _clean(text: Text) -> Text:
+    plain = shown(text.plain)
+    if plain == text.plain:
+        return text
+    clean = text.copy()
+    clean.plain = plain
+    return clean
+
+
+class SafeLines(logging.Formatter):
+    """Of what libraries log, which may hold names and addresses as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
 
 
 console = SafeConsole()
@@ -39,5 +66,5 @@ def say(*what: Any) -> None:
     Text is no markup: a folder may be called `[red]`.
     """
     if is_main_process():
-        shown = [Text(visible(masked(item))) if isinstance(item, str) else item for item in what]
-        console.print(*shown, soft_wrap=True, highlight=False)
+        texts = [Text(shown(item)) if isinstance(item, str) else item for item in what]
+        console.print(*texts, soft_wrap=True, highlight=False)

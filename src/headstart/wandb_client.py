@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from headstart.config.schema import WandbConfig, WandbMode
+from headstart.visible import masked
 
 PROJECT = "headstart"
 STAGING = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
@@ -52,6 +56,17 @@ def stage_beside(folder: Path) -> None:
     for variable, name in STAGING.items():
         if os.environ.get(variable) in (None, _staged.get(variable)):
             os.environ[variable] = _staged[variable] = str((folder / "wandb" / name).absolute())
+
+
+@contextmanager
+def command_without_secrets() -> Iterator[None]:
+    """W&B writes down the command that it is begun in: without the passwords that stand in it."""
+    command = sys.argv
+    sys.argv = masked(command)
+    try:
+        yield
+    finally:
+        sys.argv = command
 
 
 def where_to_look(run: Any) -> str:

@@ -213,3 +213,31 @@ def test_one_file_with_other_objects_in_two_splits_is_refused(tmp_path):
     drawn(tmp_path, "images")
     with pytest.raises(UserError, match=r"0\.png: described twice, in train\.json \(train\) and val\.json \(val\)"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [("0.PNG", "0.png"), ("Caf\u00e9.png", "cafe\u0301.png"), ("A/B.png", "a/b.PNG"), ("C:\\x\\B.png", "b.PNG")],
+)
+def test_a_name_of_another_letter_case_or_form_is_the_one_file_that_fits(tmp_path, written, there):
+    write(tmp_path, "train.json", content(written, "1.png"))
+    draw(tmp_path, f"images/{there}", "images/1.png")
+    data = read(tmp_path)
+    assert f"images/{there}" in all_names(data)
+    assert [defect.kind for defect in data.defects if defect.kind.startswith("other")] == ["other_case"]
+
+
+def test_of_two_names_that_differ_in_letter_case_alone_none_is_taken(tmp_path):
+    write(tmp_path, "train.json", content("a.png", "1.png", "2.png"))
+    draw(tmp_path, "A.png", "a.PNG", "1.png", "2.png")
+    data = read(tmp_path)
+    assert set(all_names(data)) == {"1.png", "2.png"}
+    assert [defect.kind for defect in data.defects if "image" in defect.kind] == ["missing_image"]
+
+
+def test_names_that_differ_in_letter_case_alone_are_two_pictures(tmp_path):
+    write(tmp_path, "train.json", content("a.png", "A.png", "2.png"))
+    draw(tmp_path, "a.png", "2.png")
+    assert set(all_names(read(tmp_path))) == {"a.png", "2.png"}
+    draw(tmp_path, "A.png")
+    assert set(all_names(read(tmp_path))) == {"a.png", "A.png", "2.png"}

@@ -78,8 +78,8 @@ def test_xml_that_is_deep_ends(tmp_path):
         ("[" * 1_000_000, "nested too deep"),
         ('{"a":' * 1_000_000, "nested too deep"),
         ('{"images": ' + "1" * 10_000_000 + "}", "json"),
-        ('{"images": [], "images": [], "annotations": [], "categories": []}', '"images" stands twice'),
-        ('{"images": [{"id": 1, "file_name": "a.png", "file_name": "b.png"}]}', '"file_name" stands twice'),
+        ('{"images": [], "images": [], "annotations": [], "categories": []}', "'images' stands twice"),
+        ('{"images": [{"id": 1, "file_name": "a.png", "file_name": "b.png"}]}', "'file_name' stands twice"),
     ],
 )
 def test_json_that_is_deep_huge_or_says_two_things(tmp_path, text, why):

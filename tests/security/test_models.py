@@ -2,11 +2,13 @@
 
 import json
 import os
-import pickle
+import shutil
+import sqlite3
 import struct
 import zipfile
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,8 +18,8 @@ from headstart.errors import UserError
 from headstart.inference.export import load_exported, read_exported
 from headstart.records.record import RunRecord
 from headstart.search.settings import Settings
-from headstart.search.trials import storage_file
-from headstart.training.checkpoints import epoch_of_checkpoint
+from headstart.search.trials import open_study, storage_file
+from headstart.training.checkpoints import epoch_of_checkpoint, mend
 
 
 class Payload:
@@ -32,7 +34,7 @@ class Payload:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["weights.pt", "last.ckpt"])
-def test_a_pickle_does_not_run(tmp_path, zipped, name):
+def test_a_pickle_does_not_run(tmp_path, zipped, name, capsys):
     trace = tmp_path / "ran"
     content = {"state_dict": {"a": torch.ones(2)}, "epoch": 1, "evil": Payload(trace)}
     torch.save(content, tmp_path / name, _use_new_zipfile_serialization=zipped)
@@ -40,8 +42,12 @@ def test_a_pickle_does_not_run(tmp_path, zipped, name):
         with pytest.raises(UserError, match="could run code"):
             read_tensors(tmp_path / name)
     else:
-        with pytest.raises((pickle.UnpicklingError, RuntimeError)):
-            epoch_of_checkpoint(tmp_path / name)
+        shutil.copyfile(tmp_path / name, tmp_path / "attack")
+        assert epoch_of_checkpoint(tmp_path / name) is None
+        mend(tmp_path)  # as a run that goes on does: it falls back, and says so
+        assert "last.ckpt cannot be read" in " ".join(capsys.readouterr().out.split())
+        assert not (tmp_path / name).exists()
+        shutil.move(tmp_path / "attack", tmp_path / name)
     assert not trace.exists()
     torch.load(tmp_path / name, weights_only=False)  # the attack is a real one
     assert trace.exists()
@@ -154,6 +160,43 @@ def test_a_record_with_parts_of_other_kinds_is_none(tmp_path):
         (tmp_path / "record.json").write_text(json.dumps(good | {name: "os.system"}))
         with pytest.raises(UserError, match=name):
             RunRecord.read(tmp_path / "record.json")
+
+
+SQL = {
+    "no database": None,
+    "deep": f"update study_user_attributes set value_json='{'[' * 200_000}'",
+    "no json": "update study_user_attributes set value_json='{'",
+    "a function": 'update trial_params set distribution_json=\'{"name": "os.system", "attributes": {}}\'',
+    "another value": 'update trial_params set distribution_json=\'{"name": "CategoricalDistribution", '
+    '"attributes": {"choices": ["../../evil"]}}\', param_value=0',
+    "no state": "update trials set state='EVIL'",
+    "a newer version": "update alembic_version set version_num='x'",
+}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    file, space = tmp_path_factory.mktemp("study") / "study.db", {"x": optuna.distributions.FloatDistribution(0, 1)}
+    asked = {"space": {"x": json.loads(optuna.distributions.distribution_to_json(space["x"]))}}
+    open_study(file, "s", asked, "max", optuna.pruners.NopPruner()).ask(space)
+    return file, asked
+
+
+@pytest.mark.parametrize("attack", SQL)
+def test_the_database_of_a_search_may_be_a_strangers(tmp_path, database, attack):
+    file, asked = tmp_path / "x.db", database[1]
+    shutil.copyfile(database[0], file)
+    open_study(file, "s", asked, "max", optuna.pruners.NopPruner())
+    file.unlink()
+    shutil.copyfile(database[0], file)
+    if SQL[attack] is None:
+        file.write_bytes(b"garbage" * 1000)
+    else:
+        with sqlite3.connect(file) as connection:
+            assert connection.execute(SQL[attack]).rowcount
+        connection.close()
+    with pytest.raises(UserError, match=r"x\.db cannot be used"):
+        open_study(file, "s", asked, "max", optuna.pruners.NopPruner())
 
 
 @pytest.mark.parametrize("storage", ["journal:///x.log", "redis://x", "pickle.db", "mysql+pymysql://u:p@x/y"])

@@ -3,18 +3,25 @@
 import csv
 import io
 import json
+import logging
+import os
 import re
 import subprocess
+import sys
 from html.parser import HTMLParser
 
+import PIL.Image
 import pytest
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from headstart.compare import compare
 from headstart.config.compose import compose
 from headstart.config.schema import CompareConfig
 from headstart.records.record import RunRecord
-from headstart.say import SafeConsole, say
+from headstart.say import SafeConsole, SafeLines, say
 from headstart.visible import cell, masked, one_line, visible
 
 from ..reporting.study_records import make_record, write
@@ -22,6 +29,12 @@ from ..reporting.test_page import CHROMIUM, needs_browser
 
 EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\"></script>{{7*7}}"
 ANSI = "\x1b]0;owned\x07\x1b[2J\u202ecat\r"
+
+
+def run_headstart(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "140"}
+    command = [sys.executable, "-m", "headstart", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_markup_in_a_path_is_shown_and_no_error(capsys):
@@ -38,6 +51,43 @@ def test_escape_sequences_are_written_out():
     assert "\\x1b]0;owned" in text.getvalue()
     assert visible("ä\n\tß 🐈") == "ä\n\tß 🐈"
     assert one_line("cat\n0 errors") == "cat\\n0 errors"
+
+
+def test_text_of_rich_and_lines_of_libraries_pass_the_same_gate(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefgh")
+    text = io.StringIO()
+    table = Table("name", title=Text(ANSI))
+    table.add_row(Text(ANSI, style="red"))
+    console = SafeConsole(file=text, width=200)
+    console.print(table, Group(Text(f"{ANSI} hf_abcdefgh")), Padding(Text(ANSI), 1))
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text.getvalue())
+    assert text.getvalue().count("\\x1b]0;owned") == 4
+    assert "hf_abc" not in text.getvalue()
+    record = logging.LogRecord("x", logging.WARNING, "x", 1, "%s %s", (ANSI, "hf_abcdefgh"), None)
+    assert SafeLines().format(record) == f"{visible(ANSI)} ***"
+
+
+@pytest.mark.parametrize("verb", ["doctor", pytest.param("train", marks=pytest.mark.slow)])
+def test_no_name_of_a_data_set_reaches_the_terminal_as_it_is(tmp_path, verb):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        for number in range(2):
+            path = tmp_path / split / f"{number}\x1b]0;owned\x07.png"
+            PIL.Image.new("RGB", (64, 48), (90 * number, 9, len(split))).save(path, "png")
+            box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>40</xmax><ymax>90</ymax></bndbox>"
+            name = f"cat\u202e{split}"
+            text = f"<annotation><object><name>{name}</name>{box}</object></annotation>"
+            path.with_suffix(".xml").write_text(text)
+        (tmp_path / split / "odd\x1b[2J.bmp").write_bytes(b"")
+    (tmp_path / "weights.pt").write_bytes(b"")  # training ends there, when the data has been shown
+    (tmp_path / "stray\x1b[2J.txt").write_text("")
+    words = ["dataset=voc_folder", f"dataset.root={tmp_path}", "dataset.name=x"]
+    end = {"doctor": f"out={tmp_path}/out", "train": f"source.path={tmp_path}/weights.pt"}[verb]
+    more = ["source=checkpoint", f"output_dir={tmp_path}/out"] if verb == "train" else []
+    done = run_headstart(verb, *words, *more, end)
+    assert done.returncode == (verb == "train"), done.stderr
+    assert "\\x1b" in done.stdout
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])

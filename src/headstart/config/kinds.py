@@ -210,7 +210,7 @@ KINDS: dict[str, Kind] = {
     "scores": Kind("objects with scores, as detections have them, not annotations", _WARNING, (_KEEP, _REFUSE)),
     "unused_annotations": Kind("an annotation file that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unused_json": Kind("a json that is of no split", _WARNING, (_KEEP, _REFUSE), kept="not read"),
-    "other_case": _note("a label file whose name differs from the picture's in letter case alone", "matched"),
+    "other_case": _note("a name that differs from its file's in letter case, or the form of accents, alone", "matched"),
     "other_path": _note("a picture whose path is written otherwise", "matched by the end of the path"),
     "id_types": _note("ids that are numbers in one place and text in another", "matched by value"),
     "link_loop": _note("a link to a folder above it", "not followed"),

@@ -7,7 +7,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from headstart.config.schema import DatasetConfig, DoctorConfig, FileDatasetConfig
@@ -22,7 +21,7 @@ from headstart.doctor.fix import write_clean
 from headstart.doctor.look import examine
 from headstart.doctor.show import fit, show
 from headstart.errors import UserError
-from headstart.say import say
+from headstart.say import SafeConsole, say
 
 
 def doctor(config: DoctorConfig) -> None:
@@ -34,7 +33,7 @@ def doctor(config: DoctorConfig) -> None:
     findings, data = diagnose(config.dataset, config.enable_progress_bar)
     info = describe(data, config.dataset) if data else None
     out = Path(config.out or Path("outputs", "doctor", config.dataset.name)).expanduser()
-    show(findings, info, fit(Console(highlight=False)))
+    show(findings, info, fit(SafeConsole(highlight=False)))
     is_refused = report.status(findings) == "refused"
     fixed = None
     if config.fix and not is_refused and data is not None:

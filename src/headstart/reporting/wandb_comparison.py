@@ -15,7 +15,8 @@ from headstart.reporting.rows import Row
 from headstart.reporting.wandb_gains import gain_key, logged_with, write_gains
 from headstart.reporting.wandb_tables import plots, tables
 from headstart.reporting.wandb_workspace import make_workspace
-from headstart.wandb_client import PROJECT, connection, stage_beside, where_to_look
+from headstart.visible import masked
+from headstart.wandb_client import PROJECT, command_without_secrets, connection, stage_beside, where_to_look
 
 OFFLINE = (
     "Left out offline: the transfer gain in the summary of each run, and the workspace. Sync the runs, then compare "
@@ -36,8 +37,9 @@ def log_comparison(comparison: Comparison, config: WandbConfig, report: Path) ->
     if mode == "disabled":
         return ["W&B: nothing is logged, WANDB_MODE=disabled."]
     stage_beside(report.parent)
+    identity = _identity(comparison, config, report)
     try:
-        with wandb.init(mode=mode, dir=report.parent, **_identity(comparison, config, report)) as run:
+        with command_without_secrets(), wandb.init(mode=mode, dir=report.parent, **identity) as run:
             run.log({**tables(comparison), **plots(comparison), "report": wandb.Html(str(report), inject=False)})
             run.summary.update(summary(comparison))
             lines, offline, entity, project = [where_to_look(run)], run.offline, run.entity, run.project
@@ -62,8 +64,8 @@ def _identity(comparison: Comparison, config: WandbConfig, report: Path) -> dict
         "group": group,
         "job_type": "compare",
         "name": f"compare-{group or report.parent.absolute().name}",
-        "tags": list(config.tags),
-        "notes": config.notes,
+        "tags": masked(config.tags),
+        "notes": masked(config.notes),
         "config": settings(comparison),
         "settings": wandb.Settings(silent=True, console="off", x_disable_stats=True),
     }

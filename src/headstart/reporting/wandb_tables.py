@@ -14,6 +14,7 @@ from headstart.reporting.matrix import make_matrix
 from headstart.reporting.notes import heading
 from headstart.reporting.run_gains import run_gains
 from headstart.reporting.wandb_gains import gain_key
+from headstart.visible import cell
 
 Lines = list[dict[str, Any]]
 
@@ -36,7 +37,7 @@ def table(lines: Lines) -> Any:
     import wandb
 
     columns: list[Any] = list(dict.fromkeys(name for line in lines for name in line))
-    rows = [[None if absent(word := line.get(name)) else word for name in columns] for line in lines]
+    rows = [[None if absent(word := line.get(name)) else cell(word) for name in columns] for line in lines]
     return wandb.Table(columns=columns, data=rows)
 
 
@@ -84,14 +85,14 @@ def _saving_lines(target: Target) -> Iterator[dict[str, Any]]:
 
 def _matrix_lines(comparison: Comparison) -> Iterator[dict[str, Any]]:
     matrix = make_matrix(comparison)
-    for (source, target), cell in (matrix.cells if matrix else {}).items():
-        gain = cell.row.gain.mean if cell.row.gain else None
+    for (source, target), found in (matrix.cells if matrix else {}).items():
+        gain = found.row.gain.mean if found.row.gain else None
         yield {
             "source": source,
             "target": target,
-            "strategy": cell.strategy,
-            "mean": cell.row.mean,
-            "half_95": cell.row.half,
+            "strategy": found.strategy,
+            "mean": found.row.mean,
+            "half_95": found.row.half,
             "gain": gain,
         }
 

@@ -6,15 +6,18 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.distributions import distribution_to_json
+from optuna.exceptions import OptunaError
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from headstart.config.resolve import resolved_dict
@@ -25,6 +28,8 @@ from headstart.search.settings import PrunerName, SamplerName, Settings
 from headstart.search.space import SearchSpace
 
 SQLITE = "sqlite:///"
+_UNREADABLE = (SQLAlchemyError, OptunaError, ValueError, LookupError, TypeError, RuntimeError)
+"""What Optuna raises for a file that it has not written so."""
 _ASKED = "headstart"
 """The attribute of a study that says what its trials have in common."""
 
@@ -88,17 +93,28 @@ def open_study(file: Path, name: str, asked: dict[str, Any], mode: str, pruner: 
             pruner=pruner,
             load_if_exists=True,
         )
-        found = study.user_attrs.get(_ASKED)
-        if found is None and not study.trials:
+        found, trials = study.user_attrs.get(_ASKED), study.trials  # all is read that was written
+        if found is None and not trials:
             study.set_user_attr(_ASKED, asked)
         elif found != asked:
             raise UserError(
                 f"hydra.sweeper.study_name={name}: the study in {file} searched another space, or with other settings. "
                 "Give another name; null makes one from the command."
             )
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        _check_space(trials, asked.get("space", {}))
+    except UserError:
+        raise
+    except _UNREADABLE as error:
         raise UserError(f"hydra.sweeper.storage: {file} cannot be used ({error}).") from error
     return study
+
+
+def _check_space(trials: Sequence[FrozenTrial], space: dict[str, Any]) -> None:
+    """What a trial holds becomes settings of a run: ValueError for values that were never asked for."""
+    for trial in trials:
+        for key, distribution in trial.distributions.items():
+            if json.loads(distribution_to_json(distribution)) != space.get(key):
+                raise ValueError(f"trial {trial.number} has values of {key} that are not searched")
 
 
 def sampler(settings: Settings, *purpose: int | str) -> BaseSampler:

@@ -14,7 +14,7 @@ from headstart.config.schema import LoggerConfig, WandbConfig
 from headstart.errors import UserError
 from headstart.say import is_main_process
 from headstart.visible import masked
-from headstart.wandb_client import connection, project_of, stage_beside, where_to_look
+from headstart.wandb_client import command_without_secrets, connection, project_of, stage_beside, where_to_look
 
 
 def build_loggers(config: LoggerConfig, run_dir: Path, run_id: str, resolved: Mapping[str, Any]) -> list[Logger]:
@@ -54,8 +54,8 @@ def _wandb_logger(config: WandbConfig, run_dir: Path, run_id: str, resolved: Map
         entity=config.entity,
         group=config.group,
         job_type="train",
-        tags=list(config.tags),
-        notes=config.notes,
+        tags=masked(config.tags),
+        notes=masked(config.notes),
         name=run_dir.name,
         save_dir=run_dir,
         id=run_id,
@@ -65,7 +65,8 @@ def _wandb_logger(config: WandbConfig, run_dir: Path, run_id: str, resolved: Map
     )
     logger._wandb_init.pop("anonymous", None)  # Lightning always passes it; W&B warns that it has no effect
     if is_main_process():
-        _describe(logger, resolved)
+        with command_without_secrets():
+            _describe(logger, resolved)
     return logger
 
 

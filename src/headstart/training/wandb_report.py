@@ -14,6 +14,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from headstart.data.types import Batch, Prediction, Target
 from headstart.transfer.types import TransferPlan
+from headstart.visible import cell
 
 SHOWN_FROM_SCORE = 0.3
 """Detections below this score would cover the picture."""
@@ -63,7 +64,7 @@ class LogDetections(Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for run in _wandb_runs(trainer):
             if pl_module.evaluation is not None:
-                rows = [list(row) for row in pl_module.evaluation.per_class.items()]
+                rows = [[cell(name), ap] for name, ap in pl_module.evaluation.per_class.items()]
                 run.log({"val/ap_per_class": wandb.Table(columns=["class", "AP"], data=rows)})
 
     def state_dict(self) -> dict[str, Any]:

@@ -208,11 +208,17 @@ def _images(search: Search, split: str, root: Path, policy: Policy) -> Iterator[
         policy.report("missing_image", f"{part.where}: {name}", name)
     for number in by_end:
         found = relative_name(paths[number] or root, root)
-        policy.report("other_path", f"{part.where}: {part.images[number].file_name} is {found}", found)
+        name = part.images[number].file_name
+        policy.report(_how_it_differs(name, found), f"{part.where}: {name} is {found}", found)
     for raw, image, path in zip(part.raws, part.images, paths, strict=True):
         if path is not None:
             raw.path, raw.left_out = path, image.left_out
             yield raw
+
+
+def _how_it_differs(name: str, found: str) -> str:
+    same = layout.folded(Path(found).name) == layout.folded(Path(name.replace("\\", "/")).name)
+    return "other_case" if same and Path(found).name not in name else "other_path"
 
 
 def _refuse_contradictions(found: dict[str, list[RawImage]]) -> None:

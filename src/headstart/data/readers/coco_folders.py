@@ -30,7 +30,7 @@ _NO_PHOTOS = frozenset({"mask", "masks", "segmentationclass", "segmentationobjec
 
 Parts = tuple[str, ...]
 Files = dict[str, list[Parts]]
-"""Name of a file -> the parts of its path, of each file of this name."""
+"""Name of a file, without letter case -> the parts of its path, of each file of this name."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ def index(fence: Fence) -> Files:
     found: Files = defaultdict(list)
     for path in layout.files(fence.root, fence):
         parts = path.relative_to(fence.root).parts
-        found[parts[-1]].append(parts)
+        found[layout.folded(parts[-1])].append(parts)
     return found
 
 
@@ -110,11 +110,25 @@ def why_missing(search: Search, name: str) -> str:
 def _read_name(name: str, files: Files) -> Reading:
     """By the longest end of the name that is the end of a path."""
     for parts in _spellings(name):
-        lengths = {path: _common_end(parts, path) for path in files.get(parts[-1], ())}
+        near = files.get(layout.folded(parts[-1]), ())
+        lengths = {path: length for path in near if (length := _common_end(parts, path))}
         if lengths:
             longest = max(lengths.values())
             bases = {path[:-longest]: path for path, length in lengths.items() if length == longest}
             return Reading(bases, literal=longest == len(parts) and os.path.join(*parts) == os.path.normpath(name))
+    return _in_other_case(name, files)
+
+
+def _in_other_case(name: str, files: Files) -> Reading:
+    """As `_read_name`, whatever the letter case and the form of accents; of each folder where one file fits."""
+    for parts in map(layout.casefolded, _spellings(name)):
+        lengths = {path: _common_end(parts, layout.casefolded(path)) for path in files.get(parts[-1], ())}
+        longest = max(lengths.values(), default=0)
+        bases: dict[Parts, list[Parts]] = defaultdict(list)
+        for path in (path for path, length in lengths.items() if length == longest):
+            bases[path[:-longest]].append(path)
+        if bases:
+            return Reading({base: paths[0] for base, paths in bases.items() if len(paths) == 1})
     return Reading()
 
 

@@ -87,6 +87,7 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
                     "add it there, or leave dataset.class_names out."
                 )
     if not names:
+        raw.policy.check()  # why there is none
         raise UserError(f"dataset.root={config.root}: no object in any annotation, so there is no class to learn.")
     return names
 

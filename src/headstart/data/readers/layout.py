@@ -49,9 +49,13 @@ def split_of(key: Sequence[str]) -> str | None:
     return tree.split_of(key[:-1])
 
 
+def folded(name: str) -> str:
+    """The same for names that differ in letter case, or in how an accent is written (macOS divides it off), alone."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def casefolded(key: Key) -> Key:
-    """Without what names of one file differ in between systems: letter case, and the form of accents."""
-    return tuple(unicodedata.normalize("NFC", part).casefold() for part in key)
+    return tuple(map(folded, key))
 
 
 def stem(name: str) -> str:
@@ -74,7 +78,7 @@ class Tails(Generic[Item]):
     def __init__(self, named: Iterable[tuple[Key, Item]]) -> None:
         self._by_last: dict[str, list[tuple[Key, Item]]] = defaultdict(list)
         for parts, item in named:
-            self._by_last[parts[-1].casefold()].append((parts, item))
+            self._by_last[folded(parts[-1])].append((parts, item))
 
     def find(self, text: str) -> list[Item]:
         """Those that have most of the path's end in common; one, and it is no guess.
@@ -87,7 +91,7 @@ class Tails(Generic[Item]):
         split = tree.split_of(wanted[:-1])
         fits = [
             ((_common_end(parts, wanted), parts[-1] == wanted[-1]), item)
-            for parts, item in self._by_last.get(wanted[-1].casefold(), ())
+            for parts, item in self._by_last.get(folded(wanted[-1]), ())
             if split is None or tree.split_of(parts[:-1]) in (None, split)
         ]
         best = max((rank for rank, _ in fits), default=(0, False))
@@ -97,7 +101,7 @@ class Tails(Generic[Item]):
 def _common_end(one: Key, other: Key) -> int:
     same = 0
     for ours, theirs in zip(reversed(one), reversed(other), strict=False):
-        if ours.casefold() != theirs.casefold():
+        if folded(ours) != folded(theirs):
             break
         same += 1
     return same
