@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,11 +13,11 @@ from typing import Any
 from headstart import __version__
 from headstart.completion import FLAGS, complete
 from headstart.errors import UserError
-from headstart.quoting import advice, written_out
+from headstart.hints import did_you_mean, message
+from headstart.quoting import written_out
 from headstart.runs.parent import follow_parent
 from headstart.runs.stopping import INTERRUPTED, TOLD, stops_interrupt
 from headstart.say import SafeLines, is_main_process
-from headstart.visible import masked, visible
 
 USAGE = """\
 headstart: transfer learning for object detection
@@ -67,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return complete(arguments, None, VERBS, _run_verb)
     verb = arguments[0]
     if verb not in VERBS:
-        print(f"headstart: no verb {verb!r}{_did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
+        print(f"headstart: no verb {verb!r}{did_you_mean(verb, VERBS)}\n\n{USAGE}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     overrides = arguments[1:]
     if overrides and overrides[0] in FLAGS:
@@ -93,7 +91,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks import check_comparison, check_conversion, check_doctor, check_run_folder
+    from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
     from headstart.config.resolve import register, typed
     from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig
 
@@ -157,7 +155,7 @@ def _guarded(action: Callable[[], None], mistake: int = 1) -> None:
     except Exception as error:
         if not _is_users(error):
             raise
-        print(f"\nheadstart: {_message(error)}", file=sys.stderr)
+        print(f"\nheadstart: {message(error)}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", mistake))
 
 
@@ -169,91 +167,3 @@ def _is_users(error: Exception) -> bool:
         or kind.__module__.startswith(("hydra.errors", "omegaconf.errors"))
         or kind.__name__ in ("MisconfigurationException", "ConfigCompositionException")
     )
-
-
-def _message(error: BaseException) -> str:
-    """The message with the cause that Hydra wraps, each line once, and none that another quotes."""
-    lines: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None:
-        said = "\n".join([str(seen), *getattr(seen, "__notes__", [])])
-        lines += [line for line in said.splitlines() if line.strip() and not any(line in known for known in lines)]
-        seen = seen.__cause__
-    kept = "\n".join(line for line in lines if not any(word in line for word in _OF_HYDRA))
-    return masked(visible(kept + _hint(error)))
-
-
-_OF_HYDRA = (
-    "object_type=",
-    "reference_type=",
-    "To append to your config",
-    "Config search path",
-    "provider=",
-    "schema_",
-)
-"""In lines that tell the user nothing, or advise what we refuse."""
-
-
-def _hint(error: BaseException) -> str:
-    """Did you mean …, for a misspelt choice, which Hydra names together with the choices there are."""
-    if "@source." in str(error):
-        return (
-            "\nOnly source=pretrained, and sources made of it, are runs with groups of their own. In a study of "
-            "several sources each needs a file: conf/source/<name>.yaml, as conf/source/voc2007_1000.yaml."
-        )
-    available = getattr(error, "options", None)
-    missing = getattr(error, "missing_cfg_file", None)
-    if available and missing:
-        if hint := _launcher_hint(str(missing)):
-            return hint
-        known = [str(option) for option in available if not str(option).startswith("schema_")]
-        return _did_you_mean(str(missing).rpartition("/")[2], known)
-    return _key_hint(error) or _quoting_hint(error)
-
-
-def _quoting_hint(error: BaseException) -> str:
-    """How to type a value that Hydra's grammar cannot read, or takes for several."""
-    if type(error).__name__ == "InterpolationKeyError":
-        return "\n${…} refers to another setting. Where it is part of a name, write \\${…}, and quote it for the shell."
-    word = getattr(error, "override", None) or _ambiguous(str(error))
-    return f"\n{found}" if word and (found := advice(word)) else ""
-
-
-def _ambiguous(message: str) -> str | None:
-    """The override in Hydra's message about a list without -m; it is nowhere else."""
-    found = re.search(r"Ambiguous value for argument '(.*)'$", message, re.MULTILINE)
-    return found[1] if found else None
-
-
-def _launcher_hint(missing: str) -> str:
-    """For a launcher that is not installed."""
-    group, _, name = missing.rpartition("/")
-    if group != "hydra/launcher":
-        return ""
-    if name == "joblib":
-        return "\nhydra/launcher=joblib is not offered: leave it out, and set study.jobs=N to run N cells at a time."
-    if name not in _LAUNCHER_EXTRAS:
-        return ""
-    return f"\nhydra/launcher={name} needs a further package: pip install 'headstart[{_LAUNCHER_EXTRAS[name]}]'"
-
-
-_LAUNCHER_EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
-
-
-def _key_hint(error: BaseException) -> str:
-    """Did you mean …, for a misspelt key of a node we own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        key = getattr(cause, "key", None)
-        fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
-        if str(key) == "True" and fields is not None and "on" in fields:
-            return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
-        if key is not None and fields is not None and key not in fields:
-            return _did_you_mean(str(key), list(fields))
-        cause = cause.__cause__ or cause.__context__
-    return ""
-
-
-def _did_you_mean(word: str, choices: Any) -> str:
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f"\nDid you mean {near[0]!r}?" if near else ""

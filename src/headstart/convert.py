@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import Progress
 
-from headstart.config.checks import check_conversion
+from headstart.config.checks_verbs import check_conversion
 from headstart.config.schema import (
     CocoConfig,
     ConvertConfig,

@@ -1,6 +1,7 @@
 """What strangers' data sets have wrong with them, one fault a case, and what is to become of it.
 
-"""What is wrong with the data sets of strangers, one fault a case, and what is to become of each.
+The table in docs/defects.md is made of these; test_corpus.py sends each through `headstart doctor` and
+`headstart train`.
 """
 
 from __future__ import annotations

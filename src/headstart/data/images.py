@@ -1,8 +1,4 @@
-"""Image files: what can be learned from them without decoding, and how they are read.
-
-Every image becomes upright RGB: palettes are resolved, grey is repeated, 16 bits are cut to the upper 8, and what is
-transparent is laid on white (cut-outs are drawn for a white page; black would draw an outline nobody annotated).
-"""
+"""Image files: what can be learned from them without decoding, and how they are read."""
 
 from __future__ import annotations
 
@@ -16,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import PIL.Image
 
 from headstart.config.schema import FileDatasetConfig
+from headstart.data.pixels import TRANSPOSE, is_sixteen_bit, to_rgb, turn
 from headstart.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
@@ -31,16 +27,6 @@ runs the program that such a picture is."""
 _ENDS_READ = 64 * 1024
 _BLOCK = 1024 * 1024
 _ORIENTATION_TAG = 0x0112
-_TRANSPOSE = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what makes the image upright (TIFF 6.0, tag 274). 1 and invalid values: nothing to do."""
 
 
 class UnreadableImage(Exception):
@@ -88,8 +74,8 @@ class FileImage:
         try:
             with _opened(self.path, self.max_pixels) as image:
                 image.load()
-                upright = _turn(image, self.orientation)
-                return _to_rgb(upright)
+                upright = turn(image, self.orientation)
+                return to_rgb(upright)
         except FileNotFoundError:
             raise UserError(
                 f"{self.path}: the image is not there any more. Put it back, and the same command goes on."
@@ -183,12 +169,12 @@ def _facts(image: PIL.Image.Image, digest: str) -> ImageFacts:
     stated = _stated_orientation(image)
     return ImageFacts(
         raw_size_wh=image.size,
-        orientation=stated if stated in _TRANSPOSE else 1,
+        orientation=stated if stated in TRANSPOSE else 1,
         digest=digest,
         format=image.format or "",
         mode=image.mode,
         transparent=image.has_transparency_data,
-        sixteen_bit=_is_sixteen_bit(image),
+        sixteen_bit=is_sixteen_bit(image),
         stated_orientation=stated,
     )
 
@@ -254,29 +240,3 @@ def _stated_orientation(image: PIL.Image.Image) -> int:
     except Exception:  # a broken EXIF block does not make a broken image
         return 1
     return value if isinstance(value, int) else 0
-
-
-def _is_sixteen_bit(image: PIL.Image.Image) -> bool:
-    """In colour Pillow itself drops the lower bits; only how it is stored tells."""
-    stored = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
-    return image.mode.startswith("I") or ";16" in stored
-
-
-def _turn(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
-    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
-
-
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.int64) >> 8
-        return PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        return _on_white(image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
-    page = PIL.Image.new("RGBA", image.size, "white")
-    return PIL.Image.alpha_composite(page, image).convert("RGB")

@@ -18,7 +18,8 @@ from headstart.records.environment import environment
 from headstart.records.record import SCHEMA_VERSION, RunRecord
 from headstart.runs.began import command, now
 from headstart.runs.inputs import read_refusal
-from headstart.runs.ranks import described, reserve, together, write_end
+from headstart.runs.ranks import described, together
+from headstart.runs.reserve import reserve, write_end
 from headstart.say import is_main_process
 
 

@@ -27,6 +27,7 @@ from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.replacing import replacing
 from headstart.runs.parent import PARENT, of_this_process
+from headstart.runs.reserve import write_end
 from headstart.runs.stopping import INTERRUPTED, TOLD, SignalPipe, stops_interrupt
 from headstart.say import is_main_process
 
@@ -49,21 +50,6 @@ def described(error: BaseException) -> dict[str, str]:
         "message": "\n".join([str(error), *getattr(error, "__notes__", [])]),
         "traceback": "".join(traceback.format_exception(error, limit=-5)),
     }
-
-
-def reserve(folder: Path) -> None:
-    """Room on the disk for what the record says at the end, which may be that the disk is full."""
-    _reserved(folder).write_bytes(bytes(1 << 18))
-
-
-def write_end(folder: Path, record: RunRecord) -> None:
-    with suppress(OSError):
-        _reserved(folder).unlink(missing_ok=True)
-    record.write(folder / "record.json")
-
-
-def _reserved(folder: Path) -> Path:
-    return folder / ".reserved"
 
 
 @contextmanager

@@ -11,36 +11,21 @@ from __future__ import annotations
 
 import filecmp
 import os
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from headstart.data import images, splits
 from headstart.data.readers import layout, tree
 from headstart.data.readers.coco_json import CocoImage, CocoJson
+from headstart.data.readers.coco_names import Files, Parts, Reading, read_name
 from headstart.data.readers.inside import Fence
 from headstart.errors import UserError
 
 _NUM_TRIED = 50
 _NO_PHOTOS = frozenset({"mask", "masks", "segmentationclass", "segmentationobject", "thumbs", "thumbnails", "labels"})
 """Folders whose files often are called as the images are."""
-
-Parts = tuple[str, ...]
-Files = dict[str, list[Parts]]
-"""Name of a file, without letter case -> the parts of its path, of each file of this name."""
-
-
-@dataclass
-class Reading:
-    """The files that a name may be."""
-
-    bases: dict[Parts, Parts] = field(default_factory=dict)
-    """Folder that the name is relative to -> the file there."""
-    literal: bool = False
-    """Whether the file's path ends in the whole of the name as it is written."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ def index(fence: Fence) -> Files:
 def locate(search: Search) -> tuple[list[Path | None], list[int]]:
     """(the file of each image, None where it is not there; numbers of those that their names do not say in full)."""
     described = search.part.images
-    readings = [_read_name(image.file_name, search.files) for image in described]
+    readings = [read_name(image.file_name, search.files) for image in described]
     base = _choose(search, readings)
     paths: list[Path | None] = []
     for image, reading in zip(described, readings, strict=True):
@@ -100,54 +85,11 @@ def kind_of(name: str | None) -> str | None:
 
 def why_missing(search: Search, name: str) -> str:
     """What to say of a name that is not found."""
-    places = [str(search.folder.joinpath(*parts)) for parts in _read_name(name, search.files).bases.values()]
+    places = [str(search.folder.joinpath(*parts)) for parts in read_name(name, search.files).bases.values()]
     if len(places) > 1:
         return f" It may be {' or '.join(places[:3])}: name the folder, {search.setting}=<folder>."
     slash = " Its backslashes were read as those of a path of Windows." if "\\" in name else ""
     return f"{slash} {search.setting}=<folder> names the folder of the images."
-
-
-def _read_name(name: str, files: Files) -> Reading:
-    """By the longest end of the name that is the end of a path."""
-    for parts in _spellings(name):
-        near = files.get(layout.folded(parts[-1]), ())
-        lengths = {path: length for path in near if (length := _common_end(parts, path))}
-        if lengths:
-            longest = max(lengths.values())
-            bases = {path[:-longest]: path for path, length in lengths.items() if length == longest}
-            return Reading(bases, literal=longest == len(parts) and os.path.join(*parts) == os.path.normpath(name))
-    return _in_other_case(name, files)
-
-
-def _in_other_case(name: str, files: Files) -> Reading:
-    """As `_read_name`, whatever the letter case and the form of accents; of each folder where one file fits."""
-    for parts in map(layout.casefolded, _spellings(name)):
-        lengths = {path: _common_end(parts, layout.casefolded(path)) for path in files.get(parts[-1], ())}
-        longest = max(lengths.values(), default=0)
-        bases: dict[Parts, list[Parts]] = defaultdict(list)
-        for path in (path for path, length in lengths.items() if length == longest):
-            bases[path[:-longest]].append(path)
-        if bases:
-            return Reading({base: paths[0] for base, paths in bases.items() if len(paths) == 1})
-    return Reading()
-
-
-def _spellings(name: str) -> Iterator[Parts]:
-    """As written, with the separators of Windows, as a URL, and with accents as other systems write them."""
-    slashes = name.replace("\\", "/")
-    url = unquote(slashes.split("?")[0] if "://" in slashes else slashes)
-    accents = [unicodedata.normalize(form, url) for form in ("NFC", "NFD")]
-    for spelling in dict.fromkeys((name, slashes, url, *accents)):
-        parts = tuple(part for part in os.path.normpath(spelling).split("/") if part not in ("", ".", ".."))
-        if parts:
-            yield parts
-
-
-def _common_end(first: Parts, second: Parts) -> int:
-    length = 0
-    while length < min(len(first), len(second)) and first[-1 - length] == second[-1 - length]:
-        length += 1
-    return length
 
 
 def _choose(search: Search, readings: Sequence[Reading]) -> Parts | None:

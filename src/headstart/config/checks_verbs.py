@@ -1,0 +1,71 @@
+"""What the verbs beside `train` are asked for: a folder that is there, or one that is not yet. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from headstart.config.checks import check_dataset_folder, dataset_problems
+from headstart.config.schema import (
+    CompareConfig,
+    ConvertConfig,
+    DoctorConfig,
+    EvaluateConfig,
+    FileDatasetConfig,
+    Format,
+    Ignored,
+)
+from headstart.errors import UserError
+
+
+def check_run_folder(config: EvaluateConfig) -> None:
+    """Raises `UserError` where `run` is no run's folder."""
+    if not (Path(config.run).expanduser() / "record.json").is_file():
+        raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+
+
+def check_doctor(config: DoctorConfig) -> None:
+    """Raises `UserError` where a setting of the data set is wrong, its folder is not there, or `fix` is not free."""
+    if problems := [*dataset_problems(config.dataset)]:
+        raise UserError("\n".join(problems))
+    if not Path(getattr(config.dataset, "root", ".")).expanduser().is_file():  # an archive is refused as data
+        check_dataset_folder(config.dataset)
+    fix = Path(config.fix).expanduser() if config.fix else None
+    if fix is not None and fix.exists() and (not fix.is_dir() or any(fix.iterdir())):
+        raise UserError(f"fix={config.fix} is not empty: name a new folder for the clean copy.")
+
+
+def check_comparison(config: CompareConfig) -> None:
+    """Raises `UserError` where `folder` is no folder, or `margin` no loss."""
+    if not 0 <= config.margin < math.inf:
+        raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
+    if not Path(config.folder).expanduser().is_dir():
+        raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
+
+
+def check_conversion(config: ConvertConfig) -> None:
+    """Raises `UserError` where `folder` cannot be a new one, or a setting has no effect."""
+    folder = Path(config.folder).expanduser()
+    if config.ignored is not Ignored.keep and config.to is not Format.yolo:
+        raise UserError(
+            f"ignored={config.ignored.value}: to={config.to.value} can mark objects that are to be ignored, so it has "
+            "no effect; leave it out."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"folder={config.folder} has files in it: name a new folder, or an empty one.")
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise UserError(f"folder={config.folder} is no folder: name a new one.")
+    _check_apart(folder, config)
+
+
+def _check_apart(folder: Path, config: ConvertConfig) -> None:
+    """What lies below a data set's folder is read with it."""
+    if not isinstance(config.dataset, FileDatasetConfig):
+        return
+    root = Path(config.dataset.root).expanduser()
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"folder={config.folder} lies in dataset.root={config.dataset.root}, where every picture would be found "
+            "twice from then on: name a folder outside of it."
+        )
+    check_dataset_folder(config.dataset)
