@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     follow_parent()
     if logging.lastResort is not None:  # what warnings are printed by
         logging.lastResort.setFormatter(SafeLines())
+    if not {"", os.getcwd()} & set(
+        sys.path
+    ):  # a study's cells are `python -m`: that would import a stranger's torch.py
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)

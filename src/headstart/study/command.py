@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +17,11 @@ class Command:
 
     def words(self, only_source: int = 0) -> list[str]:
         """For a process of its own: the run, or one of those that its source comes of (`study.only_source`)."""
-        words = [sys.executable, *_own_path(), "-m", "headstart", "train"]
+        words = [sys.executable, "-m", "headstart", "train"]
         for folder in self.config_dirs:
             words += ["--config-dir", folder]
         words += [word for word in self.overrides if not word.startswith(_OF_THE_STUDY)]
         return words + ([f"study.only_source={only_source}"] if only_source else [])
-
-
-def _own_path() -> tuple[str, ...]:
-    """With `-m` alone, Python imports from the folder it is started in, which may be a stranger's with a `torch.py`.
-
-    Where the study's own process does so, the user began it that way.
-    """
-    return () if {"", os.getcwd()} & set(sys.path) else ("-P",)
 
 
 _OF_THE_STUDY = ("study.jobs=", "study.only_source=", "hydra.", "hydra/", "+hydra.", "++hydra.")
