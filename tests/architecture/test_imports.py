@@ -30,7 +30,7 @@ LAYERS = (
     {"study"},
     {"search"},
     {"reporting"},
-    {"quoting"},
+    {"quoting", "hints"},
     {"run", "train", "evaluate", "compare", "convert", "demo", "doctor"},
     {"cli", "__main__", "__init__"},
 )

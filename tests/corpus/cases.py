@@ -126,7 +126,7 @@ def jpeg_named_png(root: Path) -> None:
     picture(0).save(image_path(root, 0), "JPEG")
 
 
-@case("voc", "a 16-bit grey picture", {"sixteen_bit": 1})
+@case("voc", "a 16-bit grey picture", {"sixteen_bit": 1, "wrong_depth": 1})
 def sixteen_bits(root: Path) -> None:
     import numpy as np
 
@@ -134,7 +134,7 @@ def sixteen_bits(root: Path) -> None:
     PIL.Image.fromarray(values).save(image_path(root, 0))
 
 
-@case("voc", "a picture with a palette", {"palette": 1})
+@case("voc", "a picture with a palette", {"palette": 1, "wrong_depth": 1})
 def palette(root: Path) -> None:
     picture(0).convert("P").save(image_path(root, 0))
 
@@ -149,7 +149,7 @@ def transparent(root: Path) -> None:
     picture(0).convert("RGBA").save(image_path(root, 0))
 
 
-@case("voc", "a CMYK JPEG under the name of a PNG", {"cmyk": 1, "lying_suffix": 1})
+@case("voc", "a CMYK JPEG under the name of a PNG", {"cmyk": 1, "lying_suffix": 1, "wrong_depth": 1})
 def cmyk(root: Path) -> None:
     picture(0).convert("CMYK").save(image_path(root, 0), "JPEG")
 
@@ -353,7 +353,7 @@ def missing_xml(root: Path) -> None:
     xml_path(root, 0).unlink()
 
 
-@case("voc", "an xml without a picture", {"missing_image": 1, "unused_no_picture": 1})
+@case("voc", "an xml without a picture", {"label_without_image": 1})
 def missing_picture_of_xml(root: Path) -> None:
     image_path(root, 0).unlink()
 
@@ -644,7 +644,7 @@ def duplicate_key(root: Path) -> None:
     json_path(root, "train").write_text(text.replace('"bbox":', '"bbox": [0, 0, 5, 5], "bbox":', 1))
 
 
-@case("coco", "names of another Unicode form", {"other_path": 1})
+@case("coco", "names of another Unicode form", {"other_case": 1})
 def unicode_form(root: Path) -> None:
     image_path(root, 0).rename(image_path(root, 0).with_name("cafe\u0301.png"))
     edit_coco(root, lambda c: c["images"][0].update(file_name="caf\u00e9.png"))

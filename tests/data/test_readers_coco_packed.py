@@ -64,7 +64,7 @@ def test_any_object_is_read_as_by_json(tmp_path_factory, content, escaped, piece
     [
         *[b"", b" ", b"{", b"{}", b"{} x", b"[1, 2]", b"3", b'{"a": [1, 2}', b'{"a": [1,]}', b'{"a": 1,}', b'{"a" 1}'],
         *[b"{1: 2}", b'{"a": 12', b'{"a": "\xff"}', b'\xef\xbb\xbf{"a": [1e5]}', '{"a": ["ä"]}'.encode("utf-16")],
-        *[b'{"a": [1], "a": [2]}', b'{"a": ' + b"[" * 100_000, b'{"a": NaN, "b": [-Infinity]}'],
+        *[b'{"a": ' + b"[" * 100_000, b'{"a": NaN, "b": [-Infinity]}'],
     ],
 )
 def test_what_is_broken_and_what_is_odd_is_what_json_says_it_is(tmp_path, written):
@@ -121,3 +121,10 @@ def test_the_outlines_of_a_json_are_not_kept(tmp_path):
     content = load(path)
     assert content["images"] == [{"id": 1}]
     assert [*content["annotations"]] == [{"bbox": [1, 2, 3, 4]}]
+
+
+@pytest.mark.parametrize("written", ['{"a": [1], "a": [2]}', '{"a": [{"b": 1, "b": 2}]}', '{"a": {"b": 1, "b": 2}}'])
+def test_a_key_that_stands_twice_is_refused_and_not_chosen_from(tmp_path, written):
+    (tmp_path / "a.json").write_text(written)
+    with pytest.raises(UserError, match=r"a\.json: not a readable json file \(the key '[ab]' stands twice"):
+        load_parts(tmp_path / "a.json", lambda key: [])

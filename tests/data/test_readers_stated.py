@@ -266,7 +266,7 @@ def test_names_that_look_like_dates_nulls_and_floats_stay_texts(tmp_path):
         ("names: [cat, dog]\ntrain: [[a]]", r"train: \[\['a'\]\] must be a folder"),
         ("names: [cat, dog]\ntrain: false", r"train: false does not exist"),
         ("names: [cat, dog]\npath: [a]", r"path: \['a'\] must be the path of a folder"),
-        ("names: {0: cat, 0: dog}", r"not a readable YAML file \(a key stands twice"),
+        ("names: {0: cat, 0: dog}", r"not a readable YAML file \(line 1, column 8: a key stands twice"),
         ("names: [cat", r"not a readable YAML file"),
         ("names: " + "[" * 3000, r"not a readable YAML file"),
     ],
