@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,13 @@ def run(
     return headstart
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def _doctor_cases() -> Iterator[Any]:
+    """All of them in the slow run, every third in the usual one."""
+    for number, case in enumerate(CASES):
+        yield pytest.param(case, marks=[pytest.mark.slow] if number % 3 else [], id=case.name)
+
+
+@pytest.mark.parametrize("case", _doctor_cases())
 def test_the_doctor_finds_what_is_wrong_and_nothing_else(case: Case, run: Run, tmp_path: Path) -> None:
     code, printed = run("doctor", case, f"out={tmp_path / 'out'}")
     report = json.loads((tmp_path / "out" / "doctor.json").read_text())

@@ -101,7 +101,8 @@ def open_study(file: Path, name: str, asked: dict[str, Any], mode: str, pruner: 
                 f"hydra.sweeper.study_name={name}: the study in {file} searched another space, or with other settings. "
                 "Give another name; null makes one from the command."
             )
-        _check_space(trials, asked.get("space", {}))
+        if "space" in asked:
+            _check_space(trials, asked["space"])
     except UserError:
         raise
     except _UNREADABLE as error:
