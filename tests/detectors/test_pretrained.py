@@ -24,6 +24,7 @@ from headstart.config.schema import (
     RetinaNetConfig,
     SourceKind,
     SSDLiteConfig,
+    SSDVariant,
     Variant,
 )
 from headstart.detectors.factory import build_detector
@@ -72,7 +73,7 @@ COCO = {
     ("faster_rcnn", Variant.v2, "resnet50"): detection.FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
     ("faster_rcnn", Variant.v1, "mobilenet_v3_large"): detection.FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1,
     ("fcos", None, "resnet50"): detection.FCOS_ResNet50_FPN_Weights.COCO_V1,
-    ("ssd", None, "vgg16"): detection.SSD300_VGG16_Weights.COCO_V1,
+    ("ssd", SSDVariant.torchvision, "vgg16"): detection.SSD300_VGG16_Weights.COCO_V1,
     ("ssdlite", None, "mobilenet_v3_large"): detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1,
 }
 

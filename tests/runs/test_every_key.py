@@ -294,6 +294,7 @@ TABLE: dict[str, Row] = {
     "backbone.name": Row("backbone.name=mine", IN_THE_NAME),
     "backbone.library": Row("backbone=resnet18", detector),
     "backbone.architecture": Row("backbone.architecture=mobilenetv3_small_100", detector),
+    "backbone.tensorflow": Row("backbone.tensorflow=false", detector, "backbone=mobilenetv2_100"),
     "backbone.neck_channels": Row("backbone.neck_channels=128", detector),
     # ---------------------------------------------------------------------------------------------- source
     "source.name": Row("source.name=mine", IN_THE_NAME),

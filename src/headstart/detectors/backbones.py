@@ -43,6 +43,8 @@ def build_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
     """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have."""
     if config.library is BackboneLibrary.timm:
         return _timm_body(config, reductions)
+    if config.tensorflow:
+        raise UserError(f"backbone.tensorflow=true: backbone={config.name} is torchvision's, which pads as it does.")
     for prefix, build in TORCHVISION.items():
         if config.architecture.startswith(prefix):
             return build(config.architecture, reductions)
@@ -164,6 +166,10 @@ def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
     try:
         network = _timm_features(architecture, **options)
+    except TypeError as error:
+        raise UserError(
+            f"backbone.architecture={architecture} takes no padding of TensorFlow's (backbone.tensorflow=true): {error}"
+        ) from None
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"backbone.architecture={architecture} gives no feature maps: {error}") from None
     info: Any = network.feature_info
