@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
 from rich.progress import Progress
 
 from headstart.config.checks_verbs import check_conversion
@@ -56,7 +55,7 @@ def convert(config: ConvertConfig) -> list[Loss]:
         _write(data, folder, config, losses)
         _check_held(data, _read_back(data, folder, config), config, losses)
     for line in _lines(data, config, losses):
-        say(escape(line))
+        say(line)
     return losses
 
 
@@ -80,7 +79,7 @@ def _whole(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         for other in target.parent.iterdir():
             if other.name.startswith(start):
-                say(escape(f"{other} was left by a conversion that was interrupted: it can be removed."))
+                say(f"{other} was left by a conversion that was interrupted: it can be removed.")
         folder.mkdir()
         yield folder
         folder.replace(os.path.realpath(target))

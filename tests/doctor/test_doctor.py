@@ -185,6 +185,20 @@ def test_wrong_usage_is_exit_code_2(capsys, monkeypatch, root, mistake):
     assert doctor(capsys, monkeypatch, root, mistake)[0] == 2
 
 
+def test_a_folder_may_have_a_name_like_markup(capsys, monkeypatch, root):
+    fix = root.parent / "[bold] fix"
+    _, printed, _ = doctor(capsys, monkeypatch, root, f"fix={fix}")
+    assert f"'dataset.root={fix}'" in printed
+
+
+def test_the_process_goes_on_to_warn_of_what_it_reads(capsys, monkeypatch, root, caplog):
+    (root / "train" / "1.png").write_bytes(b"broken")
+    doctor(capsys, monkeypatch, root)
+    assert not caplog.records, "the report says it"
+    catalog.read(VocConfig(name="mine", root=str(root)), 0)
+    assert "1 unreadable_image" in caplog.text
+
+
 def test_names_cannot_write_to_the_terminal(capsys, monkeypatch, root):
     put(root, "x\x1b[31m\n.png", noise(20).convert("L"))
     _, printed, report = doctor(capsys, monkeypatch, root)

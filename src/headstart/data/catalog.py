@@ -39,14 +39,16 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
     """The data set of `config`, downloaded first where it says so, and cut to its `fraction` or `shots`.
 
     `seed` draws the subset where `config.subset_seed` is null; `policy` says what is done about defects, None: what
-    `dataset.on` says. What had to be mended is logged once; `show.py` says what there is.
+    `dataset.on` says. Whoever brings one has its defects to show; else what had to be mended is logged once. `show.py`
+    says what there is.
     """
     _check_subset(config)
     if isinstance(config, VocConfig | CocoConfig) and config.download:
         download.fetch(config.url_set, Path(config.root).expanduser())
+    silent = policy is not None
     policy = policy or Policy(config.on if isinstance(config, FileDatasetConfig) else None)
     data = _READERS[type(config)](config, policy)
-    if data.defects:
+    if data.defects and not silent:
         _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     if isinstance(config, FileDatasetConfig):
         data = _with_classes(data, policy)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 from pathlib import Path
-
-from rich.markup import escape
 
 from headstart.config.schema import DatasetConfig, DoctorConfig, FileDatasetConfig
 from headstart.data import catalog
@@ -29,7 +26,6 @@ def doctor(config: DoctorConfig) -> None:
 
     Exits with 1 where a finding is an error: something is lost, or the data set is refused.
     """
-    logging.getLogger(catalog.__name__).setLevel(logging.ERROR)  # what it would warn of is the report
     findings, data = diagnose(config.dataset, config.enable_progress_bar)
     info = describe(data, config.dataset) if data else None
     out = Path(config.out or Path("outputs", "doctor", config.dataset.name)).expanduser()
@@ -38,11 +34,11 @@ def doctor(config: DoctorConfig) -> None:
     fixed = None
     if config.fix and not is_refused and data is not None:
         fixed = write_clean(data, Path(config.fix).expanduser())
-        say(escape(f"Clean copy: headstart train dataset=coco_folder {shlex.quote(f'dataset.root={config.fix}')}"))
+        say(f"Clean copy: headstart train dataset=coco_folder {shlex.quote(f'dataset.root={config.fix}')}")
     path = report.write(out, config.dataset, findings, info, fixed)
-    say(escape(f"All of it: {path}"))
+    say(f"All of it: {path}")
     if config.fix and fixed is None:
-        say(escape(f"fix={config.fix}: nothing was written, for a data set that is refused has no clean copy."))
+        say(f"fix={config.fix}: nothing was written, for a data set that is refused has no clean copy.")
     sys.exit(1 if any(finding.is_error for finding in findings) else 0)
 
 
