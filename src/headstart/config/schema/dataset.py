@@ -129,23 +129,29 @@ class YoloConfig(FileDatasetConfig):
 
 
 @dataclass
-class LabelmeConfig(FileDatasetConfig):
+class FormatConfig(FileDatasetConfig):
+    """A format whose settings alone do not say which it is."""
+
+    format: str = MISSING
+    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
+
+
+@dataclass
+class LabelmeConfig(FormatConfig):
     """labelme json, one for each picture."""
 
     format: str = "labelme"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
-class DotaConfig(FileDatasetConfig):
+class DotaConfig(FormatConfig):
     """DOTA labelTxt: four corners of each object."""
 
     format: str = "dota"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
-class ListedConfig(FileDatasetConfig):
+class ListedConfig(FormatConfig):
     """A format whose files describe many pictures each."""
 
     train_file: Optional[str] = None
@@ -161,7 +167,6 @@ class CsvConfig(ListedConfig):
     """A csv with a row for each object."""
 
     format: str = "csv"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -169,7 +174,6 @@ class ViaConfig(ListedConfig):
     """VGG Image Annotator, a project or an export, json or csv."""
 
     format: str = "via"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -177,7 +181,6 @@ class CvatConfig(ListedConfig):
     """CVAT xml, "CVAT for images"."""
 
     format: str = "cvat"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -185,7 +188,6 @@ class LabelStudioConfig(ListedConfig):
     """Label Studio json."""
 
     format: str = "label_studio"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -193,7 +195,6 @@ class OpenImagesConfig(ListedConfig):
     """Open Images csv, with its class descriptions."""
 
     format: str = "open_images"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass
@@ -201,7 +202,6 @@ class HuggingFaceConfig(ListedConfig):
     """A folder of pictures of Hugging Face `datasets`, with metadata.jsonl or metadata.csv."""
 
     format: str = "hugging_face"
-    """For the record, which names the reader by it; `dataset=<format>_folder` chooses it."""
 
 
 @dataclass

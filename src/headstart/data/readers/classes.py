@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from headstart.data.policy import Policy
+from headstart.data.table import ImageTable
 from headstart.data.types import AnnotatedImage
 
 BACKGROUND = ("background", "__background__", "_background_")
@@ -35,7 +36,4 @@ def report_use(names: Sequence[str], splits: Mapping[str, Iterable[AnnotatedImag
 
 
 def _counts(images: Iterable[AnnotatedImage], num_classes: int) -> np.ndarray:
-    counts = np.zeros(num_classes, dtype=np.int64)
-    for image in images:
-        counts += np.bincount(image.labels, minlength=num_classes)
-    return counts
+    return np.bincount(ImageTable.of(images).objects["labels"], minlength=num_classes)

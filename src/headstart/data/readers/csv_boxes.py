@@ -61,13 +61,9 @@ def read(config: CsvConfig, policy: Policy | None = None) -> DetectionData:
 
 
 def _is_one(path: Path) -> bool:
-    """A csv that cannot be read may be one: it is refused when it is parsed."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
-    try:
-        table = tables.load(path)
-    except UserError:
-        return True
+    table = tables.load(path)
     names = table.header()
     has = {what for what, aliases in ALIASES.items() if any(alias in names for alias in aliases)}
     # VIA's own csv has other columns; a list of classes has no corners

@@ -47,13 +47,7 @@ def read(config: CvatConfig, policy: Policy | None = None) -> DetectionData:
 
 
 def _is_one(path: Path) -> bool:
-    """An xml that cannot be read may be one: it is refused when it is parsed."""
-    if path.suffix.lower() != ".xml":
-        return False
-    try:
-        return _load(path).tag == "annotations"
-    except UserError:
-        return True
+    return path.suffix.lower() == ".xml" and _load(path).tag == "annotations"
 
 
 def _load(path: Path) -> Element:

@@ -59,12 +59,7 @@ def is_label_studio(content: Any) -> bool:
 
 
 def _is_one(path: Path) -> bool:
-    if path.suffix.lower() != ".json":
-        return False
-    try:
-        return is_label_studio(load(path))
-    except UserError:
-        return True
+    return path.suffix.lower() == ".json" and is_label_studio(load(path))
 
 
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:

@@ -26,7 +26,7 @@ def read(
     form: Form = Form.corners,
     class_names: Iterable[str] = (),
 ) -> DetectionData:
-    """`what`: the files, for people; `is_one`: whether a file is one; `parse` takes it, the root, the policy."""
+    """`what`: the files, for people; `is_one`: whether a file is one, or UserError; `parse` takes it, root, policy."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
     named = {split: getattr(config, f"{split}_file") for split in ("train", "val", "test")}
     if named["train"] is None:
@@ -68,9 +68,17 @@ def _named(root: Path, name: str) -> Path:
     return path
 
 
+def _may_be(path: Path, is_one: Callable[[Path], bool]) -> bool:
+    """What cannot be read may be one: it is refused when it is parsed."""
+    try:
+        return is_one(path)
+    except UserError:
+        return True
+
+
 def _found(root: Path, what: str, config: type, is_one: Callable[[Path], bool]) -> list[Path]:
     paths = layout.files(root)
-    found = [path for path in paths if is_one(path)]
+    found = [path for path in paths if _may_be(path, is_one)]
     if not found:
         there = ", ".join(relative_name(path, root) for path in paths if not layout.is_image(path))
         shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."

@@ -39,10 +39,7 @@ def read(config: OpenImagesConfig, policy: Policy | None = None) -> DetectionDat
 def _is_one(path: Path) -> bool:
     if path.suffix.lower() != ".csv" or path.name.lower().startswith("class-descriptions"):
         return False
-    try:
-        return set(_NEEDED) <= {*tables.load(path).header()}
-    except UserError:
-        return True
+    return set(_NEEDED) <= {*tables.load(path).header()}
 
 
 def _descriptions(paths: list[Path]) -> dict[str, str]:

@@ -57,12 +57,9 @@ def _pictures(content: Any) -> Any:
 
 
 def _is_one(path: Path) -> bool:
-    try:
-        if path.suffix.lower() == ".csv":
-            return set(_CSV) <= {*tables.load(path).header()}
-        return path.suffix.lower() == ".json" and is_via(load(path))
-    except UserError:
-        return True
+    if path.suffix.lower() == ".csv":
+        return set(_CSV) <= {*tables.load(path).header()}
+    return path.suffix.lower() == ".json" and is_via(load(path))
 
 
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
