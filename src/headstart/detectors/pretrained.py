@@ -105,7 +105,7 @@ def coco_combinations() -> list[str]:
     """As the user would ask for them."""
     return [
         f"model={architecture.value} backbone={body}"
-        + (f" model.variant={variant.value}" if isinstance(variant, Variant) else "")
+        + (f" model.variant={variant.value}" if variant else "")
         for architecture, body, variant, _ in _coco_table()
     ]
 
