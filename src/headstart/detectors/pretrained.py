@@ -104,8 +104,7 @@ def find_coco_weights(model: ModelConfig, backbone: BackboneConfig) -> CocoWeigh
 def coco_combinations() -> list[str]:
     """As the user would ask for them."""
     return [
-        f"model={architecture.value} backbone={body}"
-        + (f" model.variant={variant.value}" if variant else "")
+        f"model={architecture.value} backbone={body}" + (f" model.variant={variant.value}" if variant else "")
         for architecture, body, variant, _ in _coco_table()
     ]
 
