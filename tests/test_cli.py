@@ -96,6 +96,22 @@ def test_compare_has_a_help_of_its_own(capsys):
     assert "headstart compare outputs/" in flat
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("evaluate", "run=x", "dataset.root=data"), "Did you mean 'root'?"),  # a run's name of evaluate's setting
+        (("evaluate", "run=x", "foo=3"), "The settings there: run, split, root"),
+        (("doctor", "dataset=shapes", "model=ssd"), "--help lists those there are"),
+    ],
+)
+def test_a_setting_of_another_verb_is_answered_with_this_verbs(capsys, typed, said):
+    code, _, err = answer(capsys, *typed)
+    assert code != 0
+    assert said in err
+    assert "full_key" not in err
+    assert "+" not in err
+
+
 MISTAKES = {
     "strategy=head_onyl": "Did you mean 'head_only'?",
     "strategy.freeze_throug=stem": "Did you mean 'freeze_through'?",

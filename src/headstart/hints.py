@@ -25,7 +25,8 @@ def message(error: BaseException) -> str:
 _OF_HYDRA = (
     "object_type=",
     "reference_type=",
-    "To append to your config",
+    "To append to your",
+    "full_key:",
     "Config search path",
     "provider=",
     "schema_",
@@ -40,6 +41,8 @@ def _hint(error: BaseException) -> str:
             "\nOnly source=pretrained, and sources made of it, are runs with groups of their own. In a study of "
             "several sources each needs a file: conf/source/<name>.yaml, as conf/source/voc2007_1000.yaml."
         )
+    if "No match in the defaults list" in str(error):
+        return "\nIt is no choice here; --help lists those there are."
     available = getattr(error, "options", None)
     missing = getattr(error, "missing_cfg_file", None)
     if available and missing:
@@ -88,9 +91,16 @@ def _key_hint(error: BaseException) -> str:
         if str(key) == "True" and fields is not None and "on" in fields:
             return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
         if key is not None and fields is not None and key not in fields:
-            return did_you_mean(str(key), list(fields))
+            near = did_you_mean(str(key), fields) or did_you_mean(_overridden(error).rpartition(".")[2], fields)
+            return near or f"\nThe settings there: {', '.join(fields)}."
         cause = cause.__cause__ or cause.__context__
     return ""
+
+
+def _overridden(error: BaseException) -> str:
+    """The setting as it was typed, which only Hydra's message holds: of a run, dataset.root is evaluate's root."""
+    found = re.match(r"Could not override '([^']*)'", str(error))
+    return found[1] if found else ""
 
 
 def did_you_mean(word: str, choices: Any) -> str:

@@ -60,7 +60,7 @@ def _read_torch(path: Path, setting: str) -> Any:
         raise UserError(
             f"{setting}={path} holds more than tensors, and reading that could run code from the file. "
             "Save model.state_dict() alone, as .safetensors or with torch.save, and name that file"
-        ) from error
+        ) from None  # torch advises to read it all the same
     except Exception as error:  # whatever a stranger's bytes provoke: RuntimeError, EOFError, IndexError, MemoryError
         raise UserError(f"{setting}={path} is damaged or no torch file: {error}") from error
 
