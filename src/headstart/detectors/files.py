@@ -56,7 +56,7 @@ def _read_torch(path: Path, setting: str) -> Any:
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_claims(content, path.stat().st_size)
         return content
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         raise UserError(
             f"{setting}={path} holds more than tensors, and reading that could run code from the file. "
             "Save model.state_dict() alone, as .safetensors or with torch.save, and name that file"
