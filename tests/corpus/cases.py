@@ -275,6 +275,35 @@ def corners_for_sizes(root: Path) -> None:
         edit_coco(root, lambda c: [a.update(bbox=[30, 20, 60, 46]) for a in c["annotations"]], split)
 
 
+@case("coco", "all boxes as centre and size", {"refused": 1}, REFUSED, ("instances_train.json", "x centre, y centre"))
+def centres_for_corners(root: Path) -> None:
+    for split in ("train", "val"):
+        edit_coco(root, lambda c: [a.update(bbox=[50, 40, 27, 15]) for a in c["annotations"]], split)
+
+
+@case("yolo", "no file that says what the classes are called", {"unnamed_classes": 1}, says=("dataset.class_names",))
+def no_names(root: Path) -> None:
+    (root / "data.yaml").unlink()
+
+
+@case("yolo", "all boxes as two corners, as shares", {"refused": 1}, REFUSED, ("p0.txt", "x1, y1, x2, y2"))
+def corners_for_centres(root: Path) -> None:
+    for number in range(10):
+        txt_path(root, number).write_text("0 0.55 0.6 0.9 0.95\n")
+
+
+@case(
+    "voc",
+    "pictures made smaller, with the boxes of before",
+    {"resized_image": 2, "clipped_box": 2},
+    REFUSED,
+    ("p0.xml: 128x96 for 64x48", "resized_image=skip_image"),
+)
+def scaled_pictures(root: Path) -> None:
+    for number in (0, 1):
+        xml_path(root, number).write_text(xml(number, xml_object((60, 40, 90, 70)), size_wh=(128, 96)))
+
+
 @case(
     "yolo",
     "boxes in pixels where shares are due",

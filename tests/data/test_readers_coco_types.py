@@ -286,6 +286,11 @@ def drawn_boxes(value: dict[str, Any], rewrite) -> None:
         ),
         (lambda x, y, w, h: (x, y, x + w, y + h), r"have x1, y1, x2, y2 where x, y, width, height is due"),
         (lambda x, y, w, h: map(round, (x, y, x + w, y + h)), r"have x1, y1, x2, y2 where x, y, width, height is due"),
+        (lambda x, y, w, h: (y, x, h, w), r"have y, x, height, width where x, y, width, height is due"),
+        (
+            lambda x, y, w, h: (63 - w / 2, 47 - h / 2, w, h),
+            r"have x centre, y centre, width, height where x, y, width, height is due",
+        ),
     ],
 )
 def test_other_units_and_corners_are_refused(tmp_path, rewrite, says):
@@ -300,7 +305,7 @@ def test_other_units_and_corners_are_refused(tmp_path, rewrite, says):
     ("bbox", "kind"),
     [
         ([1, 1, 64, 48], "clipped_box"),  # the whole picture, counted from 1
-        ([40, 30, 40, 30], "clipped_box"),  # beyond its corner, and no corners
+        ([-20, 30, 40, 10], "clipped_box"),  # beyond its edge, and neither corners nor a centre
         ([20, 15, 90, 60], "oversized_box"),  # of a larger picture
     ],
 )
@@ -325,6 +330,34 @@ def test_the_same_doubt_serves_formats_with_corners():
     with pytest.raises(UserError, match="shares of width and height"):
         doubts(boxes / 100, sizes, Form.corners)
     assert doubts(boxes[:3], sizes[:3], Form.corners) == []
+
+
+def test_shares_that_are_alone_are_refused_however_few_and_alike_they_are():
+    with pytest.raises(UserError, match="shares of width and height"):
+        doubts(np.array([[0.1, 0.2, 0.5, 0.6]] * 2), np.full((2, 2), 100.0), Form.corners)
+
+
+def sized(size_wh, bbox):
+    """Pictures of 64 x 48 said to be of another size, with boxes in its pixels."""
+
+    def change(value):
+        setting("annotations", bbox=bbox)(value)
+        setting("images", width=size_wh[0], height=size_wh[1])(value)
+
+    return change
+
+
+def test_boxes_that_fit_the_size_that_is_stated_and_not_the_picture_are_refused(tmp_path):
+    """Scaled pictures, and the labels of before: nothing else would be seen of it than boxes cut at the edges."""
+    write_set(tmp_path, sized((128, 96), [60, 50, 40, 30]))
+    with pytest.raises(UserError, match=r"8 resized_image .*train\.json: 128x96 for 64x48"):
+        read(tmp_path)
+    assert "resized_image=skip_image or keep" in str(pytest.raises(UserError, read, tmp_path).value)
+
+
+def test_a_wrong_size_is_only_counted_where_the_boxes_lie_in_the_picture(tmp_path):
+    write_set(tmp_path, sized((128, 96), [6, 5, 40, 30]))
+    assert kinds(read(tmp_path)) == {"wrong_size": 8}
 
 
 def test_a_few_normalised_boxes_among_pixels_are_counted_and_percents_doubted():

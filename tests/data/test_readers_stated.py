@@ -9,6 +9,9 @@ from tests.data import test_readers_voc as voc
 from tests.data.test_readers_yolo import LINE, names, read, two_splits, write
 
 
+CLASSES = ["cat", "dog"]
+
+
 def kinds(data) -> dict[str, int]:
     return dict(Counter(defect.kind for defect in data.defects))
 
@@ -131,7 +134,7 @@ def test_a_voc_split_without_an_xml_is_refused_and_not_left_out(tmp_path):
 def test_labels_that_differ_in_letter_case_or_suffix_are_matched(tmp_path, label):
     for number in range(5):
         write(tmp_path, f"images/IMG_{number}.png", label.format(number))
-    data = read(tmp_path)
+    data = read(tmp_path, class_names=CLASSES)
     assert [len(image.labels) for images in data.splits.values() for image in images] == [1] * 5
     renamed = "img" in label or "Img" in label
     assert kinds(data) == ({"other_case": 5} if renamed else {})
@@ -144,7 +147,7 @@ def test_a_label_that_fits_two_pictures_by_case_is_given_to_neither(tmp_path):
     for name in ("c", "d"):
         write(tmp_path, f"images/train/{name}.png", f"labels/train/{name}.txt")
     (tmp_path / "labels/train/PQ.txt").write_text(LINE)
-    data = read(tmp_path)
+    data = read(tmp_path, class_names=CLASSES)
     assert [len(image.labels) for image in data.splits["train"]] == [1, 1, 1, 0, 0]
     assert kinds(data) == {"label_without_image": 1, "unlabelled_image": 2}
 
@@ -168,7 +171,7 @@ def test_a_few_labels_without_a_picture_are_counted_and_other_texts_are_not(tmp_
     (tmp_path / "labels/train/empty.txt").write_text("")
     (tmp_path / "labels/train/notes.txt").write_text("made by hand\n")
     (tmp_path / "README.txt").write_text("1 2 3\n")
-    data = read(tmp_path)
+    data = read(tmp_path, class_names=CLASSES)
     assert [(defect.kind, defect.where) for defect in data.defects] == [
         ("label_without_image", "labels/train/empty.txt"),
         ("label_without_image", "labels/train/gone.txt"),
@@ -303,3 +306,84 @@ def test_a_stated_folder_or_file_that_a_link_leads_out_of_the_data_set_is_refuse
         (root / "first.txt").write_text("s.png\n")
     with pytest.raises(UserError, match="out of the data set's folder"):
         read(root)
+
+
+SOME = "abcdefgh"
+
+
+def pascal(root) -> None:
+    for name in SOME:
+        voc.write(root, f"JPEGImages/{name}.png", f"Annotations/{name}.xml", voc.CAT)
+
+
+PASCAL = {"train": [*"abcdef"], "val": [*"gh"]}
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "line"),
+    [
+        ("train.txt", "val.txt", "{}"),
+        ("Train.txt", "Valid.txt", "{}.png"),
+        ("train.txt", "val.txt", "JPEGImages/{0}.png Annotations/{0}.xml"),  # as PaddleDetection writes them
+        ("train.txt", "val.txt", "./JPEGImages/{0}.png ./Annotations/{0}.xml"),
+    ],
+)
+def test_lists_beside_the_folders_of_pascal_voc_are_the_splits(tmp_path, train, val, line):
+    pascal(tmp_path)
+    (tmp_path / train).write_text("".join(f"{line.format(name)}\n" for name in "abcdef"))
+    (tmp_path / val).write_text("".join(f"{line.format(name)}\n" for name in "gh"))
+    data = voc.read(tmp_path)
+    assert names(data) == PASCAL
+    assert data.unused == {}
+
+
+def test_lists_of_single_classes_are_the_splits_where_there_are_no_others(tmp_path):
+    """Each names every picture of the split, with a flag: whether the class is in it."""
+    pascal(tmp_path)
+    sets = tmp_path / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    for label in ("cat", "dog"):
+        (sets / f"{label}_train.txt").write_text("a  1\nb -1\nc  0\nd  1\ne  1\nf  1\n")
+        (sets / f"{label}_val.txt").write_text("g  1\nh -1\n")
+    data = voc.read(tmp_path)
+    assert names(data) == PASCAL
+    assert data.defects == ()
+
+
+def test_a_text_that_is_called_after_a_split_and_names_no_picture_is_no_list(tmp_path):
+    pascal(tmp_path)
+    (tmp_path / "test.txt").write_text("notes about the test\n")
+    data = voc.read(tmp_path)
+    assert {*names(data)} == {"train", "val"}
+    assert data.unused["split_list"].first == ("test.txt",)
+
+
+def test_corners_where_centres_are_due_are_refused(tmp_path):
+    """As shares, too: cut at the edges, they would look like boxes."""
+    for name in SOME:
+        write(tmp_path, f"images/{name}.png", f"labels/{name}.txt", "0 0.55 0.6 0.9 0.95")
+    with pytest.raises(UserError, match=r"\(0\.55, 0\.6, 0\.9, 0\.95\) .* have x1, y1, x2, y2 where x centre"):
+        read(tmp_path)
+
+
+def test_classes_without_names_are_said_to_be_numbered(tmp_path):
+    for name in SOME:
+        write(tmp_path, f"images/{name}.png", f"labels/{name}.txt")
+    data = read(tmp_path)
+    assert kinds(data) == {"unnamed_classes": 1}
+    assert "dataset.class_names" in data.defects[0].where
+    assert read(tmp_path, class_names=CLASSES).defects == ()
+
+
+def test_a_data_yaml_without_keys_is_refused(tmp_path):
+    """What it says of names and splits would be lost."""
+    two_splits(tmp_path)
+    (tmp_path / "data.yaml").write_text("- cat\n- dog\n")
+    with pytest.raises(UserError, match=r"data\.yaml: has no keys"):
+        read(tmp_path)
+
+
+def test_labels_whose_pictures_are_called_otherwise_are_named(tmp_path):
+    write(tmp_path, "images/a.png", "labels/a_png.rf.123.txt")
+    with pytest.raises(UserError, match=r"1 label files without an image, such as labels/a_png\.rf\.123\.txt"):
+        read(tmp_path)

@@ -101,7 +101,7 @@ def test_images_without_label_file_and_with_an_empty_one_are_negatives(tmp_path)
     two_splits(tmp_path)
     write(tmp_path, "images/train/none.png", None)
     write(tmp_path, "images/train/empty.png", "labels/train/empty.txt", "\n")
-    data = read(tmp_path)
+    data = read(tmp_path, class_names=["cat", "dog"])
     assert [len(image.labels) for image in data.splits["train"]] == [1, 0, 0]
     assert [(defect.kind, defect.image) for defect in data.defects] == [("unlabelled_image", "images/train/none.png")]
     assert names(read(tmp_path, on={"unlabelled_image": "skip_image"}))["train"] == ["a", "empty"]
@@ -160,7 +160,7 @@ def test_a_test_split_is_found(tmp_path):
 
 def test_boxes_a_little_outside_are_clipped_and_counted(tmp_path):
     two_splits(tmp_path, "0 0.9 0.5 0.5 0.5\n0 0.5 0.5 1.000001 1")
-    data = read(tmp_path)
+    data = read(tmp_path, class_names=["cat", "dog"])
     assert data.splits["train"][0].boxes_xyxy[:, 2].tolist() == pytest.approx([64, 64])
     assert [defect.kind for defect in data.defects] == ["clipped_box"]
 

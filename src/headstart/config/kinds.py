@@ -122,6 +122,12 @@ KINDS: dict[str, Kind] = {
     "wrong_size": Kind(
         "another size than the picture's", _WARNING, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
+    "resized_image": Kind(
+        "a picture of another size than its annotation says, with boxes that only fit that size",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE, _KEEP),
+        kept="used the image's size",
+    ),
     "zero_size": Kind(
         "a size of 0 in place of the picture's", _NOTE, (_KEEP, _SKIP_IMAGE, _REFUSE), kept="used the image's size"
     ),
@@ -172,6 +178,7 @@ KINDS: dict[str, Kind] = {
     # ---------------------------------------------------------------------------------------------- classes
     "unknown_class": Kind("an object of a class that there is not", _ERROR, _UNREADABLE),
     "background_class": Kind("a class called background", _WARNING, (_KEEP, _REFUSE), kept="kept as a class"),
+    "unnamed_classes": Kind("classes that are numbers, without names", _WARNING, (_KEEP, _REFUSE), kept="numbered"),
     "unused_class": _note("a class without an object", "kept"),
     "class_in_one_split": Kind("a class that one split alone has", _WARNING, (_KEEP, _REFUSE)),
     "id_gaps": _note("numbers missing among the ids of the categories", "numbered anew"),

@@ -19,6 +19,7 @@ UNUSED = {
     "not_listed": "pictures beside those in use",
     "no_picture": "label files without a picture",
     "other_annotations": "annotation files beside those in use",
+    "split_list": "lists called after a split, which this format does not read",
     "unknown_suffix": "files with a suffix that is not read",
     "too_many_files": "files in all, too many to look for unused ones",
 }

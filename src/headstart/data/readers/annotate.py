@@ -26,7 +26,7 @@ def annotate(
     boxes = Boxes(seen)
     _check_units(split, boxes, form, policy)
     clipped, keep, left_out = mend(boxes, policy, min_side)
-    left_out |= {number for number, image in enumerate(seen) if _check_size(image, policy) is Action.skip_image}
+    left_out |= {number for number in range(len(seen)) if _check_size(boxes, number, policy) is Action.skip_image}
     left_out |= _repeated(seen, left_out, policy)
     for number, image in enumerate(seen):
         if number not in left_out:
@@ -70,7 +70,7 @@ def _annotated(seen: Seen, clipped: np.ndarray, keep: np.ndarray, index: dict[st
 
 
 def _check_units(split: str, boxes: Boxes, form: Form, policy: Policy) -> None:
-    """Of what is written in pixels."""
+    """Of what is written in pixels, and of shares whether they are of the form that is due."""
     numbers = np.flatnonzero(~boxes.normalised)
 
     def report(kind: str, where: str, number: int | None) -> None:
@@ -80,14 +80,26 @@ def _check_units(split: str, boxes: Boxes, form: Form, policy: Policy) -> None:
         return boxes.place(int(numbers[number]))
 
     units.check(split, boxes.xyxy[numbers], boxes.sizes_wh[numbers], place, form, report)
+    finite = np.isfinite(boxes.xyxy).all(axis=1)
+    numbers = np.flatnonzero(boxes.normalised & finite)
+    shares = boxes.xyxy[numbers] / np.tile(boxes.sizes_wh[numbers], 2)
+    units.check_form(split, shares, np.ones((len(numbers), 2)), place, form)
 
 
-def _check_size(seen: Seen, policy: Policy) -> Action | None:
+def _check_size(boxes: Boxes, number: int, policy: Policy) -> Action | None:
+    seen = boxes.seen[number]
     said = seen.raw.size_wh
-    if said in (None, seen.size_wh):
+    if said is None or said == seen.size_wh:
         return None
-    kind = "zero_size" if min(said) == 0 else "wrong_size"
+    own = boxes.xyxy[slice(*boxes.start[number : number + 2])]
+    is_resized = not seen.raw.normalised and _are_of_size(own, said) and not _are_of_size(own, seen.size_wh)
+    kind = "zero_size" if min(said) == 0 else "resized_image" if is_resized else "wrong_size"
     return policy.report(kind, f"{seen.raw.where}: {_by(said)} for {_by(seen.size_wh)}", seen.name)
+
+
+def _are_of_size(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> bool:
+    """Whether they lie in a picture of that size."""
+    return bool(units.fits(boxes_xyxy, np.tile(np.array(size_wh, dtype=np.float64), (len(boxes_xyxy), 1))).all())
 
 
 def _by(size_wh: tuple[int, int]) -> str:

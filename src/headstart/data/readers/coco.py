@@ -18,7 +18,7 @@ from headstart.config.checks import dataset_folder
 from headstart.config.schema import CocoConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
-from headstart.data.readers import layout
+from headstart.data.readers import formats, layout
 from headstart.data.readers.coco_folders import Files, Search, index, kind_of, locate, why_missing
 from headstart.data.readers.coco_json import CocoJson, is_coco, load, parse
 from headstart.data.readers.common import assemble, check_missing
@@ -156,6 +156,7 @@ def _find(root: Path, contents: _Contents) -> list[Path]:
         like = "".join(f" {relative_name(path, root)}: {looks_like(contents[path])}." for path in named[:3])
         raise UserError(
             f"dataset.root={root}: no COCO json found. Looked for {LAYOUTS}; or set dataset.train_json=….{like}"
+            f"{formats.hint(layout.files(root), CocoConfig)}"
         )
     return found
 

@@ -34,6 +34,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
         tables[split] = ImageTable.of(annotate(split, seen, index, raw.form, policy, config.min_side))
         if not tables[split]:
+            policy.check()  # what may have emptied it
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
@@ -42,7 +43,8 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     tables, twice = splits.apart(tables, config.overlap)
     read, origin = splits.complete(tables, raw.chosen, config)
     all_raws = [raw for raws in raw.splits.values() for raw in raws]
-    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
+    has_splits = raw.chosen.train != splits.ALL
+    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws}, has_splits)
     return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 

@@ -37,15 +37,25 @@ class Form(Enum):
 
     corners = "x1, y1, x2, y2"
     xywh = "x, y, width, height"
+    centre = "x centre, y centre, width, height"
+    turned_corners = "y1, x1, y2, x2"
+    turned_xywh = "y, x, height, width"
 
 
+_TURNED = [1, 0, 3, 2]
 _WRITTEN: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
     Form.corners: lambda boxes: boxes,
     Form.xywh: lambda boxes: np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]),
+    Form.centre: lambda boxes: np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]]),
+    Form.turned_corners: lambda boxes: boxes[:, _TURNED],
+    Form.turned_xywh: lambda boxes: _WRITTEN[Form.xywh](boxes)[:, _TURNED],
 }
 _CORNERS: dict[Form, Callable[[np.ndarray], np.ndarray]] = {
     Form.corners: lambda boxes: boxes,
     Form.xywh: lambda boxes: np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
+    Form.centre: lambda boxes: np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2]),
+    Form.turned_corners: lambda boxes: boxes[:, _TURNED],
+    Form.turned_xywh: lambda boxes: _CORNERS[Form.xywh](boxes[:, _TURNED]),
 }
 
 
@@ -64,10 +74,10 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, place: Place
         return place(int(known[number]))
 
     small = _in_first_pixel(boxes, sizes)
-    many = len(np.unique(boxes[small], axis=0)) >= FEWEST
+    many = _are_many(boxes, small)
     if many and small.mean() > NORMALISED:
         raise UserError(_normalised(split, small, boxes, where, form))
-    _check_form(split, boxes, sizes, where, form)
+    check_form(split, boxes, sizes, where, form)
     for i in np.flatnonzero(small & many).tolist():
         report("box_in_first_pixel", where(i), int(known[i]))
     if _may_be_percent(boxes, sizes):
@@ -80,19 +90,29 @@ def _in_first_pixel(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.all(np.abs(boxes) <= 1, axis=1) & fractional & np.all(sizes > 4, axis=1)
 
 
-def _check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Place, form: Form) -> None:
-    wrong = ~_fits(boxes, sizes)
-    if wrong.sum() < max(FEWEST, SHARE * len(boxes)):
+def _are_many(boxes: np.ndarray, which: np.ndarray) -> bool:
+    """Whether these are no slips of a hand: all, or several different ones."""
+    return bool(which.all()) or len(np.unique(boxes[which], axis=0)) >= FEWEST
+
+
+def check_form(split: str, boxes: np.ndarray, sizes: np.ndarray, where: Place, form: Form) -> None:
+    """UserError where another form than `form` explains most boxes that leave their pictures.
+
+    `boxes`: (N, 4) corners, finite; `sizes`: (N, 2), or ones where the boxes are shares of them.
+    """
+    wrong = ~fits(boxes, sizes)
+    if wrong.sum() < max(FEWEST, SHARE * len(boxes)) or not _are_many(boxes, wrong):
         return
-    for other in Form:
-        explained = _fits(_CORNERS[other](_WRITTEN[form](boxes)), sizes) & wrong
-        if other is not form and explained.sum() >= EXPLAINED * wrong.sum():
-            raise UserError(_other_form(split, wrong, explained, boxes, where, form, other))
+    written = _WRITTEN[form](boxes)
+    explained = {other: fits(_CORNERS[other](written), sizes) & wrong for other in Form if other is not form}
+    best = max(explained, key=lambda other: explained[other].sum())
+    if explained[best].sum() >= EXPLAINED * wrong.sum():
+        raise UserError(_other_form(split, wrong, explained[best], boxes, where, form, best))
 
 
-def _fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(N,) bool: has an area, and does not leave the picture by much."""
-    slack = np.maximum(FAR * sizes, 2)
+    slack = np.where(sizes > 1, np.maximum(FAR * sizes, 2), FAR)
     ordered = boxes[:, 2:] > boxes[:, :2]
     return np.all(ordered & (boxes[:, :2] >= -slack) & (boxes[:, 2:] <= sizes + slack), axis=1)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from headstart.data import images
+from headstart.data import images, splits
 from headstart.data.readers import layout
 from headstart.data.readers.inside import Fence
 from headstart.data.types import Unused
@@ -29,11 +29,15 @@ _DESCRIPTIONS = frozenset({".yaml", ".yml", ".names", ".data"})
 _LABEL_BYTES = 256
 
 
-def find(fence: Fence, pictures: Iterable[Path], annotations: Iterable[str]) -> dict[str, Unused]:
-    """Reason (`no_label`, `other_folder`, `not_listed`, `no_picture`, `other_annotations`, `unknown_suffix`) -> files.
+def find(
+    fence: Fence, pictures: Iterable[Path], annotations: Iterable[str], has_splits: bool = True
+) -> dict[str, Unused]:
+    """Reason (`no_label`, `other_folder`, `not_listed`, `no_picture`, `other_annotations`, `split_list`,
+    `unknown_suffix`) -> files.
 
     `pictures` are those of all splits as read, `annotations` the files they are described in, relative to `root`. Only
-    `too_many_files` where there are more than `MOST_FILES`.
+    `too_many_files` where there are more than `MOST_FILES`. `has_splits`: whether the data set says what trains; where
+    it does not, a list that is called after a split was not understood.
     """
     root = fence.root
     files = list(islice(_walk(fence), MOST_FILES + 1))
@@ -44,8 +48,11 @@ def find(fence: Fence, pictures: Iterable[Path], annotations: Iterable[str]) -> 
     others = _others(files, {*used, *(os.path.join(root, name) for name in described)})
     reasons: dict[str, list[str]] = defaultdict(list)
     for reason, path in _reasons(others, used, described, root):
-        reasons[reason].append(os.path.relpath(path, root).replace(os.sep, "/"))
-    return {reason: Unused(len(names), tuple(names[:NAMES_KEPT])) for reason, names in reasons.items()}
+        reasons[reason].append(_name(path, root))
+    if not has_splits:
+        lists = [path for path in others if _suffix(path) == ".txt" and Path(path).stem.lower() in splits.NAMES]
+        reasons["split_list"] = [_name(path, root) for path in lists if not _is_yolo(path)]
+    return {reason: Unused(len(names), tuple(names[:NAMES_KEPT])) for reason, names in reasons.items() if names}
 
 
 def _walk(fence: Fence) -> Iterator[str]:
@@ -115,6 +122,10 @@ def _is_yolo(path: str) -> bool:
         return len([float(word) for word in first.split()]) >= 5
     except (OSError, ValueError):
         return False
+
+
+def _name(path: str, root: Path) -> str:
+    return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _key(path: str, root: Path) -> layout.Key:

@@ -95,15 +95,23 @@ class VocFiles:
         return sorted({*self.xml, *(key for key in self.images if key[:-1] in annotated)})
 
     def _lists(self, paths: list[Path]) -> dict[str, list[Key]]:
-        """ImageSets/Main/<split>.txt; lists of single classes (`cat_train.txt`) are no splits."""
+        """ImageSets/Main/<split>.txt, or <split>.txt beside the folders; else lists of single classes, together."""
+        lists = [path for path in paths if path.suffix.lower() == ".txt" and _split_of(path) in splits.NAMES]
+        sets = [path for path in lists if _in_image_sets(path)]
+        beside = [path for path in lists if path.parent == self.root]
+        whole = [[path for path in some if path.stem.lower() in splits.NAMES] for some in (sets, beside)]
+        return next((found for some in (*whole, sets) if (found := self._listed_in(some))), {})
+
+    def _listed_in(self, lists: list[Path]) -> dict[str, list[Key]]:
         found: dict[str, list[Key]] = defaultdict(list)
         tails: Tails[Key] = Tails(((*key[:-1], layout.stem(key[-1])), key) for key in sorted({*self.images, *self.xml}))
-        for path in paths:
-            folders = [part.lower() for part in path.parts[-3:-1]]
-            if path.suffix.lower() == ".txt" and folders == ["imagesets", "main"] and path.stem.lower() in splits.NAMES:
-                base = layout.key(path.parents[2] / "any", self.root)[:-1]
-                for number, line in layout.read_lines(path):
-                    found[path.stem.lower()].append(self._listed(base, line, tails, f"{path}:{number}"))
+        for path in lists:
+            base = layout.key((path.parents[2] if _in_image_sets(path) else path.parent) / "any", self.root)[:-1]
+            lines = layout.read_lines(path)
+            keys = [self._listed(base, line, tails, f"{path}:{number}") for number, line in lines]
+            if _in_image_sets(path) or any(key in self.images or key in self.xml for key in keys):
+                earlier = {*found[_split_of(path)]}  # a picture is in the lists of several classes
+                found[_split_of(path)] += [key for key in keys if key not in earlier]
         return {name: keys for name, keys in found.items() if keys}
 
     def _listed(self, base: Key, line: str, tails: Tails[Key], where: str) -> Key:
@@ -134,3 +142,12 @@ class VocFiles:
                 if split is not None and split not in known:
                     found[split].append(key)
         return found
+
+
+def _split_of(path: Path) -> str:
+    """Of a list, by its name: `train`, or `cat_train` for one class."""
+    return path.stem.lower().rpartition("_")[2]
+
+
+def _in_image_sets(path: Path) -> bool:
+    return [part.lower() for part in path.parts[-3:-1]] == ["imagesets", "main"]

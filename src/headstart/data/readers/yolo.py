@@ -25,6 +25,7 @@ from headstart.data.readers.common import assemble, check_labelled, check_missin
 from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import RawData, RawImage
+from headstart.data.readers.units import Form
 from headstart.data.readers.yolo_images import Stated
 from headstart.data.readers.yolo_labels import Labels
 from headstart.data.types import DetectionData
@@ -49,11 +50,12 @@ def read(config: YoloConfig, policy: Policy | None = None) -> DetectionData:
     raw = RawData(
         splits.choose(stated.source.splits or found, config, lambda name: _labelled(name, stated, found, labels)),
         policy=policy,
+        form=Form.centre,
     )
     names = stated.source.class_names or list(config.class_names)
     for split, images in _images_of(raw.chosen, root, paths, labels, stated, found).items():
         raw.splits[split] = list(_read_split(split, images, root, names, labels, policy))
-    raw.class_names = names or _numbered(raw)
+    raw.class_names = names or _numbered(raw, policy)
     return assemble(raw, root, config)
 
 
@@ -95,6 +97,8 @@ def _with_labels(root: Path, paths: list[Path], labels: Labels) -> list[Path]:
     labelled = {path.parent for path in images if labels.of(path) is not None}
     if not labelled:
         left = f", {len(labels.left)} label files without an image" if labels.left else ""
+        if images and labels.left:
+            left += f", such as {relative_name(labels.left[0], root)}"
         raise UserError(
             f"dataset.root={root}: no image with a label file ({len(images)} images{left}). Looked for {LAYOUTS}."
             f"{layout.packed(paths)}{formats.hint(paths, YoloConfig)}"
@@ -185,7 +189,13 @@ def _corners(numbers: Sequence[float]) -> tuple[float, float, float, float]:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _numbered(raw: RawData) -> list[str]:
+def _numbered(raw: RawData, policy: Policy) -> list[str]:
     found: Iterable[str] = (name for raws in raw.splits.values() for image in raws for name in image.classes)
     highest = max((int(name.removeprefix("class")) for name in found), default=-1)
-    return [f"class{number}" for number in range(highest + 1)]
+    names = [f"class{number}" for number in range(highest + 1)]
+    if names:
+        policy.report("unnamed_classes", f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}: {_NAME_THEM}")
+    return names
+
+
+_NAME_THEM = "no data.yaml, classes.txt or obj.names says what they are called; dataset.class_names=[…] does, too"

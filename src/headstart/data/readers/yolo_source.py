@@ -112,6 +112,8 @@ def _load(path: Path) -> dict[str, Any]:
         content = yaml.load(limits.read_text(path, limits.SETTINGS_BYTES, "a data.yaml"), Loader=_Texts)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable YAML file ({_said(error)}); correct it.") from error
+    if content and not isinstance(content, dict) and path.stem.lower() == "data":
+        raise UserError(f"{path}: has no keys; it must say train: …, val: … and names: […].")
     return {str(key).lower(): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
@@ -211,7 +213,8 @@ def _is_list(path: Path) -> bool:
 def _with_names(source: Source, found: Sequence[Source], paths: Sequence[Path]) -> Source:
     """With the names of the classes, which every file that names them must name alike."""
     said = [(other.names_from, other.class_names) for other in (source, *found) if other.class_names]
-    said += [(path, names) for path in paths if _holds_names(path) and (names := _read_names(path))]
+    files = [path for path in paths if path.name.lower() in _NAME_FILES or path.suffix.lower() == ".names"]
+    said += [(path, names) for path in files if (names := _read_names(path))]
     for path, names in said:
         if names != said[0][1]:
             raise UserError(
@@ -220,10 +223,6 @@ def _with_names(source: Source, found: Sequence[Source], paths: Sequence[Path]) 
             )
     source.class_names = said[0][1] if said else []
     return source
-
-
-def _holds_names(path: Path) -> bool:
-    return path.name.lower() in _NAME_FILES or path.suffix.lower() == ".names"
 
 
 def _read_names(path: Path) -> list[str]:
