@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headstart.config import schema as s
-from headstart.data.types import DatasetInfo
+from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.cosine import CosineConv2d, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
@@ -114,7 +114,7 @@ def test_the_files_say_what_the_model_is(exported: Path) -> None:
     assert found.architecture == "retinanet"
     assert found.model["anchor_scale"] == 0.5
     assert found.backbone["neck_channels"] == 64
-    assert (found.min_size, found.max_size) == (64, 96)
+    assert found.size == Size(64, 96)
     assert found.lineage == ("imagenet", "toys")
     assert found.norm_eps is None
     assert set(found.tensors) == set(trained("retinanet").state_dict())
