@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from headstart.config.schema import Cache
+from headstart.config.schema import Cache, Resize
 from headstart.data import cache
 from headstart.data.images import FileImage
 from headstart.data.types import AnnotatedImage, Size
@@ -39,10 +39,11 @@ def test_the_cache_holds_in_order_what_reading_gives(images: list[AnnotatedImage
     assert torch.equal(cached[1], torch.from_numpy(np.array(images[1].read())).permute(2, 0, 1))  # has the size
 
 
-def test_the_estimate_is_the_memory_that_the_cache_takes(images: list[AnnotatedImage]) -> None:
-    cached = cache.fill(images, Cache.ram, SIZE, "train")
+@pytest.mark.parametrize("size", [SIZE, Size(48, 48, Resize.stretch)])
+def test_the_estimate_is_the_memory_that_the_cache_takes(images: list[AnnotatedImage], size: Size) -> None:
+    cached = cache.fill(images, Cache.ram, size, "train")
     assert cached is not None
-    assert cache.estimated_bytes(images, SIZE) == sum(pixels.nbytes for pixels in cached)
+    assert cache.estimated_bytes(images, size) == sum(pixels.nbytes for pixels in cached)
 
 
 def test_auto_caches_up_to_the_limit_and_ram_always(

@@ -21,12 +21,15 @@ from headstart.config.schema import (
     BackboneLibrary,
     CocoSourceConfig,
     ImageNetConfig,
+    Resize,
     RetinaNetConfig,
     SourceKind,
+    SSDConfig,
     SSDLiteConfig,
     SSDVariant,
     Variant,
 )
+from headstart.data.types import Size
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Preprocessing
 from headstart.detectors.pretrained import (
@@ -103,6 +106,15 @@ def test_the_combinations_are_named_as_one_asks_for_them():
         for model, variant, backbone in COCO
     ]
     assert sorted(coco_combinations()) == sorted(expected)
+
+
+@pytest.mark.parametrize(("model", "backbone"), [("ssd300_vgg16", "vgg16"), ("ssdlite320_mobilenet_v3_large", "")])
+def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(model, backbone):
+    theirs = getattr(detection, model)(weights=None, weights_backbone=None).transform
+    kind = SSDConfig if backbone else SSDLiteConfig
+    found = find_coco_weights(kind(Architecture[kind.__name__[:-6].lower()]), torchvisions(backbone or model[11:]))
+    assert found is not None
+    assert found.size == Size(*theirs.fixed_size, Resize.stretch)
 
 
 # ------------------------------------------------------------------------------------------------- ImageNet

@@ -53,6 +53,7 @@ def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, nam
     report = apply_source(detector, load(folder / name, detector))
     assert report.kept_classes == {"c": "c"}
     assert report.lineage == ("imagenet", "shapes_source")
+    assert load(folder / name, detector).size == Size(64, 96)
     assert detector.preprocessing == exported.preprocessing
     assert detector.backbone.stem.bn.eps == 0.001
     assert torch.equal(detector.head.cls.bias[0], exported.tensors["head.cls.bias"][2])
