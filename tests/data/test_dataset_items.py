@@ -122,10 +122,16 @@ def test_a_stretched_target_is_square_and_says_how_it_was() -> None:
 
 
 @pytest.mark.parametrize("augment", [AugmentConfig(name="crop", crop=1.0), replace(SCALE, crop=1.0, hflip=0.5)])
-def test_a_crop_is_stretched_to_the_square_again(augment: AugmentConfig) -> None:
-    images = shapes.draw(ShapesConfig(name="s", domain="source", num_train=30, num_val=1)).splits["train"]
-    data = DetectionDataset(images, STRETCHED, augment=augment)
-    for pixels, target in (data[i] for i in range(30)):
-        assert tuple(pixels.shape) == (3, 96, 96)
-        assert target.image_hw == (96, 96)
-        assert target.boxes_xyxy.max() <= 96
+def test_a_crop_is_stretched_to_the_square_again_and_its_box_bounds_what_is_seen(augment: AugmentConfig) -> None:
+    array = np.zeros((100, 200, 3), dtype=np.uint8)
+    array[20:70, 60:150] = 255
+    data, compared = DetectionDataset([still(array, [[60, 20, 150, 70]])], STRETCHED, augment=augment), 0
+    for epoch in range(20):
+        pixels, target = data[epoch, 0]
+        assert (tuple(pixels.shape), target.image_hw) == ((3, 96, 96), (96, 96))
+        for box in target.boxes_xyxy.tolist():
+            rows, columns = (pixels.float().mean(0) > 160).nonzero().T
+            seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert box == pytest.approx([float(side) for side in seen], abs=4.0)
+            compared += 1
+    assert compared > 5

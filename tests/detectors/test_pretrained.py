@@ -108,11 +108,16 @@ def test_the_combinations_are_named_as_one_asks_for_them():
     assert sorted(coco_combinations()) == sorted(expected)
 
 
-@pytest.mark.parametrize(("model", "backbone"), [("ssd300_vgg16", "vgg16"), ("ssdlite320_mobilenet_v3_large", "")])
-def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(model, backbone):
-    theirs = getattr(detection, model)(weights=None, weights_backbone=None).transform
-    kind = SSDConfig if backbone else SSDLiteConfig
-    found = find_coco_weights(kind(Architecture[kind.__name__[:-6].lower()]), torchvisions(backbone or model[11:]))
+@pytest.mark.parametrize(
+    ("build", "model", "backbone"),
+    [
+        (detection.ssd300_vgg16, SSDConfig(Architecture.ssd), "vgg16"),
+        (detection.ssdlite320_mobilenet_v3_large, SSDLiteConfig(Architecture.ssdlite), "mobilenet_v3_large"),
+    ],
+)
+def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(build, model, backbone):
+    theirs = build(weights=None, weights_backbone=None).transform
+    found = find_coco_weights(model, torchvisions(backbone))
     assert found is not None
     assert found.size == Size(*theirs.fixed_size, Resize.stretch)
 

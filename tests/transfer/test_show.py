@@ -50,21 +50,14 @@ def test_the_report_shows_lineage_and_classes(tiny, weights_of):
         assert part in text
 
 
-SQUARE = Size(300, 300, Resize.stretch)
+SQUARE, KEPT, LARGER = Size(300, 300, Resize.stretch), Size(240, 320), Size(480, 640)
+OF_SQUARE, OF_KEPT = "stretched to 300 x 300", "kept in shape, short side 240, long side 320 at most"
+REMEDY = "to see shapes as it did: dataset.resize={} dataset.min_size={} dataset.max_size={}"
 SAID = {
-    (SQUARE, SQUARE): "stretched to 300 x 300, as here",
-    (
-        SQUARE,
-        Size(240, 320),
-    ): "stretched to 300 x 300; here kept in shape, short side 240, long side 320 at most; to see "
-    "shapes as it did: dataset.resize=stretch dataset.min_size=300 dataset.max_size=300",
-    (
-        Size(240, 320),
-        SQUARE,
-    ): "kept in shape, short side 240, long side 320 at most; here stretched to 300 x 300; to see "
-    "shapes as it did: dataset.resize=keep dataset.min_size=240 dataset.max_size=320",
-    (Size(240, 320), Size(480, 640)): "kept in shape, short side 240, long side 320 at most; here kept in shape, short "
-    "side 480, long side 640 at most",
+    (SQUARE, SQUARE): f"{OF_SQUARE}, as here",
+    (SQUARE, KEPT): f"{OF_SQUARE}; here {OF_KEPT}; {REMEDY.format('stretch', 300, 300)}",
+    (KEPT, SQUARE): f"{OF_KEPT}; here {OF_SQUARE}; {REMEDY.format('keep', 240, 320)}",
+    (KEPT, LARGER): f"{OF_KEPT}; here kept in shape, short side 480, long side 640 at most",
 }
 
 
