@@ -21,12 +21,15 @@ from headstart.config.schema import (
     BackboneLibrary,
     CocoSourceConfig,
     ImageNetConfig,
+    Resize,
     RetinaNetConfig,
     SourceKind,
+    SSDConfig,
     SSDLiteConfig,
     SSDVariant,
     Variant,
 )
+from headstart.data.types import Size
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Preprocessing
 from headstart.detectors.pretrained import (
@@ -103,6 +106,20 @@ def test_the_combinations_are_named_as_one_asks_for_them():
         for model, variant, backbone in COCO
     ]
     assert sorted(coco_combinations()) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("build", "model", "backbone"),
+    [
+        (detection.ssd300_vgg16, SSDConfig(Architecture.ssd), "vgg16"),
+        (detection.ssdlite320_mobilenet_v3_large, SSDLiteConfig(Architecture.ssdlite), "mobilenet_v3_large"),
+    ],
+)
+def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(build, model, backbone):
+    theirs = build(weights=None, weights_backbone=None).transform
+    found = find_coco_weights(model, torchvisions(backbone))
+    assert found is not None
+    assert found.size == Size(*theirs.fixed_size, Resize.stretch)
 
 
 # ------------------------------------------------------------------------------------------------- ImageNet

@@ -18,9 +18,11 @@ from headstart.config.schema import (
     BackboneConfig,
     BackboneLibrary,
     ModelConfig,
+    Resize,
     SSDVariant,
     Variant,
 )
+from headstart.data.types import Size
 from headstart.detectors.files import hub_file, read_state, read_tensors
 from headstart.detectors.interface import Preprocessing
 from headstart.errors import UserError
@@ -39,6 +41,8 @@ class CocoWeights:
     preprocessing: Preprocessing
     backbone_norm_eps: float | None
     """None: as `build_detector` makes it."""
+    size: Size | None = None
+    """Of the pictures that they were trained on; None: of many, in shape."""
 
 
 def _coco_table() -> Iterator[tuple[Architecture, str, Variant | SSDVariant | None, CocoWeights]]:
@@ -78,12 +82,17 @@ def _coco_table() -> Iterator[tuple[Architecture, str, Variant | SSDVariant | No
         CocoWeights(d.FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1, IMAGENET, 1e-5),
     )
     yield Architecture.fcos, resnet, None, CocoWeights(d.FCOS_ResNet50_FPN_Weights.COCO_V1, IMAGENET, None)
-    yield Architecture.ssd, "vgg16", SSDVariant.torchvision, CocoWeights(d.SSD300_VGG16_Weights.COCO_V1, vgg, None)
+    yield (
+        Architecture.ssd,
+        "vgg16",
+        SSDVariant.torchvision,
+        CocoWeights(d.SSD300_VGG16_Weights.COCO_V1, vgg, None, Size(300, 300, Resize.stretch)),
+    )
     yield (
         Architecture.ssdlite,
         mobilenet,
         None,
-        CocoWeights(d.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1, HALF, None),
+        CocoWeights(d.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1, HALF, None, Size(320, 320, Resize.stretch)),
     )
 
 

@@ -47,6 +47,7 @@ def load_coco(
         expected=("",),
         row_names=tuple(weights.meta["categories"]),
         preprocessing=found.preprocessing,
+        size=found.size,
         norm_eps=found.backbone_norm_eps,
         lineage=("imagenet", "coco"),
         where=f"{path}: {state}" if str(state) else str(path),
