@@ -8,7 +8,6 @@ from headstart.errors import UserError
 from tests.data import test_readers_voc as voc
 from tests.data.test_readers_yolo import LINE, names, read, two_splits, write
 
-
 CLASSES = ["cat", "dog"]
 
 

@@ -1,4 +1,4 @@
-"""Pascal VOC xml, in the folder layouts of `layout.py`, with or without lists of the splits (`ImageSets/Main`, or beside).
+"""Pascal VOC xml, in the folder layouts of `layout.py`, with or without lists of the splits.
 
 An xml file belongs to the image of the same name, with or without the image's suffix (`x.xml`, `x.jpg.xml`), or to the
 one whose name differs in letter case alone. An image without one is skipped: whether it shows nothing or was not
