@@ -65,7 +65,7 @@ def columns_of(head: Head) -> Columns | None:
     if picture is None or boxes is None or classes is None:
         return None
     bytes_leaf, path_leaf = _leaves_of_picture(picture, types[picture])
-    said = [leaf for leaf in head.num_values if _is_said(leaf.split("."), holder)]
+    said = [leaf for leaf in head.chunks if _is_said(leaf.split("."), holder)]
     for key in objects.ALL & inside.keys():
         _check_type(head, f"{holder}.{key}" if holder else key, inside[key])
     further = [name for name in _FURTHER if name in types and _is_plain(types[name])]
@@ -97,9 +97,7 @@ def _holder(head: Head, types: dict[str, Any]) -> str | None:
     if _OBJECTS in found or len(found) == 1:
         return _OBJECTS if _OBJECTS in found else found[0]
     if found:
-        raise UserError(
-            f"{head.path}: the columns {', '.join(found)} hold boxes; keep one of them, or call it objects."
-        )
+        raise UserError(f"{head.path}: the columns {', '.join(found)} hold boxes; keep one, or call it {_OBJECTS}.")
     return None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart import limits
+from headstart.data.readers import parquet_footer
+from headstart.data.readers.parquet_footer import Chunk
 from headstart.errors import UserError
 
 _MAGIC = b"PAR1"
@@ -33,31 +34,21 @@ class Head:
     num_rows: int
     schema: Any
     """pyarrow's."""
-    num_values: dict[str, int]
-    """Of each leaf: `objects.bbox.list.element.list.element`."""
-    num_bytes: dict[str, int]
-    """Of each leaf, unpacked."""
+    chunks: dict[str, list[Chunk]]
+    """Of each leaf, such as `objects.bbox.list.element.list.element`."""
     features: Any
     """Of `datasets`, as JSON has them; None where the file has none."""
 
 
 def look(path: Path) -> Head:
     """UserError where it is no parquet file, or claims more than `limits` allow."""
-    with _opened(path) as file, _readable(path):
-        footer = file.metadata
-        values: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
-        for group in map(footer.row_group, range(footer.num_row_groups)):
-            for column in map(group.column, range(group.num_columns)):
-                if min(column.num_values, column.total_uncompressed_size, group.num_rows) < 0:
-                    raise ValueError("a size below 0")
-                values[column.path_in_schema] += column.num_values
-                sizes[column.path_in_schema] += column.total_uncompressed_size
-        if len(set(file.schema_arrow.names)) < len(file.schema_arrow.names):
+    with _opened(path) as (file, claimed), _readable(path):
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
+        if len(set(schema.names)) < len(schema.names):
             raise ValueError("two columns of one name")
-        if footer.num_rows > limits.ARCHIVE_MEMBERS:
-            raise UserError(f"{path}: claims {footer.num_rows:,} rows, and may have {limits.ARCHIVE_MEMBERS:,}.")
-        return Head(path, footer.num_rows, file.schema_arrow, dict(values), dict(sizes), _features(file.schema_arrow))
+        if num_rows > limits.ARCHIVE_MEMBERS:
+            raise UserError(f"{path}: claims {num_rows:,} rows, and may have {limits.ARCHIVE_MEMBERS:,}.")
+        return Head(path, num_rows, schema, claimed, _features(schema))
 
 
 def rows(head: Head, leaves: Sequence[str], at_once: int, most_bytes: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -65,14 +56,8 @@ def rows(head: Head, leaves: Sequence[str], at_once: int, most_bytes: int) -> It
 
     `at_once` rows are in memory, and may take `most_bytes`. UserError where the file cannot be read to its end.
     """
-    for leaf in leaves:
-        if head.num_values.get(leaf, 0) > limits.PARQUET_VALUES:
-            raise UserError(
-                f"{head.path}: {leaf} claims {head.num_values[leaf]:,} values, and may have "
-                f"{limits.PARQUET_VALUES:,}; divide the file."
-            )
     number = 0
-    with _opened(head.path) as file:
+    with _opened(head.path, leaves) as (file, _):
         with _readable(head.path):
             batches = file.iter_batches(at_once, columns=[*leaves], use_threads=False)
         while found := _next(head, batches, number, most_bytes):
@@ -97,12 +82,13 @@ def _next(head: Head, batches: Iterator[Any], number: int, most_bytes: int) -> l
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, leaves: Sequence[str] = ()) -> Iterator[tuple[Any, dict[str, list[Chunk]]]]:
+    """(pyarrow's file, what its footer claims), held to it as far as `leaves` go."""
     if find_spec("pyarrow") is None:
         raise UserError(f"{path}: parquet files need the package pyarrow: pip install 'headstart[parquet]'")
     import pyarrow.parquet
 
-    _check_ends(path)
+    claimed = _claims(path, leaves)
     with _readable(path):
         file = pyarrow.parquet.ParquetFile(
             path,
@@ -113,25 +99,31 @@ def _opened(path: Path) -> Iterator[Any]:
             arrow_extensions_enabled=False,
         )
     with file:
-        yield file
+        yield file, claimed
 
 
-def _check_ends(path: Path) -> None:
+def _claims(path: Path, leaves: Sequence[str]) -> dict[str, list[Chunk]]:
     """The footer's size stands before the last four letters."""
     if not path.is_file():
         raise UserError(f"{path}: is no file; remove it.")
-    with path.open("rb") as file:
+    with path.open("rb") as file, _readable(path):
         size, start = os.fstat(file.fileno()).st_size, file.read(len(_LFS))
         file.seek(max(0, size - 8))
         end = file.read(8)
-    if start == _LFS:
-        raise UserError(f"{path}: only names a file of Git LFS; fetch that with `git lfs pull`.")
-    footer = int.from_bytes(end[:4], "little")
-    if not start.startswith(_MAGIC) or end[4:] != _MAGIC or footer > size - 12:
-        raise UserError(f"{path}: not a readable parquet file ({_lacking(start, size)}); fetch it again.")
-    if footer > limits.FOOTER_BYTES:
-        mb = limits.MB
-        raise UserError(f"{path}: its footer has {footer / mb:,.0f} MB and may have {limits.FOOTER_BYTES / mb:,.0f}.")
+        if start == _LFS:
+            raise UserError(f"{path}: only names a file of Git LFS; fetch that with `git lfs pull`.")
+        length = int.from_bytes(end[:4], "little")
+        if not start.startswith(_MAGIC) or end[4:] != _MAGIC or length > size - 12:
+            raise ValueError(_lacking(start, size))
+        if length > limits.FOOTER_BYTES:
+            raise ValueError(f"its footer has {length:,} bytes, and may have {limits.FOOTER_BYTES:,}")
+        file.seek(size - 8 - length)
+        claimed = parquet_footer.chunks(file.read(length))
+        for leaf in leaves:
+            if (count := parquet_footer.values(claimed.get(leaf, []))) > limits.PARQUET_VALUES:
+                raise UserError(f"{path}: {leaf} claims {count:,} values, and may have {limits.PARQUET_VALUES:,}.")
+            parquet_footer.check_pages(file, size, claimed.get(leaf, []))
+        return claimed
 
 
 def _lacking(start: bytes, size: int) -> str:
@@ -149,6 +141,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except MemoryError:  # pyarrow's is one
         why = "it does not fit into memory"
+    except (LookupError, TypeError, AttributeError):  # a value of another type than is due
+        why = "its footer is damaged"
     except Exception as error:  # ArrowException, OSError, UnicodeDecodeError, …
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
     else:

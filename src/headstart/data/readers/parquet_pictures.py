@@ -98,7 +98,7 @@ def _place(shards: Sequence[Shard], root: Path) -> Path:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One process unpacks and the others wait. Where nothing can be locked all of them do, and the first one counts."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), is_singleton=False)
+    lock = FileLock(folder.with_name(".lock"), is_singleton=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
