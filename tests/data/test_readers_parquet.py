@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -337,6 +338,41 @@ def test_a_page_that_claims_more_than_its_footer_is_refused(tmp_path):
     data[at + 3 : end + 1] = b"\xfe\xff\xff\xff\x0f"  # 2 GB
     (tmp_path / "train.parquet").write_bytes(data)
     assert "train.parquet: not a readable parquet file" in refusal(tmp_path)
+
+
+_FUZZ = r"""
+import random, sys
+from pathlib import Path
+from headstart.config import schema as s
+from headstart.data import catalog
+from headstart.data.policy import Policy
+from headstart.errors import UserError
+
+path, whole, draw = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(int(sys.argv[2]))
+config = s.SCHEMAS["dataset"]["hugging_face"](name="mine", root=str(path.parent))
+length = int.from_bytes(whole[-8:-4], "little")
+for _ in range(200):
+    data = bytearray(whole)
+    for _ in range(draw.choice((1, 1, 2))):
+        at = draw.randrange(len(data) - 8 - length if draw.random() < 0.7 else 4, len(data) - 12)
+        odd = (bytes([draw.randrange(256)]), b"\xff\xff\xff\x7f", b"\xfe\xff\xff\xff\x0f")
+        new = draw.choice(odd)
+        data[at : at + len(new)] = new
+    path.write_bytes(data)
+    try:
+        catalog.read(config, 0, Policy())
+    except UserError:
+        pass
+print("all are read or refused")
+"""
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "none"}])
+def test_changed_footers_are_read_or_refused_and_end_no_process(how, tmp_path):
+    parquet.write(tmp_path / "hub/train.parquet", ROWS, **how)
+    command = [sys.executable, "-c", _FUZZ, str(tmp_path / "hub/train.parquet"), "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "all are read or refused" in done.stdout, done.stderr[-2000:]
 
 
 def test_columns_of_pickles_are_not_loaded(tmp_path):
