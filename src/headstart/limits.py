@@ -39,6 +39,15 @@ ARCHIVE_GROWTH = 20
 ARCHIVE_FREE = 100 * MB
 """So much it may take in any case."""
 
+FOOTER_BYTES = 64 * MB
+"""Of a parquet file, which says where everything in it stands."""
+FOOTER_ITEMS = 100_000
+"""Of a list in that footer: its groups of rows, its columns."""
+PARQUET_VALUES = 40_000_000
+"""Numbers of a column that describes boxes: those of ten million, four each."""
+PICTURE_BYTES = 1_000 * MB
+"""Of a picture within another file."""
+
 
 def read_bytes(path: Path, most: int, what: str) -> bytes:
     """The whole file. Raises `UserError` where it is larger than `most`, or no file at all (a pipe would hang)."""

@@ -29,10 +29,13 @@ from tests.corpus.drawing import (
     image_path,
     json_path,
     name_of,
+    parquet_path,
     picture,
+    rows,
     txt,
     txt_path,
     write_coco,
+    write_rows,
     xml,
     xml_object,
     xml_path,
@@ -683,6 +686,30 @@ def unicode_form(root: Path) -> None:
 def markup_names(root: Path) -> None:
     xml_path(root, 0).write_text(xml(0, xml_object(name="&lt;script&gt;alert(1)&lt;/script&gt;")))
     xml_path(root, 8).write_text(xml(8, xml_object(name="&lt;script&gt;alert(1)&lt;/script&gt;")))
+
+
+@case(
+    "hugging_face", "a parquet file cut off in the middle", {"refused": 1}, REFUSED, ("train-00000-of-00001.parquet",)
+)
+def truncated_parquet(root: Path) -> None:
+    path = parquet_path(root, "train")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@case(
+    "hugging_face", "a box of three numbers in a parquet file", {"malformed_object": 1}, REFUSED, ("row 2: object 0",)
+)
+def three_numbers_in_a_row(root: Path) -> None:
+    found = rows("train")
+    found[2]["objects"]["bbox"] = [[1, 2, 3]]
+    write_rows(root, "train", found)
+
+
+@case("hugging_face", "a parquet row without a picture", {"unreadable_image": 1}, says=("00000001",))
+def row_without_picture(root: Path) -> None:
+    found = rows("train")
+    found[1]["image"] = None
+    write_rows(root, "train", found)
 
 
 def broken(name: str) -> Case:

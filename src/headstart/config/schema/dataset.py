@@ -209,7 +209,7 @@ class OpenImagesConfig(ListedConfig):
 
 @dataclass
 class HuggingFaceConfig(ListedConfig):
-    """A folder of pictures of Hugging Face `datasets`, with metadata.jsonl or metadata.csv."""
+    """A folder of Hugging Face `datasets`: parquet files, or pictures with metadata.jsonl or metadata.csv."""
 
     format: str = "hugging_face"
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from headstart.data.readers.coco_ids import number_of
 from headstart.data.readers.json_files import show
-from headstart.errors import UserError
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
-Refuse = Callable[[str], UserError]
+Refuse = Callable[[str], Exception]
 """Of what is wrong, the error that names the place."""
 
 

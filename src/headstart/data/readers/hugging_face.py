@@ -1,8 +1,7 @@
-"""A folder of pictures of Hugging Face `datasets`: metadata.jsonl or metadata.csv, with `file_name` and `objects`.
+"""A data set of Hugging Face `datasets`: pictures with metadata.jsonl or metadata.csv, or parquet files.
 
-`objects` holds lists of equal length, `bbox` and `categories` (or `category`, `label`), or is a list of objects. A box
-is x, y, width, height, as in COCO, which the documentation of `datasets` has; the units check doubts any other form.
-Categories are numbers or names: numbers get their names from the README's `class_label`, or stay numbers.
+A line of metadata has `file_name` and `objects` (`hugging_face_objects.py`). Categories that are numbers get their
+names from the README's `class_label`, or stay numbers. Parquet files: `hugging_face_parquet.py`.
 """
 
 from __future__ import annotations
@@ -18,37 +17,47 @@ from headstart import limits
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import HuggingFaceConfig
 from headstart.data.policy import Policy
-from headstart.data.readers import layout, listed, tables
+from headstart.data.readers import hugging_face_parquet, layout, listed, tables
 from headstart.data.readers.coco_ids import number_of
 from headstart.data.readers.described import Described, describe
-from headstart.data.readers.geometry import Refuse, name_of, number, says
+from headstart.data.readers.hugging_face_objects import add, class_labels
+from headstart.data.readers.inside import fence
 from headstart.data.readers.json_files import show
 from headstart.data.readers.units import Form
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
 _FILES = ("metadata.jsonl", "metadata.csv")
-_BOXES = ("bbox", "bboxes", "boxes")
-_CLASSES = ("categories", "category", "labels", "label", "category_id", "class")
 
 
 def read(config: HuggingFaceConfig, policy: Policy | None = None) -> DetectionData:
     """Every split in use; UserError names the file and the line that cannot be read."""
     root = dataset_folder(config)
-    files = layout.files(root)
-    packed = [path for path in files if path.suffix.lower() in (".parquet", ".arrow")]
-    if packed and not any(path.name in _FILES for path in files):
-        raise UserError(
-            f"{packed[0]}: pictures in parquet or arrow files are not read; unpack them as a folder of pictures: "
-            "`datasets.load_dataset(...)`, then save each picture and a line of metadata.jsonl."
-        )
+    files = layout.files(root, fence(root, config))
     names = _names(root)
+    if _is_packed(files, config.train_file):
+        return hugging_face_parquet.read(config, policy or Policy(config.on), names)
 
     def parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-        return _parse(path, root, names)
+        return _parse(path, root, names, policy)
 
-    what = "metadata.jsonl or metadata.csv with file_name and objects"
+    what = "metadata.jsonl, metadata.csv or parquet file"
     return listed.read(config, policy, what, lambda path: path.name.lower() in _FILES, parse, Form.xywh, names.values())
+
+
+def _is_packed(files: list[Path], train_file: str | None) -> bool:
+    """UserError for what `save_to_disk` writes."""
+    if train_file is not None:
+        return train_file.lower().endswith(".parquet")
+    if any(path.name.lower() in _FILES for path in files):
+        return False
+    suffixes = {path.suffix.lower(): path for path in files}
+    if ".parquet" not in suffixes and ".arrow" in suffixes:
+        raise UserError(
+            f"{suffixes['.arrow']}: arrow files are not read. Write each split as parquet, which is: "
+            '`datasets.load_from_disk(...)["train"].to_parquet("train.parquet")`.'
+        )
+    return ".parquet" in suffixes
 
 
 def _names(root: Path) -> dict[str, str]:
@@ -61,20 +70,11 @@ def _names(root: Path) -> dict[str, str]:
         content = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
-    labels = next(_class_labels(content), {})
-    pairs = {str(number): str(name) for number, name in labels.items()}
+    pairs = next(class_labels(content), {})
     return {key: pairs[key] for key in sorted(pairs, key=lambda key: number_of(key) or 0)}
 
 
-def _class_labels(content: Any, depth: int = 0) -> Iterator[dict[Any, Any]]:
-    below = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-    if isinstance(content, dict) and isinstance(content.get("names"), dict) and depth:
-        yield content["names"]
-    for value in below if depth < 20 else ():
-        yield from _class_labels(value, depth + 1)
-
-
-def _parse(path: Path, root: Path, names: dict[str, str]) -> Iterator[Described]:
+def _parse(path: Path, root: Path, names: dict[str, str], policy: Policy) -> Iterator[Described]:
     for line, row in _rows(path):
 
         def refuse(why: str, line: int = line) -> UserError:
@@ -83,19 +83,9 @@ def _parse(path: Path, root: Path, names: dict[str, str]) -> Iterator[Described]
         name = row.get("file_name")
         if not isinstance(name, str) or not name.strip():
             raise refuse(f"file_name is {show(name)}; it must be the name of a picture.")
-        item = describe(name, path, root, _split(row.get("split")))
-        for number_, (box, category, crowd, difficult) in enumerate(_objects(row.get("objects"), refuse)):
-            if not isinstance(box, list) or len(box) != 4:
-                raise refuse(f"bbox[{number_}] is {show(box)}; it must be four numbers: x, y, width, height.")
-            x, y, width, height = (number(value, "bbox", refuse) for value in box)
-            key = name_of(category, "categories", refuse)
-            place = f"line {line}: object {number_}"
-            item.raw.add((x, y, x + width, y + height), names.get(key, key), place, says(crowd), says(difficult))
+        item = describe(name, path, root, hugging_face_parquet.split_of(row.get("split")))
+        add(item.raw, row.get("objects"), names, f"line {line}", refuse, policy)
         yield item
-
-
-def _split(value: Any) -> str | None:
-    return value.strip().lower() or None if isinstance(value, str) else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -122,28 +112,3 @@ def _json(path: Path, line: int, text: str) -> Any:
     except (ValueError, RecursionError) as error:
         why = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise UserError(f"{path}: line {line}: no json ({why}); export it again.") from None
-
-
-def _objects(objects: Any, refuse: Refuse) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """(box, category, crowd, difficult) of each."""
-    if objects is None:
-        raise refuse("has no objects; write empty lists for a picture that shows nothing.")
-    if isinstance(objects, dict):
-        lists = {key: value for key, value in objects.items() if isinstance(value, list)}
-        boxes, classes = (_first(lists, keys, refuse) for keys in (_BOXES, _CLASSES))
-        flags = [lists.get(key, [None] * len(boxes)) for key in ("iscrowd", "difficult")]
-        if {len(boxes)} != {len(some) for some in (classes, *flags)}:
-            raise refuse(f"objects has {len(boxes)} boxes and {len(classes)} categories; each box needs one.")
-        yield from zip(boxes, classes, *flags, strict=True)
-        return
-    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
-        raise refuse(f"objects is {show(objects)}; it must hold bbox and categories.")
-    for one in objects:
-        yield _first(one, _BOXES, refuse), _first(one, _CLASSES, refuse), one.get("iscrowd"), one.get("difficult")
-
-
-def _first(values: dict[str, Any], keys: tuple[str, ...], refuse: Refuse) -> Any:
-    key = next((key for key in keys if key in values), None)
-    if key is None:
-        raise refuse(f"objects has no {keys[0]}; it has {', '.join(values)[:100] or 'nothing'}.")
-    return values[key]
