@@ -23,6 +23,7 @@ from headstart.data.readers import (
     label_studio,
     labelme,
     open_images,
+    tree,
     via,
     voc,
     yolo,
@@ -47,7 +48,8 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
         download.fetch(config.url_set, Path(config.root).expanduser())
     silent = policy is not None
     policy = policy or Policy(config.on if isinstance(config, FileDatasetConfig) else None)
-    data = _READERS[type(config)](config, policy)
+    with tree.kept():
+        data = _READERS[type(config)](config, policy)
     if data.defects and not silent:
         _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     if isinstance(config, FileDatasetConfig):
