@@ -28,17 +28,15 @@ def annotate(
     clipped, keep, left_out = mend(boxes, policy, min_side)
     left_out |= {number for number, image in enumerate(seen) if _check_size(image, policy) is Action.skip_image}
     left_out |= _repeated(seen, left_out, policy)
-    stays = np.ones(len(seen), dtype=bool)
-    stays[list(left_out)] = False
-    rows = keep & stays[boxes.image]
-    return ImageTable.of_files(
+    table = ImageTable.of_files(
         [image.name for image in seen],
         [image.file for image in seen],
         [image.digest for image in seen],
         np.array([image.size_wh for image in seen], dtype=np.int64).reshape(-1, 2),
-        np.bincount(boxes.image[rows], minlength=len(seen)),
-        {name: column[rows] for name, column in _objects_of(seen, clipped, index).items()},
-    ).take(np.flatnonzero(stays))
+        np.bincount(boxes.image[keep], minlength=len(seen)),
+        {name: column[keep] for name, column in _objects_of(seen, clipped, index).items()},
+    )
+    return table.take(number for number in range(len(seen)) if number not in left_out) if left_out else table
 
 
 def _repeated(seen: Sequence[Seen], left_out: set[int], policy: Policy) -> set[int]:
