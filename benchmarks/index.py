@@ -1,8 +1,9 @@
 """How long it takes to read the index of a data set as large as COCO's, and what it costs in memory.
 
 118,000 pictures and 860,000 boxes, drawn by code into a folder given (made once, used again): tiny JPEGs, each of its
-own bytes, and a json with outlines, as large as COCO's own. Prints a row of a table: seconds, peak memory of reading
-and what is above the imports, memory kept an image, and how much four forked workers add which touch every image.
+own bytes, and a json with outlines, as large as COCO's own. Prints a row of a table: seconds, and those of CPU of
+all threads together, whatever else the machine does; peak memory of reading and what is above the imports, memory kept
+an image, and how much four forked workers add which touch every image.
 
     python benchmarks/index.py [--folder DIR] [--images 118000] [--boxes 860000]
 """
@@ -95,9 +96,9 @@ def measure(folder: Path) -> str:
 
     config = CocoConfig(name="coco", root=str(folder), val_fraction=0.05)
     before = psutil.Process().memory_info().rss
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     data = catalog.read(config, seed=0)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     kept = psutil.Process().memory_info().rss - before
     started = time.perf_counter()
@@ -110,7 +111,7 @@ def measure(folder: Path) -> str:
         [
             f"{images} images, {sum(sum(n.values()) for n in found.num_boxes.values())} boxes, "
             f"fingerprint {found.fingerprint}",
-            f"{seconds:.1f} s to read, {described:.1f} s to describe",
+            f"{seconds:.1f} s to read ({cpu:.1f} s of CPU), {described:.1f} s to describe",
             f"{peak / MIB:.0f} MiB at most, of which {before / MIB:.0f} MiB are imports",
             f"{kept / images:.0f} bytes an image kept (resident), {pickled:.0f} bytes an image pickled",
             f"{added:.0f} MiB more in {WORKERS} forked workers that touch every image",

@@ -1,3 +1,4 @@
+import gc
 import logging
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 from headstart.config.schema import CocoConfig, VocConfig
 from headstart.data import catalog
+from headstart.data.readers import tree
 from headstart.data.types import Defect, DetectionData
 from headstart.errors import UserError
 
@@ -98,3 +100,20 @@ def test_a_missing_public_set_says_that_it_can_be_fetched(tmp_path):
     for url_set, says in ((None, r"or dataset.root=…\.$"), ("voc2007", r"or fetch it with dataset.download=true\.$")):
         with pytest.raises(UserError, match=says):
             read(tmp_path / "gone", url_set=url_set)
+
+
+@pytest.mark.parametrize("threshold", [(700, 10, 10), (0, 5, 5), (90_000, 10, 10)])
+def test_how_often_python_collects_is_as_before_a_data_set_was_read_or_refused(root, threshold, monkeypatch):
+    during = []
+    report = tree.report
+    monkeypatch.setattr(tree, "report", lambda *args: (during.append(gc.get_threshold()), report(*args)))
+    before = gc.get_threshold()
+    gc.set_threshold(*threshold)
+    try:
+        read(root)
+        with pytest.raises(UserError):
+            read(root, class_names=("other",))
+        assert gc.get_threshold() == threshold
+        assert during[0] == ((20_000, 10, 10) if threshold[0] == 700 else threshold)
+    finally:
+        gc.set_threshold(*before)

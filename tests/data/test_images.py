@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import io
 import pickle
 import struct
@@ -123,6 +124,15 @@ def test_the_digest_is_of_the_picture_not_of_the_name(tmp_path):
         PIL.Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / f"{name}.png")
     a, b, c = (images.inspect(tmp_path / f"{name}.png").digest for name in "abc")
     assert a == b != c
+
+
+@pytest.mark.parametrize("padding", [0, 60_000, 65_536, 70_000, 140_000, 1_200_000])
+def test_the_digest_is_that_of_all_bytes_whatever_is_read_at_a_time(tmp_path, padding):
+    PIL.Image.new("RGB", (9, 7), (1, 2, 3)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes() + bytes(padding)
+    (tmp_path / "a.jpg").write_bytes(content)
+    whole = hashlib.blake2b(content, digest_size=16, salt=len(content).to_bytes(8, "little"))
+    assert images.inspect(tmp_path / "a.jpg").digest == whole.hexdigest()
 
 
 def test_the_digest_sees_every_byte_and_the_length_of_a_large_file(tmp_path):

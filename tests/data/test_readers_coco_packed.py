@@ -128,3 +128,75 @@ def test_a_key_that_stands_twice_is_refused_and_not_chosen_from(tmp_path, writte
     (tmp_path / "a.json").write_text(written)
     with pytest.raises(UserError, match=r"a\.json: not a readable json file \(the key '[ab]' stands twice"):
         load_parts(tmp_path / "a.json", lambda key: [])
+
+
+outlined = st.tuples(plain, st.sampled_from([{}, {"segmentation": [[1, 2.5]]}, {"segmentation": []}])).map(
+    lambda pair: {**pair[0], **pair[1]}
+)
+
+
+@given(st.lists(outlined | annotations | values, min_size=1, max_size=6), st.sampled_from([None, 1]))
+def test_a_block_is_kept_as_its_items_are_or_not_at_all(items, indent):
+    one, many = Packed(), Packed()
+    for item in items:
+        one.append(item)
+    taken = many.extend_from(json.dumps(items, indent=indent))
+    assert (many.ids, many.numbers, many.crowd) == ((one.ids, one.numbers, one.crowd) if taken else (EMPTY))
+    assert not (taken and one.odd)
+
+
+EMPTY = Packed().ids, Packed().numbers, Packed().crowd
+SOUND = '{"id": 1, "image_id": 2, "category_id": 3, "bbox": [1, 2, 3.5, 4], "area": 5, "iscrowd": 0%s}'
+
+
+@pytest.mark.parametrize("more", ["", ', "segmentation": [[1, 2.5, -3e1]]', ', "segmentation": []'])
+def test_what_coco_has_is_taken_a_block_at_a_time(more):
+    packed = Packed()
+    assert packed.extend_from(f"[{SOUND % more}, {SOUND % ''}]")
+    assert len(packed) == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *[', "id": 1', ', "bbox": [1, 2, 3, 4]', ', "\\u0069d": 1', ', "segmentation": [], "segmentation": []'],
+        *[', "segmentation": {"a": 1, "a": 2}', ', "segmentation": [{"a": 1}]', ', "ignore": 1', ', "difficult": 0'],
+        *[', "segmentation": ' + "[" * 100_000, ', "segmentation": "\\ud800"', ', "segmentation": [1, NaN]', "} "],
+    ],
+)
+def test_what_is_to_be_looked_at_is_not_taken(more):
+    packed = Packed()
+    assert not packed.extend_from(f"[{SOUND % ''}, {SOUND % more}]")
+    assert len(packed) == 0
+
+
+def test_a_key_that_stands_twice_in_a_large_json_is_refused(tmp_path):
+    items = [SOUND % "" for _ in range(100)]
+    items[70] = SOUND % ', "area": 6'
+    (tmp_path / "a.json").write_text(f'{{"annotations": [{", ".join(items)}]}}')
+    with pytest.raises(UserError, match="the key 'area' stands twice"):
+        load(tmp_path / "a.json")
+
+
+def test_where_a_large_json_is_broken_is_said_by_line_and_column(tmp_path):
+    items = [SOUND % "" for _ in range(100)]
+    items[70] = "{'id': 1}"
+    (tmp_path / "a.json").write_text('{"annotations": [\n' + ",\n".join(items) + "]}")
+    with pytest.raises(UserError, match="line 72, column 2"):
+        load(tmp_path / "a.json")
+
+
+@given(st.lists(outlined | annotations | values, max_size=9), st.integers(1, 400), st.sampled_from([None, 1]))
+def test_a_large_json_is_read_as_its_items_one_by_one(tmp_path_factory, items, piece, indent):
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    path.write_text(json.dumps({"annotations": items, "more": 1}, indent=indent))
+    expected = Packed.of(json.loads(path.read_text())["annotations"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "_PIECE", piece)
+        found = Packed.of(load(path)["annotations"])
+    assert (found.ids, found.numbers.tobytes(), found.crowd) == (
+        expected.ids,
+        expected.numbers.tobytes(),
+        expected.crowd,
+    )
+    assert text(list(found.odd.items())) == text(list(expected.odd.items()))

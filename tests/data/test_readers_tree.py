@@ -8,6 +8,7 @@ import pytest
 
 from headstart.config.checks import dataset_folder
 from headstart.config.schema import VocConfig
+from headstart.data import catalog
 from headstart.data.readers import tree
 from headstart.data.readers.layout import Tails
 from headstart.errors import UserError
@@ -132,3 +133,36 @@ def test_a_folder_that_holds_but_an_archive_says_so(tmp_path):
 def test_the_end_of_a_path_finds_what_it_fits_and_no_picture_of_another_split(text, expected):
     files = ["train/x.jpg", "val/x.jpg", "val/y.jpg"]
     assert Tails((tuple(file.split("/")), file) for file in files).find(text) == expected
+
+
+def test_what_is_read_at_once_is_walked_once_and_looked_at_anew_the_next_time(tmp_path):
+    fill(tmp_path, "a/1.txt", "b/2.txt")
+    link(tmp_path / "a" / "out", "../b")
+    before = tree.walk(tmp_path / "a")
+    with tree.kept():
+        assert tree.walk(tmp_path / "a") == before
+        fill(tmp_path, "a/3.txt")
+        assert tree.walk(tmp_path / "a") is tree.walk(tmp_path / "a")
+        assert paths(tmp_path / "a") == ["1.txt"]
+        within = [path.name for path in tree.walk(tmp_path / "a", within=tmp_path).files]
+        assert within == ["1.txt", "3.txt", "2.txt"]
+    assert paths(tmp_path / "a") == ["1.txt", "3.txt"]
+    with pytest.raises(ZeroDivisionError), tree.kept():
+        assert 1 / 0 if tree.walk(tmp_path / "a").files else None
+    fill(tmp_path, "a/4.txt")
+    assert paths(tmp_path / "a") == ["1.txt", "3.txt", "4.txt"]
+
+
+def test_a_data_set_is_walked_once_whatever_its_reader_looks_for(tmp_path, monkeypatch):
+    for name in "abcde":
+        write(tmp_path, f"v1/{name}.png", f"v1/{name}.xml", CAT)
+    looked: Counter[Path] = Counter()
+    entries = tree._Scan._entries
+
+    def counted(self, folder: Path):
+        looked[folder] += 1
+        return entries(self, folder)
+
+    monkeypatch.setattr(tree._Scan, "_entries", counted)
+    catalog.read(VocConfig(name="x", root=str(tmp_path), val_fraction=0.4), seed=0)
+    assert looked == {tmp_path: 1, tmp_path / "v1": 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,11 @@ class Texts(Sequence[str]):
     """UTF-8, with what that cannot hold (the half of a character in a file's name) as if it could."""
     ends: np.ndarray
     """(N,) int64: where each text ends."""
+
+    @staticmethod
+    def of(texts: Iterable[str]) -> Texts:
+        blocks = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return Texts(b"".join(blocks), np.fromiter(map(len, blocks), dtype=np.int64).cumsum())
 
     def __len__(self) -> int:
         return len(self.ends)

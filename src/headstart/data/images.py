@@ -150,7 +150,7 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
     try:
         with path.open("rb") as file:
             head, tail, num_bytes = _read_ends(file)
-            digest = _digest(file, num_bytes)
+            digest = _digest(file, head, num_bytes)
             file.seek(0)
             with _opened(file, max_pixels) as image:
                 facts = _facts(image, digest)
@@ -212,9 +212,11 @@ def _read_ends(file: BinaryIO) -> tuple[bytes, bytes, int]:
     return head, file.read(), num_bytes
 
 
-def _digest(file: BinaryIO, num_bytes: int) -> str:
-    file.seek(0)
-    digest = hashlib.blake2b(digest_size=16, salt=num_bytes.to_bytes(8, "little"))
+def _digest(file: BinaryIO, head: bytes, num_bytes: int) -> str:
+    digest = hashlib.blake2b(head, digest_size=16, salt=num_bytes.to_bytes(8, "little"))
+    if len(head) == num_bytes:
+        return digest.hexdigest()
+    file.seek(len(head))
     while block := file.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest()

@@ -52,6 +52,23 @@ class ImageTable(Sequence[AnnotatedImage]):
             building.add(image)
         return building.table()
 
+    @staticmethod
+    def of_files(
+        names: Sequence[str],
+        files: Sequence[FileImage],
+        digests: Sequence[str],
+        sizes_wh: np.ndarray,
+        counts: np.ndarray,
+        objects: dict[str, np.ndarray],
+    ) -> ImageTable:
+        """Of columns; `counts` (N,) objects of each image. All files have one limit to their pixels."""
+        texts = Texts.of([str(file.path) for file in files])
+        orientations = np.array([file.orientation for file in files], dtype=np.uint8)
+        limit = files[0].max_pixels if files else FileImage.max_pixels
+        ends = counts.cumsum().astype(np.int64)
+        readers = Files(texts, orientations, limit)
+        return ImageTable(Texts.of(names), sizes_wh, ends, objects, Digests.of(Texts.of(digests)), readers)
+
     def __repr__(self) -> str:
         return f"<{len(self)} images>"
 

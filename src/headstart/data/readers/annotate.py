@@ -1,8 +1,8 @@
-"""From what files say to `AnnotatedImage`s: pictures are looked at, their boxes mended, a split at a time."""
+"""From pictures that were looked at to a split's table: boxes mended, all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from headstart.data.readers import units
 from headstart.data.readers.mend import mend
 from headstart.data.readers.seen import Boxes, Seen
 from headstart.data.readers.units import Form
-from headstart.data.types import AnnotatedImage
+from headstart.data.table import ImageTable
 
 
 def annotate(
     split: str, seen: Sequence[Seen], index: dict[str, int], form: Form, policy: Policy, min_side: float
-) -> Iterator[AnnotatedImage]:
+) -> ImageTable:
     """Without the images that are left out for what is wrong with them. UserError where the units are other ones.
 
     `index`: class -> label; `min_side`: pixels, below which a box is tiny.
@@ -28,10 +28,15 @@ def annotate(
     clipped, keep, left_out = mend(boxes, policy, min_side)
     left_out |= {number for number in range(len(seen)) if _check_size(boxes, number, policy) is Action.skip_image}
     left_out |= _repeated(seen, left_out, policy)
-    for number, image in enumerate(seen):
-        if number not in left_out:
-            own = slice(*boxes.start[number : number + 2])
-            yield _annotated(image, clipped[own], keep[own], index)
+    table = ImageTable.of_files(
+        [image.name for image in seen],
+        [image.file for image in seen],
+        [image.digest for image in seen],
+        np.array([image.size_wh for image in seen], dtype=np.int64).reshape(-1, 2),
+        np.bincount(boxes.image[keep], minlength=len(seen)),
+        {name: column[keep] for name, column in _objects_of(seen, clipped, index).items()},
+    )
+    return table.take(number for number in range(len(seen)) if number not in left_out) if left_out else table
 
 
 def _repeated(seen: Sequence[Seen], left_out: set[int], policy: Policy) -> set[int]:
@@ -53,20 +58,17 @@ def _objects(seen: Seen) -> list[tuple[tuple[float, ...], str]]:
     return sorted(zip(seen.raw.boxes_xyxy, seen.raw.classes, strict=True))
 
 
-def _annotated(seen: Seen, clipped: np.ndarray, keep: np.ndarray, index: dict[str, int]) -> AnnotatedImage:
-    raw = seen.raw
-    area = np.array(raw.areas, dtype=np.float64)
-    return AnnotatedImage(
-        name=seen.name,
-        read=seen.file,
-        size_wh=seen.size_wh,
-        boxes_xyxy=clipped[keep],
-        labels=np.array([index[name] for name in raw.classes], dtype=np.int64)[keep],
-        crowd=np.array(raw.crowd, dtype=bool)[keep],
-        difficult=np.array(raw.difficult, dtype=bool)[keep],
-        area=np.where(np.isnan(area), box_areas(clipped), area)[keep],
-        digest=seen.digest,
-    )
+def _objects_of(seen: Sequence[Seen], clipped: np.ndarray, index: dict[str, int]) -> dict[str, np.ndarray]:
+    """As `ImageTable.objects`."""
+    raws = [image.raw for image in seen]
+    area = np.frombuffer(b"".join(raw.areas for raw in raws), dtype=np.float64)
+    return {
+        "boxes_xyxy": clipped,
+        "labels": np.array([index[name] for raw in raws for name in raw.classes], dtype=np.int64),
+        "crowd": np.frombuffer(b"".join(raw.crowd for raw in raws), dtype=bool),
+        "difficult": np.frombuffer(b"".join(raw.difficult for raw in raws), dtype=bool),
+        "area": np.where(np.isnan(area), box_areas(clipped), area),
+    }
 
 
 def _check_units(split: str, boxes: Boxes, form: Form, policy: Policy) -> None:

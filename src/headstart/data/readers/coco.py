@@ -74,13 +74,21 @@ def read(config: CocoConfig, policy: Policy | None = None) -> DetectionData:
     del contents  # hundreds of megabytes, perhaps
     _refuse_folders_without_effect(config, places)
     raw.class_names = _merge_classes([part for split in ("train", "val", "test") for part in parts.get(split, ())])
-    bounds = fence(root, config)
-    files = index(bounds)
-    for split, jsons in parts.items():
-        searches = [_search(part, split, bounds, files, raw.chosen, config) for part in jsons]
-        raw.splits[split] = [image for search in searches for image in _images(search, split, root, policy)]
+    raw.splits = _find_images(parts, fence(root, config), raw.chosen, config, policy)
+    del parts
     _refuse_contradictions(raw.splits)
     return assemble(raw, root, config)
+
+
+def _find_images(
+    parts: dict[str, list[CocoJson]], bounds: Fence, chosen: splits.Chosen, config: CocoConfig, policy: Policy
+) -> dict[str, list[RawImage]]:
+    files = index(bounds)
+    found: dict[str, list[RawImage]] = {}
+    for split, jsons in parts.items():
+        searches = [_search(part, split, bounds, files, chosen, config) for part in jsons]
+        found[split] = [image for search in searches for image in _images(search, split, bounds.root, policy)]
+    return found
 
 
 def _choose(

@@ -49,7 +49,7 @@ def index(fence: Fence) -> Files:
     """Every file below the folder."""
     found: Files = defaultdict(list)
     for path in layout.files(fence.root, fence):
-        parts = path.relative_to(fence.root).parts
+        parts = tuple(layout.relative_name(path, fence.root).split("/"))
         found[layout.folded(parts[-1])].append(parts)
     return found
 

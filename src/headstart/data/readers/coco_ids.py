@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.data.readers.json_files import show
 from headstart.errors import UserError
 
@@ -50,6 +52,17 @@ class Ids:
         if number is not None and type(written) is not type(self.written[number]):
             self.loosely.append(f"{place}: {name} {show(written)} is {show(self.written[number])}")
         return number
+
+    def find_many(self, written: np.ndarray) -> np.ndarray:
+        """As `find`, of whole numbers (N,) int64; -1 where none of the items has this very number as its id."""
+        known = {own: number for own, number in self._numbers.items() if abs(own) < 2**63}
+        if not known:
+            return np.full(len(written), -1)
+        ids = np.fromiter(known, dtype=np.int64, count=len(known))
+        order = ids.argsort()
+        place = np.minimum(np.searchsorted(ids[order], written), len(ids) - 1)
+        numbers = np.fromiter(known.values(), dtype=np.int64, count=len(known))[order][place]
+        return np.where(ids[order][place] == written, numbers, -1)
 
     def order(self, number: int) -> tuple[bool, float, str]:
         """Numbers by value, then text."""

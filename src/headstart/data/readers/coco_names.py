@@ -57,7 +57,7 @@ def _spellings(name: str) -> Iterator[Parts]:
     """As written, with the separators of Windows, as a URL, and with accents as other systems write them."""
     slashes = name.replace("\\", "/")
     url = unquote(slashes.split("?")[0] if "://" in slashes else slashes)
-    accents = [unicodedata.normalize(form, url) for form in ("NFC", "NFD")]
+    accents = [] if url.isascii() else [unicodedata.normalize(form, url) for form in ("NFC", "NFD")]
     for spelling in dict.fromkeys((name, slashes, url, *accents)):
         parts = tuple(part for part in os.path.normpath(spelling).split("/") if part not in ("", ".", ".."))
         if parts:

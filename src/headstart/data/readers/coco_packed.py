@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import msgspec
+import numpy as np
 
 _KEPT = ("id", "image_id", "category_id", "bbox", "iscrowd", "area", "difficult", "ignore")
 _NUMBERS = {int, float}
 _LARGEST = 2**53
 """Whole numbers below are the same as floats."""
+
+
+class _Annotation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """As COCO's own; what has more or less is read by `json`."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: int
+    segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_NUM_KEYS = 6
+"""Of an annotation without an outline."""
+_decode = msgspec.json.Decoder(list[_Annotation]).decode
 
 
 class Packed(Sequence[Any]):
@@ -28,6 +48,45 @@ class Packed(Sequence[Any]):
         self.ids.extend(ids)
         self.numbers.extend(numbers)
         self.crowd.append(max(crowd, 0))
+
+    @staticmethod
+    def of(items: Iterable[Any]) -> Packed:
+        if isinstance(items, Packed):
+            return items
+        packed = Packed()
+        for item in items:
+            packed.append(item)
+        return packed
+
+    def extend_from(self, block: str) -> bool:
+        """As `json_stream.Blocks` has it: where all items are as COCO's own, and sound."""
+        try:
+            items = _decode(block)
+            ids = np.array([(item.id, item.image_id, item.category_id) for item in items], dtype=np.int64)
+            crowd = bytes([item.iscrowd for item in items])
+        except (msgspec.DecodeError, RecursionError, OverflowError, ValueError):
+            return False
+        outlines = sum(item.segmentation is not msgspec.UNSET for item in items)
+        if block.count('"') != 2 * (_NUM_KEYS * len(items) + outlines):
+            return False  # a key stands twice, or there are keys in an outline: `json_stream.once_each` looks
+        numbers = np.array([(*item.bbox, item.area) for item in items])
+        sound = np.abs(ids).max() < _LARGEST and np.abs(numbers).max() < _LARGEST and numbers[:, 4].min() > 0
+        if not sound or max(crowd) > 1:
+            return False
+        self.ids.frombytes(ids.tobytes())
+        self.numbers.frombytes(numbers.tobytes())
+        self.crowd += crowd
+        return True
+
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """`id`, `image_id` and `category_id` (N, 3) int64, `bbox` and `area` (N, 5), `iscrowd` (N,), and which are odd.
+
+        What stands for an odd one says nothing.
+        """
+        odd = np.zeros(len(self), dtype=bool)
+        odd[list(self.odd)] = True
+        ids, numbers = np.array(self.ids, dtype=np.int64), np.array(self.numbers, dtype=np.float64)
+        return ids.reshape(-1, 3), numbers.reshape(-1, 5), np.array(self.crowd, dtype=bool), odd
 
     def __len__(self) -> int:
         return len(self.crowd)

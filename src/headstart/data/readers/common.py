@@ -32,7 +32,7 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
-        tables[split] = ImageTable.of(annotate(split, seen, index, raw.form, policy, config.min_side))
+        tables[split] = annotate(split, seen, index, raw.form, policy, config.min_side)
         if not tables[split]:
             policy.check()  # what may have emptied it
             raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
@@ -81,7 +81,7 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
     if len(set(names)) < len(names):
         raise UserError(f"dataset.class_names: a name stands twice in {names}; each class needs a name of its own.")
     known = set(names)
-    for image in (image for raws in raw.splits.values() for image in raws):
+    for image in (image for raws in raw.splits.values() for image in raws if not known.issuperset(image.classes)):
         for name, place in zip(image.classes, image.places, strict=True):
             if name not in known:
                 raise UserError(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from json.decoder import WHITESPACE  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 _PIECE = 4 * 1024 * 1024
 """Characters read at a time."""
@@ -16,6 +16,15 @@ class Items(Protocol):
     """What keeps the items of a list."""
 
     def append(self, item: Any, /) -> None: ...
+
+
+@runtime_checkable
+class Blocks(Items, Protocol):
+    """What may keep many at once."""
+
+    def extend_from(self, block: str) -> bool:
+        """Whether the items of `block`, a json list, are kept; else none of them is, and they come one by one."""
+        ...
 
 
 def load(path: Path, keep: Callable[[str], Items]) -> dict[str, Any]:
@@ -41,6 +50,8 @@ class _Stream:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.text, self.at, self.ended = "", 0, False
+        self.refused = False
+        """Whether what was read goes item by item."""
         self.decode = json.JSONDecoder(object_pairs_hook=once_each).raw_decode
 
     def whole(self, keep: Callable[[str], Items]) -> dict[str, Any]:
@@ -66,10 +77,35 @@ class _Stream:
         if self.peek() == "]":
             self.expect("]")
             return kept
+        blocks = kept if isinstance(kept, Blocks) else None
         while True:
+            if blocks is not None and not self.refused:
+                self.many(blocks)
             kept.append(self.value())
             if self.expect(",]") == "]":
                 return kept
+
+    def many(self, kept: Blocks) -> None:
+        """All whole objects of what was read, but the last.
+
+        Where `[`, a text from an item's start to a `}`, and `]` are a json list, the `}` ends an item: there is one way
+        to read JSON from its start on.
+        """
+        end = self.last_end()
+        self.refused = end <= self.at or not kept.extend_from(f"[{self.text[self.at : end]}]")
+        if not self.refused:
+            self.at = end
+            self.expect(",")
+
+    def last_end(self) -> int:
+        """Behind the last `}` that may be an item's end, for another object follows; 0: there is none."""
+        end = self.text.rfind("},", self.at)
+        while end >= 0:
+            following = WHITESPACE.match(self.text, end + 2).end()
+            if self.text.startswith("{", following):
+                break
+            end = self.text.rfind("},", self.at, end + 1)
+        return end + 1
 
     def value(self) -> Any:
         """A number is only whole when something is behind it."""
@@ -106,4 +142,4 @@ class _Stream:
         """At least as much as there is: what is larger than a piece is not tried again and again."""
         rest = self.text[self.at :]
         piece = self.file.read(max(_PIECE, len(rest)))
-        self.text, self.at, self.ended = rest + piece, 0, not piece
+        self.text, self.at, self.ended, self.refused = rest + piece, 0, not piece, False

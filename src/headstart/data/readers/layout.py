@@ -8,6 +8,7 @@ A file is known by its folders without those that only say what kind of file is 
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ Item = TypeVar("Item")
 
 def files(root: Path, fence: Fence | None = None) -> list[Path]:
     """Every file below `root` once, sorted; what `tree.walk` leaves out, left out."""
-    return tree.walk(root, fence.bound if fence else None).files
+    return [*tree.walk(root, fence.bound if fence else None).files]
 
 
 def is_image(path: Path) -> bool:
@@ -51,6 +52,8 @@ def split_of(key: Sequence[str]) -> str | None:
 
 def folded(name: str) -> str:
     """The same for names that differ in letter case, or in how an accent is written (macOS divides it off), alone."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -164,4 +167,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def relative_name(path: Path, root: Path) -> str:
     """Relative to the data set's folder, with forward slashes on every system."""
+    text, start = str(path), f"{root}{os.sep}"
+    if text.startswith(start):  # pathlib takes twenty times as long
+        return text[len(start) :].replace(os.sep, "/")
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

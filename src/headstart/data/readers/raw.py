@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class RawImage:
     left_out: bool = False
     """Whether it is not to be used, for what is wrong with it."""
     classes: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    """For messages: `object 3`, `line 7`."""
+    places: Sequence[str] = field(default_factory=list)
+    """For messages: `object 3`, `line 7`. A list, where objects are added one by one."""
     corners: array[float] = field(default_factory=lambda: array("d"))
     """Four of each object."""
     crowd: bytearray = field(default_factory=bytearray)
@@ -53,6 +54,7 @@ class RawImage:
         area: float | None = None,
     ) -> None:
         """`box_xyxy`: 0-based corners as written."""
+        assert isinstance(self.places, list)
         self.corners.extend(box_xyxy)
         self.classes.append(name)
         self.places.append(place)

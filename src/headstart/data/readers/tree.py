@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,21 +33,44 @@ class Odd(NamedTuple):
     where: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tree:
     """What lies below a folder."""
 
-    files: list[Path] = field(default_factory=list)
+    files: Sequence[Path] = ()
     """Sorted; hidden ones, and whatever lies deeper than six folders, left out."""
-    defects: list[Odd] = field(default_factory=list)
+    defects: Sequence[Odd] = ()
     """Each link that leads nowhere new, and each folder that is not looked into."""
+
+
+_walked: ContextVar[dict[tuple[Path, Path], Tree] | None] = ContextVar("_walked", default=None)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """What is walked in here is walked once, and taken for what it was then: a data set is read as of one moment."""
+    token = _walked.set({})
+    try:
+        yield
+    finally:
+        _walked.reset(token)
 
 
 def walk(root: Path, within: Path | None = None) -> Tree:
     """The files below `root`, which may itself be a link; links may lead anywhere `within` a folder above it."""
     real = Path(os.path.realpath(root))
     bound = Path(os.path.realpath(within or root))
-    scan = _Scan(root, real, bound if real.is_relative_to(bound) else real)
+    bound = bound if real.is_relative_to(bound) else real
+    known = _walked.get()
+    if known is None:
+        return _walk(root, real, bound)
+    if (root, bound) not in known:
+        known[root, bound] = _walk(root, real, bound)
+    return known[root, bound]
+
+
+def _walk(root: Path, real: Path, bound: Path) -> Tree:
+    scan = _Scan(root, real, bound)
     scan.run()
     return Tree(sorted(scan.once()), sorted(scan.defects))
 
@@ -99,8 +124,10 @@ class _Scan:
 
     def _enter(self, folder: Path, real: Path, links: tuple[Path, ...]) -> Iterator[Folder]:
         """Its folders; its files are kept."""
+        as_named = folder == real
         for entry in self._entries(folder):
-            path, target, passed = folder / entry.name, real / entry.name, links
+            path, passed = folder / entry.name, links
+            target = path if as_named else real / entry.name
             if entry.is_symlink():
                 target, passed = Path(os.path.realpath(path)), (*links, path)
                 if not target.is_relative_to(self.bound):
@@ -126,7 +153,7 @@ class _Scan:
             kept = {path for path, _ in ways} if len(ways) == 1 else _best(ways, self.root)
             yield from kept
             for path, links in ways:
-                if path in links and path not in kept:
+                if links and path in links and path not in kept:
                     self._report(path, "repeated_link")
 
     def _report(self, link: Path, kind: str) -> None:
