@@ -133,13 +133,15 @@ def test_lists_say_the_split(tmp_path):
         "train": ["a.png", "b.png"],
         "val": ["c.png"],
     }
-    assert [d.where for d in data.defects if d.kind == "missing_annotation"] == ["val.txt:2: zz zz.png"]
+    assert [d.where for d in data.defects if d.kind == "missing_image"] == ["val.txt:2: zz zz.png"]
 
 
 def test_two_files_of_the_same_pictures_are_asked_about_and_settings_choose(tmp_path):
     sheet(tmp_path, HEAD, "a.png,1,2,30,40,cat", "b.png,1,2,30,40,cat")
     sheet(tmp_path, HEAD, "a.png,1,2,30,41,cat", name="more.csv")
-    with pytest.raises(UserError, match=r"2 files may be .*boxes\.csv, more\.csv.*dataset\.train_file"):
+    with pytest.raises(
+        UserError, match=r"1 described_twice .*: a\.png in boxes\.csv and more\.csv.*dataset\.train_file"
+    ):
         read("csv", tmp_path)
     assert boxes(read("csv", tmp_path, train_file="boxes.csv"))["a"] == [("cat", (1, 2, 30, 40))]
 

@@ -20,7 +20,7 @@ from headstart.config.schema import HuggingFaceConfig
 from headstart.data.policy import Policy
 from headstart.data.readers import layout, listed, tables
 from headstart.data.readers.coco_ids import number_of
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.geometry import Refuse, name_of, number, says
 from headstart.data.readers.json_files import show
 from headstart.data.readers.units import Form
