@@ -362,6 +362,6 @@ def test_a_split_that_settings_emptied_says_which(name, tmp_path):
     for stem in "de":
         PIL.Image.new("RGB", (900, 48), (1, 2, ord(stem))).save(tmp_path / f"{stem}.png")
     with pytest.raises(
-        UserError, match=r"the split val holds no image; left out are 2 by dataset\.on\.extreme_aspect=sk"
+        UserError, match=r"the split val holds no image: left out are 2 by dataset\.on\.extreme_aspect=sk"
     ):
         read(name, tmp_path, extreme_aspect="skip_image")

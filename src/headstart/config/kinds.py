@@ -187,7 +187,7 @@ KINDS: dict[str, Kind] = {
     "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
     # ---------------------------------------------------------------------------------------- files and splits
     "malformed_file": Kind(
-        "an annotation file that cannot be read: of one picture, or of all that it describes",
+        "an annotation file that cannot be read",
         _ERROR,
         (_REFUSE, _SKIP_IMAGE),
     ),

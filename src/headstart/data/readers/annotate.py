@@ -87,7 +87,9 @@ def _check_size(seen: Seen, policy: Policy) -> Action | None:
     if said in (None, seen.size_wh):
         return None
     kind = "zero_size" if min(said) == 0 else "wrong_size"
-    return policy.report(kind, f"{seen.raw.where}: {_by(said)} for {_by(seen.size_wh)}", seen.name)
+    return policy.report(
+        kind, f"{seen.raw.where}: {_by(said)} in the annotation, {_by(seen.size_wh)} in the picture", seen.name
+    )
 
 
 def _by(size_wh: tuple[int, int]) -> str:

@@ -123,7 +123,10 @@ def _check_left(split: str, tables: Mapping[str, ImageTable], policy: Policy, ro
     left_out = DONE[Action.skip_image]
     counts = Counter(one.kind for one in policy.defects if one.action == left_out and one.image not in elsewhere)
     why = ", ".join(f"{count} by dataset.on.{kind}={Action.skip_image.value}" for kind, count in counts.items())
+    left = (
+        f": left out are {why}. Correct these, choose another action (docs/defects.md)" if why else ". Put some there"
+    )
     raise UserError(
-        f"{root}: the split {split} holds no image{f'; left out are {why}' if why else ''}. Correct these, or choose "
-        f"another action (docs/defects.md), or another split with dataset.{split}_split=<name>."
+        f"{root}: the split {split} holds no image{left}, or name another split with "
+        f"dataset.{split}_split=<name>{_INSTEAD[split]}."
     )

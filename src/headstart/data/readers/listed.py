@@ -6,7 +6,7 @@ Each file is read once. One that cannot be read is reported, and the others are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.config.checks import dataset_folder
@@ -30,6 +30,23 @@ class AnotherFormat(Malformed):
     """What is in the file is of no file of the format; no matter where nobody named it."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """An annotation file."""
+
+    path: Path
+    split: str | None
+    """What it is called after."""
+    named: bool = False
+    """Whether settings name it."""
+    stated: bool = False
+    """Whether settings say its split: that goes before what stands in the file, which goes before its name."""
+
+    def split_of(self, said: str | None) -> str | None:
+        """Of a picture, of which the file says `said`."""
+        return self.split if self.stated else said or self.split
+
+
 def read(
     config: ListedConfig,
     policy: Policy | None,
@@ -41,40 +58,46 @@ def read(
 ) -> DetectionData:
     """`what`: the files, for people; `may_be`: whether a file may be one, by its name."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
+    found, chosen = sources(config, root, what, may_be)
+    parts = [_described(source, root, parse, policy) for source in found]
+    if all(part is None for part in parts):
+        raise UserError(_none(root, what, config))
+    described = [item for part in parts for item in part or ()]
+    return conclude(described, root, config, policy, form, chosen, class_names)
+
+
+def _described(source: Source, root: Path, parse: Parse, policy: Policy) -> list[Described] | None:
+    """None where it is of another format; a file that settings name is not, but cannot be read."""
+    try:
+        described = list(parse(source.path, root, policy))
+    except Malformed as error:
+        if isinstance(error, AnotherFormat) and not source.named:
+            return None
+        policy.report("malformed_file", f"{relative_name(source.path, root)}: {error}")
+        return []
+    for item in described:
+        item.split = source.split_of(item.split)
+    return described
+
+
+def sources(
+    config: ListedConfig, root: Path, what: str, may_be: Callable[[Path], bool]
+) -> tuple[list[Source], splits.Chosen | None]:
+    """The files, found or named by settings, and the splits where settings name those."""
     named = {split: getattr(config, f"{split}_file") for split in ("train", "val", "test")}
     if named["train"] is None:
         for split in ("val", "test"):
             if named[split] is not None:
                 raise UserError(f"dataset.{split}_file={named[split]}: give dataset.train_file as well.")
-        described = _found(root, what, type(config), may_be, parse, policy)
-        return conclude(described, root, config, policy, form, class_names=class_names)
-    described: list[Described] = []
-    alone = len([*filter(None, named.values())]) == 1
-    for name in filter(None, named.values()):
-        path = _named(root, name)
-        own = _of_file(path, root, parse, policy, named=True)
-        described += own if alone else [replace(item, split=name) for item in own]
-    # One file has all splits, if it says so
-    chosen = None if alone else splits.Chosen(named["train"], named["val"], named["test"])
-    return conclude(described, root, config, policy, form, chosen, class_names)
-
-
-def _split(described: list[Described], of_file: str | None) -> list[Described]:
-    """What stands in the file goes before its name."""
-    for item in described:
-        item.split = item.split or of_file
-    return described
-
-
-def _of_file(path: Path, root: Path, parse: Parse, policy: Policy, named: bool = False) -> list[Described]:
-    """Where settings name the file, it is of no other format, but cannot be read."""
-    try:
-        return list(parse(path, root, policy))
-    except Malformed as error:
-        if isinstance(error, AnotherFormat) and not named:
-            raise
-        policy.report("malformed_file", f"{relative_name(path, root)}: {error}")
-        return []
+        found = [Source(path, split_of_file(path, root)) for path in layout.files(root) if may_be(path)]
+        if not found:
+            raise UserError(_none(root, what, config))
+        return found, None
+    names = [name for name in named.values() if name]
+    if len(names) == 1:  # it has all splits, if it says so
+        return [Source(_named(root, names[0]), None, named=True)], None
+    chosen = splits.Chosen(named["train"], named["val"], named["test"])
+    return [Source(_named(root, name), name, named=True, stated=True) for name in names], chosen
 
 
 def _named(root: Path, name: str) -> Path:
@@ -85,24 +108,11 @@ def _named(root: Path, name: str) -> Path:
     return path
 
 
-def _found(
-    root: Path, what: str, config: type, may_be: Callable[[Path], bool], parse: Parse, policy: Policy
-) -> list[Described]:
-    """UserError where no file is of the format."""
+def _none(root: Path, what: str, config: ListedConfig) -> str:
     paths = layout.files(root)
-    described: list[Described] = []
-    any_found = False
-    for path in filter(may_be, paths):
-        try:
-            described += _split(_of_file(path, root, parse, policy), split_of_file(path, root))
-            any_found = True
-        except AnotherFormat:
-            continue
-    if not any_found:
-        there = ", ".join(relative_name(path, root) for path in paths if not layout.is_image(path))
-        shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."
-        raise UserError(
-            f"dataset.root={root}: no {what} found. {shown} Name the file with dataset.train_file=…, or say another "
-            f"format (docs/formats.md).{layout.packed(paths)}{formats.hint(paths, config)}"
-        )
-    return described
+    there = ", ".join(relative_name(path, root) for path in paths if not layout.is_image(path))
+    shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."
+    return (
+        f"dataset.root={root}: no {what} found. {shown} Name the file with dataset.train_file=…, or say another "
+        f"format (docs/formats.md).{layout.packed(paths)}{formats.hint(paths, type(config))}"
+    )
