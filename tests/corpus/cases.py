@@ -686,7 +686,13 @@ def two_descriptions(root: Path) -> None:
     (root / "old_train.csv").write_text("image,xmin,ymin,xmax,ymax,label\np0.png,1,2,30,40,cat\n")
 
 
-@case("csv", "a name that two pictures of a split have", {"ambiguous_image": 1}, REFUSED, ("p0.png", "more/p0.png"))
+@case(
+    "csv",
+    "a name that two pictures of a split have",
+    {"ambiguous_image": 1, "unused_no_label": 2},
+    REFUSED,
+    ("p0.png", "more/p0.png"),
+)
 def one_name_twice(root: Path) -> None:
     (root / "more").mkdir()
     picture(77).save(root / "more" / "p0.png")
@@ -698,7 +704,11 @@ def spare_picture(root: Path) -> None:
 
 
 @case(
-    "voc", "two pictures of an xml that names neither", {"ambiguous_image": 1}, REFUSED, ("p0.xml", "p0.jpg", "p0.png")
+    "voc",
+    "two pictures of an xml that names neither",
+    {"ambiguous_image": 1, "unused_not_listed": 1},
+    REFUSED,
+    ("p0.xml", "p0.jpg", "p0.png"),
 )
 def two_pictures_of_one_xml(root: Path) -> None:
     picture(77).save(image_path(root, 0).with_suffix(".jpg"))

@@ -42,8 +42,8 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
         _check_left(split, tables, policy, root)
     tables, twice = splits.apart(tables, config.overlap)
     read, origin = splits.complete(tables, raw.chosen, config)
-    all_raws = [raw for raws in raw.splits.values() for raw in raws]
-    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws})
+    all_raws = [image for raws in raw.splits.values() for image in raws]
+    left = unused.find(bounds, [image.path for image in all_raws], {image.where for image in all_raws} | raw.broken)
     return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 

@@ -33,10 +33,11 @@ def conclude(
     form: Form = Form.corners,
     chosen: splits.Chosen | None = None,
     class_names: Iterable[str] = (),
+    broken: Iterable[str] = (),
 ) -> DetectionData:
     """`chosen`: where settings name the file of each split, which `Described.split` then is called after.
 
-    `class_names`: in their order, where the format has one, else they are sorted.
+    `class_names`: in their order, where the format has one, else they are sorted; `broken`: files that describe none.
     """
     find(described, root, policy)
     by_split = _by_split(described, root, policy)
@@ -45,7 +46,7 @@ def conclude(
         chosen = splits.choose(by_split, config, labelled.__getitem__)
         if chosen.train != splits.ALL:
             _report_unused(described, by_split, root, policy)
-    raw = RawData(chosen, policy=policy, form=form)
+    raw = RawData(chosen, policy=policy, form=form, broken={*broken})
     taken = {ours: by_split.get(name, []) for ours, name in (("val", chosen.val), ("test", chosen.test)) if name}
     elsewhere = {id(item) for items in taken.values() for item in items}
     everything = [item for item in described if id(item) not in elsewhere]

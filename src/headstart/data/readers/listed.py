@@ -63,7 +63,8 @@ def read(
     if all(part is None for part in parts):
         raise UserError(_none(root, what, config))
     described = [item for part in parts for item in part or ()]
-    return conclude(described, root, config, policy, form, chosen, class_names)
+    broken = [relative_name(source.path, root) for source, part in zip(found, parts, strict=True) if part == []]
+    return conclude(described, root, config, policy, form, chosen, class_names, broken)
 
 
 def _described(source: Source, root: Path, parse: Parse, policy: Policy) -> list[Described] | None:
