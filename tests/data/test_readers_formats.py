@@ -4,7 +4,6 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import pytest
 
@@ -16,6 +15,7 @@ from headstart.errors import UserError
 _spec = importlib.util.spec_from_file_location("written", Path(__file__).with_name("written.py"))
 written = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(written)
+boxes = written.boxes
 
 
 def pictures(root: Path, *names: str) -> None:
@@ -26,17 +26,6 @@ def pictures(root: Path, *names: str) -> None:
 
 def read(form: str, root: Path, **settings) -> DetectionData:
     return catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
-
-
-def boxes(data: DetectionData) -> dict[str, list]:
-    return {
-        Path(image.name).stem: [
-            (data.class_names[label], tuple(np.round(box, 6).tolist()))
-            for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
-        ]
-        for images in data.splits.values()
-        for image in images
-    }
 
 
 def kinds(data: DetectionData) -> dict[str, int]:

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import pytest
 
@@ -18,6 +17,7 @@ from headstart.errors import UserError
 _spec = importlib.util.spec_from_file_location("written", Path(__file__).with_name("written.py"))
 written = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(written)
+boxes = written.boxes
 
 BROKEN = {
     "csv": ("boxes.csv", {"b.png,42,": "b.png,x,", "d.png,48,": "d.png,x,"}),
@@ -57,17 +57,6 @@ def change(root: Path, pattern: str, changes: dict[str, str]) -> None:
 
 def read(form: str, root: Path, **on: str) -> DetectionData:
     return catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), on=on), seed=0)
-
-
-def boxes(data: DetectionData) -> dict[str, list]:
-    return {
-        Path(image.name).stem: [
-            (data.class_names[label], tuple(np.round(box, 6).tolist()))
-            for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
-        ]
-        for images in data.splits.values()
-        for image in images
-    }
 
 
 def kinds(data: DetectionData) -> dict[str, int]:
