@@ -26,6 +26,8 @@ from tests.corpus.drawing import (
     OBJECT,
     SIZE_WH,
     coco,
+    csv_path,
+    csv_row,
     image_path,
     json_path,
     name_of,
@@ -330,7 +332,7 @@ def negative_area(root: Path) -> None:
 @case(
     "voc",
     "an xml that stops in the middle",
-    {"malformed_file": 1, "unused_not_listed": 1},
+    {"malformed_file": 1},
     REFUSED,
     ("p0.xml", "line 1"),
 )
@@ -338,7 +340,7 @@ def truncated_xml(root: Path) -> None:
     edit(xml_path(root, 0), lambda text: text[: len(text) // 2])
 
 
-@case("voc", "an empty xml", {"malformed_file": 1, "unused_not_listed": 1}, REFUSED, ("p1.xml",))
+@case("voc", "an empty xml", {"malformed_file": 1}, REFUSED, ("p1.xml",))
 def empty_xml(root: Path) -> None:
     xml_path(root, 1).write_text("")
 
@@ -346,7 +348,7 @@ def empty_xml(root: Path) -> None:
 @case(
     "voc",
     "an xml that is a server's error page",
-    {"malformed_file": 1, "unused_not_listed": 1},
+    {"malformed_file": 1},
     REFUSED,
     ("p0.xml", "<error>"),
 )
@@ -390,9 +392,7 @@ def missing_picture_of_xml(root: Path) -> None:
     image_path(root, 0).unlink()
 
 
-@case(
-    "voc", "entities that would grow to gigabytes", {"malformed_file": 1, "unused_not_listed": 1}, REFUSED, ("p0.xml",)
-)
+@case("voc", "entities that would grow to gigabytes", {"malformed_file": 1}, REFUSED, ("p0.xml",))
 def billion_laughs(root: Path) -> None:
     entities = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10 if i else "ha"}">' for i in range(10))
     xml_path(root, 0).write_text(f"<!DOCTYPE a [{entities}]><annotation>&a9;</annotation>")
@@ -401,7 +401,7 @@ def billion_laughs(root: Path) -> None:
 @case(
     "voc",
     "an entity that reads a file of the machine",
-    {"malformed_file": 1, "unused_not_listed": 1},
+    {"malformed_file": 1},
     REFUSED,
     ("p0.xml",),
 )
@@ -710,6 +710,65 @@ def row_without_picture(root: Path) -> None:
     found = rows("train")
     found[1]["image"] = None
     write_rows(root, "train", found)
+
+
+# ---------------------------------------------------------------------------------- csv, and two of one name
+
+
+def _rows(root: Path, *rows: str) -> None:
+    with csv_path(root, "train").open("a") as file:
+        file.writelines(f"{row}\n" for row in rows)
+
+
+@case("csv", "three hundred rows with a word for a corner", {"malformed_object": 300}, REFUSED, ("train.csv: line 9",))
+def words_for_corners(root: Path) -> None:
+    _rows(root, *(csv_row(number % 7, (number, 8, "right", 36)) for number in range(300)))
+
+
+@case("csv", "rows that name no picture", {"unnamed_image": 2}, REFUSED, ("train.csv: line 9", "line 10"))
+def nameless_rows(root: Path) -> None:
+    _rows(root, ",1,2,30,40,cat", "a,b.png,1,2,30,40,cat")
+
+
+@case("csv", "a csv without a column for the class", {"malformed_file": 1}, REFUSED, ("more.csv: line 1", "label"))
+def no_class_column(root: Path) -> None:
+    (root / "more.csv").write_text("image,xmin,ymin,xmax,ymax\np0.png,1,2,30,40\n")
+
+
+@case(
+    "csv", "a picture with other boxes in a second csv", {"described_twice": 1}, REFUSED, ("p0.png in", "old_train.csv")
+)
+def two_descriptions(root: Path) -> None:
+    (root / "old_train.csv").write_text("image,xmin,ymin,xmax,ymax,label\np0.png,1,2,30,40,cat\n")
+
+
+@case(
+    "csv",
+    "a name that two pictures of a split have",
+    {"ambiguous_image": 1, "unused_no_label": 2},
+    REFUSED,
+    ("p0.png", "more/p0.png"),
+)
+def one_name_twice(root: Path) -> None:
+    (root / "more").mkdir()
+    picture(77).save(root / "more" / "p0.png")
+
+
+@case("voc", "a second picture beside the one that the xml names", {"same_name": 1})
+def spare_picture(root: Path) -> None:
+    picture(77).save(image_path(root, 0).with_suffix(".jpg"))
+
+
+@case(
+    "voc",
+    "two pictures of an xml that names neither",
+    {"ambiguous_image": 1, "unused_not_listed": 1},
+    REFUSED,
+    ("p0.xml", "p0.jpg", "p0.png"),
+)
+def two_pictures_of_one_xml(root: Path) -> None:
+    picture(77).save(image_path(root, 0).with_suffix(".jpg"))
+    xml_path(root, 0).write_text(xml(0, filename="photo.png"))
 
 
 def broken(name: str) -> Case:

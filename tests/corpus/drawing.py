@@ -174,4 +174,24 @@ def draw_parquet(root: Path) -> None:
         write_rows(root, split, rows(split))
 
 
-DRAW = {"voc": draw_voc, "coco": draw_coco, "yolo": draw_yolo, "hugging_face": draw_parquet}
+# ----------------------------------------------------------------------------------------------------- csv
+
+CSV_HEAD = "image,xmin,ymin,xmax,ymax,label"
+
+
+def csv_path(root: Path, split: str) -> Path:
+    return root / f"{split}.csv"
+
+
+def csv_row(number: int, box: tuple[Any, ...] = BOX) -> str:
+    return ",".join(map(str, (f"{name_of(number)}.png", *box, class_of(number))))
+
+
+def draw_csv(root: Path) -> None:
+    draw_pictures(root)
+    for split in ("train", "val"):
+        rows = [csv_row(number) for number, its in enumerate(SPLIT_OF) if its == split]
+        csv_path(root, split).write_text("\n".join([CSV_HEAD, *rows, ""]))
+
+
+DRAW = {"voc": draw_voc, "coco": draw_coco, "yolo": draw_yolo, "csv": draw_csv, "hugging_face": draw_parquet}

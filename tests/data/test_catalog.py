@@ -75,7 +75,7 @@ def test_defects_are_logged_in_one_line_with_their_names(root, caplog):
         read(root)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("mine: ")
-    assert "1 unreadable_image, skipped image (train/1.png: cannot identify" in line
+    assert "1 unreadable_image, skipped image (train/1.png: no picture of a known format" in line
     assert "4 oversized_box, clipped box (train/2.xml: object 1: cat (1, 2, 50, 9), train/3.xml" in line
     assert "train/4.xml" in line
     assert "train/5.xml" not in line

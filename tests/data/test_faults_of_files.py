@@ -30,12 +30,12 @@ VOC_FAULTS = {
     "size": (
         "wrong_size",
         f"<annotation><size><width>9</width><height>9</height></size>{CAT}{CAT}</annotation>",
-        "9x9 for 64x48",
+        "9x9 in the annotation, 64x48 in the picture",
     ),
     "zero": (
         "zero_size",
         f"<annotation><size><width>0</width><height>0</height></size>{CAT}{CAT}</annotation>",
-        "0x0 for 64x48",
+        "0x0 in the annotation, 64x48 in the picture",
     ),
 }
 YOLO_FAULTS = {

@@ -114,7 +114,7 @@ def test_padding_behind_the_end_of_a_jpeg_is_no_defect(tmp_path):
 def test_float_pixels_and_text_are_no_images(tmp_path):
     PIL.Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
     (tmp_path / "b.jpg").write_text("not an image")
-    for name, reason in (("a.tif", "floats of unknown range"), ("b.jpg", "cannot identify")):
+    for name, reason in (("a.tif", "floats of unknown range"), ("b.jpg", "no picture of a known format")):
         with pytest.raises(UnreadableImage, match=reason):
             images.inspect(tmp_path / name)
 

@@ -284,5 +284,5 @@ def test_an_image_listed_twice_is_used_once_unless_its_objects_differ(tmp_path):
     for change in ({"bbox": [1, 2, 3, 4]}, {"iscrowd": 1}, {"ignore": 1}, {"area": 20.5}):
         value["annotations"][1] = value["annotations"][0] | {"image_id": 1} | change
         write(tmp_path, "train.json", value)
-        with pytest.raises(UserError, match=r"a\.png: described twice"):
+        with pytest.raises(UserError, match=r"1 described_twice .*: a\.png in train\.json and train\.json"):
             read(tmp_path)

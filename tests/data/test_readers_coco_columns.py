@@ -163,7 +163,7 @@ def plain_table(split, seen, index, form, policy, min_side) -> ImageTable:
     boxes = annotate.Boxes(seen)
     annotate._check_units(split, boxes, form, policy)
     clipped, keep, left_out = annotate.mend(boxes, policy, min_side)
-    left_out |= {n for n, image in enumerate(seen) if annotate._check_size(image, policy) is Action.skip_image}
+    left_out |= {n for n in range(len(seen)) if annotate._check_size(boxes, n, policy) is Action.skip_image}
     left_out |= annotate._repeated(seen, left_out, policy)
     images = []
     for number, image in enumerate(seen):

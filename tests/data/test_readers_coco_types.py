@@ -332,9 +332,9 @@ def test_the_same_doubt_serves_formats_with_corners():
     assert doubts(boxes[:3], sizes[:3], Form.corners) == []
 
 
-def test_shares_that_are_alone_are_refused_however_few_and_alike_they_are():
+def test_shares_that_are_alone_are_refused_however_alike_they_are():
     with pytest.raises(UserError, match="shares of width and height"):
-        doubts(np.array([[0.1, 0.2, 0.5, 0.6]] * 2), np.full((2, 2), 100.0), Form.corners)
+        doubts(np.array([[0.1, 0.2, 0.5, 0.6]] * 4), np.full((4, 2), 100.0), Form.corners)
 
 
 def sized(size_wh, bbox):
@@ -350,7 +350,7 @@ def sized(size_wh, bbox):
 def test_boxes_that_fit_the_size_that_is_stated_and_not_the_picture_are_refused(tmp_path):
     """Scaled pictures, and the labels of before: nothing else would be seen of it than boxes cut at the edges."""
     write_set(tmp_path, sized((128, 96), [60, 50, 40, 30]))
-    with pytest.raises(UserError, match=r"8 resized_image .*train\.json: 128x96 for 64x48.*=skip_image or keep"):
+    with pytest.raises(UserError, match=r"8 resized_image .*train\.json: 128x96 in the annotation, 64x48 in the picture.*=skip_image or keep"):
         read(tmp_path)
 
 

@@ -4,7 +4,6 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import pytest
 
@@ -16,6 +15,7 @@ from headstart.errors import UserError
 _spec = importlib.util.spec_from_file_location("written", Path(__file__).with_name("written.py"))
 written = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(written)
+boxes = written.boxes
 
 
 def pictures(root: Path, *names: str) -> None:
@@ -26,17 +26,6 @@ def pictures(root: Path, *names: str) -> None:
 
 def read(form: str, root: Path, **settings) -> DetectionData:
     return catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
-
-
-def boxes(data: DetectionData) -> dict[str, list]:
-    return {
-        Path(image.name).stem: [
-            (data.class_names[label], tuple(np.round(box, 6).tolist()))
-            for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
-        ]
-        for images in data.splits.values()
-        for image in images
-    }
 
 
 def kinds(data: DetectionData) -> dict[str, int]:
@@ -133,13 +122,15 @@ def test_lists_say_the_split(tmp_path):
         "train": ["a.png", "b.png"],
         "val": ["c.png"],
     }
-    assert [d.where for d in data.defects if d.kind == "missing_annotation"] == ["val.txt:2: zz zz.png"]
+    assert [d.where for d in data.defects if d.kind == "missing_image"] == ["val.txt:2: zz zz.png"]
 
 
 def test_two_files_of_the_same_pictures_are_asked_about_and_settings_choose(tmp_path):
     sheet(tmp_path, HEAD, "a.png,1,2,30,40,cat", "b.png,1,2,30,40,cat")
     sheet(tmp_path, HEAD, "a.png,1,2,30,41,cat", name="more.csv")
-    with pytest.raises(UserError, match=r"2 files may be .*boxes\.csv, more\.csv.*dataset\.train_file"):
+    with pytest.raises(
+        UserError, match=r"1 described_twice .*: a\.png in boxes\.csv and more\.csv.*dataset\.train_file"
+    ):
         read("csv", tmp_path)
     assert boxes(read("csv", tmp_path, train_file="boxes.csv"))["a"] == [("cat", (1, 2, 30, 40))]
 

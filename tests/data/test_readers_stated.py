@@ -61,7 +61,7 @@ def test_a_listed_name_with_blanks_is_matched_as_a_whole_and_reported_as_a_whole
         file.write("data/obj_Train_data/my cat 1.png\ndata/obj_Train_data/not there 2.png\n")
     data = read(tmp_path)
     assert names(data)["train"] == [*"abcd", "my cat 1"]
-    assert [defect.where for defect in data.defects] == ["data/obj_Train_data/not there 2.png (train)"]
+    assert [defect.where for defect in data.defects] == ["data/obj_Train_data/not there 2.png, listed for train"]
 
 
 def test_a_listed_name_that_fits_two_files_is_refused_and_both_are_shown(tmp_path):

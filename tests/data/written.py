@@ -1,9 +1,13 @@
-"""The same boxes in each format, written by code of the tests' own."""
+"""The same boxes in each format, written by code of the tests' own; and those of a data set that was read."""
 
 import csv
 import json
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from headstart.data.types import DetectionData
 
 SIZE = (64, 48)
 BOXES: dict[str, list[tuple[str, tuple[float, float, float, float]]]] = {
@@ -214,3 +218,15 @@ def _yolo_files(root: Path) -> None:
 SPLITS = {"train": "abc", "val": "de"}
 OLDER = {"voc": (voc, "voc"), "coco": (coco, "coco"), "yolo": (yolo, "yolo"), "darknet": (darknet, "yolo")}
 """Likewise, with two splits that lists name."""
+
+
+def boxes(data: DetectionData) -> dict[str, list]:
+    """As in `BOXES`."""
+    return {
+        Path(image.name).stem: [
+            (data.class_names[label], tuple(np.round(box, 6).tolist()))
+            for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
+        ]
+        for images in data.splits.values()
+        for image in images
+    }

@@ -99,6 +99,22 @@ def test_the_trees_of_deepforest_are_seen(real_data, tmp_path):
     assert not [finding for finding in report["findings"] if "box" in finding["kind"]]
 
 
+def test_all_csv_files_of_deepforest_are_told_in_one_go_and_what_is_sure_can_be_used(real_data, tmp_path):
+    """Ten files of five pictures: three have predictions, truth, points, outlines or nothing in files of their own."""
+    words = TREE_CSV.format(real_data).split()
+    report = diagnose(real_data, tmp_path, *words)
+    expected = {"described_twice": 3, "enclosing_box": 4, "no_box": 4, "scores": 4, "negative_row": 1}
+    found = counts(report)
+    assert {kind: found.get(kind, 0) for kind in expected} == expected
+    assert (report["status"], "refused" in found) == ("errors", False)
+    twice = next(finding["places"] for finding in report["findings"] if finding["kind"] == "described_twice")
+    assert {"where": "OSBS_029.tif in OSBS_029.csv and blank_annotations.csv", "image": "OSBS_029.tif"} in twice
+    report = diagnose(real_data, tmp_path, *words, "dataset.on.described_twice=skip_image")
+    boxes = [part["boxes"] for part in report["splits"].values()]
+    assert sum(part["pictures"] for part in report["splits"].values()) == 3
+    assert sum(part["Tree"] for part in boxes) == 61 + 79  # rows of testfile_deepforest.csv and example.csv
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", SETS)
 def test_a_fixed_copy_has_no_finding_that_is_an_error(real_data, tmp_path, words):

@@ -54,6 +54,8 @@ class Kind:
     """What `keep` does, for people: `used once`."""
     refused: str = DONE[Action.error]
     """Likewise of `error`."""
+    remedy: str = "Correct the data"
+    """What to do about it where it is refused."""
 
     def done(self, action: Action) -> str:
         """What is done about it, for people."""
@@ -61,13 +63,7 @@ class Kind:
 
 
 _ERROR, _WARNING, _NOTE = Severity.error, Severity.warning, Severity.note
-_REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = (
-    Action.error,
-    Action.skip_box,
-    Action.clip,
-    Action.skip_image,
-    Action.keep,
-)
+_REFUSE, _SKIP_BOX, _CLIP, _SKIP_IMAGE, _KEEP = Action
 
 _OF_A_BOX = (_SKIP_BOX, _SKIP_IMAGE, _REFUSE)
 _UNREADABLE = (_REFUSE, _SKIP_BOX, _SKIP_IMAGE)
@@ -147,10 +143,10 @@ KINDS: dict[str, Kind] = {
     "enclosing_box": Kind(
         "an object that is no upright rectangle (polygon, circle, rotated box)",
         _WARNING,
-        (_KEEP, _SKIP_BOX, _REFUSE),
+        (_KEEP, *_OF_A_BOX),
         kept="used the box around it",
     ),
-    "no_box": Kind("an object without a box (point, line, tag)", _WARNING, (_SKIP_BOX, _REFUSE)),
+    "no_box": Kind("an object without a box (point, line, tag)", _WARNING, _OF_A_BOX),
     "out_of_view": Kind("an object that is marked as out of the picture", _NOTE, (_SKIP_BOX, _REFUSE)),
     "grouped": _note("shapes that are parts of one object", "used the box around them"),
     "oversized_box": Kind("a box wider or higher than its picture", _WARNING, (_CLIP, *_OF_A_BOX)),
@@ -167,7 +163,7 @@ KINDS: dict[str, Kind] = {
     "doubtful_units": Kind(
         "all boxes within the first 100 pixels: percent?", _WARNING, (_KEEP, _REFUSE), kept="kept as pixels"
     ),
-    "not_shares": Kind("a line of YOLO whose numbers are no shares of the picture", _ERROR, _UNREADABLE),
+    "not_shares": Kind("a box whose numbers are no shares (0 to 1) of the picture, as are due", _ERROR, _UNREADABLE),
     "polygon_line": Kind(
         "a polygon among YOLO's boxes",
         _ERROR,
@@ -175,6 +171,7 @@ KINDS: dict[str, Kind] = {
         kept="used its enclosing box",
     ),
     "malformed_object": Kind("an object, or a line, that cannot be read", _ERROR, _UNREADABLE),
+    "unnamed_image": Kind("an object that does not say of which picture it is", _ERROR, (_REFUSE, _SKIP_BOX)),
     # ---------------------------------------------------------------------------------------------- classes
     "unknown_class": Kind("an object of a class that there is not", _ERROR, _UNREADABLE),
     "background_class": Kind("a class called background", _WARNING, (_KEEP, _REFUSE), kept="kept as a class"),
@@ -190,7 +187,24 @@ KINDS: dict[str, Kind] = {
     ),
     "no_class": _note("a category without objects that is the background, or the root of all others", "left out"),
     # ---------------------------------------------------------------------------------------- files and splits
-    "malformed_file": Kind("an annotation file of one picture that cannot be read", _ERROR, (_REFUSE, _SKIP_IMAGE)),
+    "malformed_file": Kind(
+        "an annotation file that cannot be read",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE),
+    ),
+    "malformed_entry": Kind("what a file says of one picture, and cannot be read", _ERROR, (_REFUSE, _SKIP_IMAGE)),
+    "described_twice": Kind(
+        "a picture that is described twice, with different objects",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE),
+        remedy="Say which file counts (dataset.train_file, dataset.train_json, …), or remove the others",
+    ),
+    "ambiguous_image": Kind(
+        "an annotation, or a line of a list, that fits two pictures",
+        _ERROR,
+        (_REFUSE, _SKIP_IMAGE),
+        remedy="Write the path of the one that it is of, or remove the other",
+    ),
     "wrong_filename": Kind(
         "an annotation that names another picture",
         _WARNING,
@@ -210,7 +224,9 @@ KINDS: dict[str, Kind] = {
         (_KEEP, _SKIP_IMAGE, _REFUSE),
         kept="used as a negative",
     ),
-    "missing_annotation": Kind("a picture without annotations", _WARNING, (_SKIP_IMAGE, _REFUSE)),
+    "missing_annotation": Kind(
+        "a picture without annotations", _WARNING, (_SKIP_IMAGE, _KEEP, _REFUSE), kept="used as a negative"
+    ),
     "label_without_image": Kind("a label file without a picture", _WARNING, (_KEEP, _REFUSE), kept="not used"),
     "unlabelled_test": Kind("a split for testing without labels", _WARNING, (_KEEP, _REFUSE), kept="not measured"),
     "negative_row": _note("a row of zeros, which says that its picture has no object", "used as a negative"),

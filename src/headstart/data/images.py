@@ -160,6 +160,9 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
                     image.load()
     except TooManyPixels:
         raise
+    except PIL.UnidentifiedImageError as error:
+        said = "no picture of a known format" if path.stat().st_size else "an empty file"
+        raise UnreadableImage(said) from error
     except Exception as error:  # as in FileImage
         raise UnreadableImage(str(error).replace(str(path), path.name)) from error
     return facts

@@ -48,20 +48,21 @@ def odd(
         yield "lying_suffix", f"is {facts.format}"
     channels = PIL.Image.getmodebands(facts.mode)
     if annotated_depth not in (None, channels):
-        yield "wrong_depth", f"{annotated_depth} for {channels} ({facts.mode})"
+        yield "wrong_depth", f"{annotated_depth} in the annotation, {channels} in the picture (mode {facts.mode})"
     yield from _colours(facts)
     yield from _orientation(facts, annotated_size_wh)
 
 
 def _colours(facts: ImageFacts) -> Iterator[tuple[str, str]]:
     kind = _MODES.get(facts.mode)
-    clear = f"{facts.mode} with transparent pixels" if facts.transparent else facts.mode
+    mode = f"mode {facts.mode}"
+    clear = f"{mode} with transparent pixels" if facts.transparent else mode
     if kind:
         yield kind, clear
     elif facts.transparent:
-        yield "transparent", facts.mode
+        yield "transparent", mode
     if facts.sixteen_bit:
-        yield "sixteen_bit", facts.mode
+        yield "sixteen_bit", mode
 
 
 def _orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | None) -> Iterator[tuple[str, str]]:

@@ -50,6 +50,6 @@ def _refusal(kind: str, places: list[str]) -> str:
     others = [action.value for action in KINDS[kind].actions if action is not Action.error]
     more = f"; and {len(places) - _NAMES_SHOWN} more" if len(places) > _NAMES_SHOWN else ""
     return (
-        f"{len(places)} {kind} ({KINDS[kind].what}): {'; '.join(places[:_NAMES_SHOWN])}{more}. Correct the data, or go "
-        f"on with dataset.on.{kind}={' or '.join(others)}."
+        f"{len(places)} {kind} ({KINDS[kind].what}): {'; '.join(places[:_NAMES_SHOWN])}{more}. "
+        f"{KINDS[kind].remedy}, or go on with dataset.on.{kind}={' or '.join(others)}."
     )

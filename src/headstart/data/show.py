@@ -14,7 +14,7 @@ from headstart.config.schema import DatasetConfig, FileDatasetConfig
 from headstart.data.types import DatasetInfo
 
 UNUSED = {
-    "no_label": "pictures without a label file",
+    "no_label": "pictures without annotations",
     "other_folder": "pictures in other folders than those in use",
     "not_listed": "pictures beside those in use",
     "no_picture": "label files without a picture",

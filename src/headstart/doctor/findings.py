@@ -77,7 +77,7 @@ def setting(name: str, policy: Policy) -> str:
 
 def of_unused(unused: Mapping[str, Unused], defects: Iterable[Defect]) -> Iterator[Finding]:
     """But those that a defect names already."""
-    known = {defect.where for defect in defects}
+    known = {said for defect in defects for said in (defect.where, defect.image)}
     for reason, files in unused.items():
         severity = Severity.warning if reason in _WORTH_A_LOOK else Severity.note
         places = tuple(Place(name) for name in files.first if name not in known)

@@ -96,7 +96,9 @@ def _check_size(boxes: Boxes, number: int, policy: Policy) -> Action | None:
     own = boxes.xyxy[slice(*boxes.start[number : number + 2])]
     is_resized = not seen.raw.normalised and _are_of_size(own, said) and not _are_of_size(own, seen.size_wh)
     kind = "zero_size" if min(said) == 0 else "resized_image" if is_resized else "wrong_size"
-    return policy.report(kind, f"{seen.raw.where}: {_by(said)} for {_by(seen.size_wh)}", seen.name)
+    return policy.report(
+        kind, f"{seen.raw.where}: {_by(said)} in the annotation, {_by(seen.size_wh)} in the picture", seen.name
+    )
 
 
 def _are_of_size(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> bool:

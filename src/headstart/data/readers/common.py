@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headstart.config.kinds import DONE, Action
 from headstart.config.schema import FileDatasetConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
@@ -29,22 +31,21 @@ def assemble(raw: RawData, root: Path, config: FileDatasetConfig) -> DetectionDa
     class_names = _class_names(raw, config)
     index = {name: label for label, name in enumerate(class_names)}
     tables: dict[str, ImageTable] = {}
-    raw.splits = {split: [image for image in raws if not image.left_out] for split, raws in raw.splits.items()}
     for split, raws in raw.splits.items():
         seen = list(see(_once(raws, policy, root), root, config.max_pixels, policy))
         tables[split] = annotate(split, seen, index, raw.form, policy, config.min_side)
-        if not tables[split]:
-            policy.check()  # what may have emptied it
-            raise UserError(f"{root}: the split {split} holds no image that can be read, of {len(raws)} found.")
     if raw.chosen.unlabelled is not None:
         policy.report("unlabelled_test", f"the split {raw.chosen.unlabelled}")
     classes.report_names(class_names, policy)
     policy.check()
+    for split in tables:
+        _check_left(split, tables, policy, root)
     tables, twice = splits.apart(tables, config.overlap)
     read, origin = splits.complete(tables, raw.chosen, config)
-    all_raws = [raw for raws in raw.splits.values() for raw in raws]
+    all_raws = [image for raws in raw.splits.values() for image in raws]
+    described = {image.where for image in all_raws} | raw.broken
     has_splits = raw.chosen.train != splits.ALL
-    left = unused.find(bounds, [raw.path for raw in all_raws], {raw.where for raw in all_raws}, has_splits)
+    left = unused.find(bounds, [image.path for image in all_raws], described, has_splits)
     return DetectionData(config.name, tuple(class_names), read, (*policy.defects, *twice), origin, left)
 
 
@@ -95,12 +96,39 @@ def _class_names(raw: RawData, config: FileDatasetConfig) -> list[str]:
 
 
 def _once(raws: Sequence[RawImage], policy: Policy, root: Path) -> list[RawImage]:
-    """Each file once; UserError where one has two descriptions, of which one would be lost."""
-    found: dict[Path, RawImage] = {}
+    """Each picture once, without those that are left out."""
+    found: dict[Path, list[RawImage]] = defaultdict(list)
     for raw in raws:
-        first = found.setdefault(raw.path, raw)
-        if first is not raw and first.objects() != raw.objects():
-            raise UserError(f"{raw.path}: described twice, in {first.where} and {raw.where}; merge the two.")
-        if first is not raw:
-            policy.report("listed_twice", f"{raw.path.name} in {raw.where}", relative_name(raw.path, root))
-    return list(found.values())
+        found[raw.path].append(raw)
+    return [described[0] for described in found.values() if _is_used(described, policy, root)]
+
+
+def _is_used(described: Sequence[RawImage], policy: Policy, root: Path) -> bool:
+    """Of all descriptions of a picture: where they differ, all but one would be lost."""
+    first, *others = described
+    name = relative_name(first.path, root)
+    if any(raw.left_out for raw in described):
+        return False
+    if any(raw.objects() != first.objects() for raw in others):
+        where = f"{name} in {' and '.join(raw.where for raw in described)}"
+        return policy.report("described_twice", where, name) is not Action.skip_image
+    for raw in others:
+        policy.report("listed_twice", f"{name} in {raw.where}", name)
+    return True
+
+
+def _check_left(split: str, tables: Mapping[str, ImageTable], policy: Policy, root: Path) -> None:
+    """UserError where a split has no picture left, which names the settings that emptied it."""
+    if len(tables[split]):
+        return
+    elsewhere = {name for table in tables.values() for name in table.names}
+    left_out = DONE[Action.skip_image]
+    counts = Counter(one.kind for one in policy.defects if one.action == left_out and one.image not in elsewhere)
+    why = ", ".join(f"{count} by dataset.on.{kind}={Action.skip_image.value}" for kind, count in counts.items())
+    left = (
+        f": left out are {why}. Correct these, choose another action (docs/defects.md)" if why else ". Put some there"
+    )
+    raise UserError(
+        f"{root}: the split {split} holds no image{left}, or name another split with "
+        f"dataset.{split}_split=<name>{_INSTEAD[split]}."
+    )

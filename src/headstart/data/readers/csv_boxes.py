@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from headstart.config.kinds import Action
 from headstart.config.schema import CsvConfig
 from headstart.data.policy import Policy
 from headstart.data.readers import listed, tables
 from headstart.data.readers.coco_ids import number_of
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.geometry import (
     Box,
     Point,
-    Refuse,
     enclose,
     is_upright,
     name_of,
@@ -29,8 +29,10 @@ from headstart.data.readers.geometry import (
     says,
     size_of,
 )
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.listed import AnotherFormat
+from headstart.data.readers.raw import Malformed
 from headstart.data.types import DetectionData
-from headstart.errors import UserError
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "image": ("image_path", "filename", "file_name", "image", "image_name", "img", "image_file", "path", "file"),
@@ -56,19 +58,34 @@ _NUMBERS = re.compile(r"[^\s,()]+\s+[^\s,()]+")
 
 
 def read(config: CsvConfig, policy: Policy | None = None) -> DetectionData:
-    """Every split in use; UserError names the file and the line that cannot be read."""
-    return listed.read(config, policy, "csv with a column for the picture and its boxes", _is_one, _parse)
+    """Every split in use; what cannot be read is reported with file and line."""
+    return listed.read(config, policy, "csv with a column for the picture and its boxes", _may_be, _parse)
 
 
-def _is_one(path: Path) -> bool:
-    if path.suffix.lower() not in (".csv", ".tsv"):
-        return False
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() in (".csv", ".tsv")
+
+
+def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
     table = tables.load(path)
+    if _is_plain(table):
+        table.rows.insert(0, (0, [*_PLAIN]))
     names = table.header()
-    has = {what for what, aliases in ALIASES.items() if any(alias in names for alias in aliases)}
-    # VIA's own csv has other columns; a list of classes has no corners
-    boxes = has >= {"image", *_CORNERS} or has >= {"image", "geometry"} or ("image" in has and {*_POINT} <= {*names})
-    return boxes or _is_plain(table)
+    _check_columns(table, names)
+    columns = {what: tables.find_column(names, aliases) for what, aliases in ALIASES.items()}
+    named = [next((what for what, at in columns.items() if at == place), name) for place, name in enumerate(names)]
+    where = relative_name(path, root)
+    if columns["score"] is not None:
+        policy.report("scores", f"{where}: the column {names[columns['score']]}")
+    found: dict[str, Described] = {}
+    take = partial(_take, names=named)
+    for line, name, fields in table.by_picture(named, "image", where, policy):
+        item = found.get(name) or found.setdefault(name, describe(name, path, root, take=take))
+        row = tables.record(fields, named)
+        _take_split(line, row, item)
+        item.raw.size_wh = item.raw.size_wh or size_of(row.get("width"), row.get("height"))
+        item.objects.append((f"line {line}", fields))
+    yield from found.values()
 
 
 def _is_plain(table: tables.Table) -> bool:
@@ -80,92 +97,63 @@ def _is_plain(table: tables.Table) -> bool:
     return blank or all(number_of(field) is not None for field in corners)
 
 
-def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-    table = tables.load(path)
-    if _is_plain(table):
-        table.rows.insert(0, (0, [*_PLAIN]))
-    names = table.header()
-    columns = {what: tables.find_column(names, aliases, path) for what, aliases in ALIASES.items()}
-    _check_columns(table, names, columns)
-    named = [next((what for what, at in columns.items() if at == place), name) for place, name in enumerate(names)]
-    if columns["score"] is not None:
-        policy.report("scores", f"{path.name}: the column {names[columns['score']]}")
-    found: dict[str, Described] = {}
-    for line, row in table.records(named):
-        name = row.get("image", "")
-        if not name:
-            raise table.refuse(line, "no picture is named; write its path, or remove the line.")
-        item = found.setdefault(name, describe(name, path, root))
-        _take_split(table, line, row, item)
-        item.raw.size_wh = item.raw.size_wh or size_of(row.get("width"), row.get("height"))
-        _take_object(table, line, row, item, policy)
-    yield from found.values()
-
-
-def _check_columns(table: tables.Table, names: list[str], columns: dict[str, int | None]) -> None:
-    missing = [what for what in ("image", *_CORNERS) if columns[what] is None]
-    if columns["geometry"] is not None or {*_POINT} <= {*names}:
-        missing = [what for what in missing if what == "image"]
+def _check_columns(table: tables.Table, names: list[str]) -> None:
+    """VIA's own csv has other columns; a list of classes has no corners."""
+    has = {what for what, aliases in ALIASES.items() if any(alias in names for alias in aliases)}
+    enough = ("image",) if "geometry" in has or {*_POINT} <= {*names} else ("image", *_CORNERS)
+    missing = [what for what in enough if what not in has]
+    line = table.rows[0][0] if table.rows else 1
     if missing:
         what = missing[0]
-        raise table.refuse(
-            table.rows[0][0] if table.rows else 1,
-            f"no column for {', '.join(missing)}; {what} may be called {', '.join(ALIASES[what])}. The columns are "
-            f"{', '.join(names)[:200] or 'none'}.",
+        raise AnotherFormat(
+            f"line {line}: no column for {', '.join(missing)}; {what} may be called {', '.join(ALIASES[what])}. The "
+            f"columns are {', '.join(names)[:200] or 'none'}"
         )
-    if columns["class"] is None:
-        raise table.refuse(1, f"no column for the class; it may be called {', '.join(ALIASES['class'])}.")
+    if "class" not in has:
+        raise Malformed(f"line {line}: no column for the class; it may be called {', '.join(ALIASES['class'])}")
 
 
-def _take_split(table: tables.Table, line: int, row: dict[str, str], item: Described) -> None:
+def _take_split(line: int, row: dict[str, str], item: Described) -> None:
     split = row.get("split", "").lower() or None
     if item.split is not None and split is not None and split != item.split:
-        raise table.refuse(line, f"{item.name} is in the split {split}, and above in {item.split}; correct one.")
-    item.split = split or item.split
+        why = f"line {line}: {item.name} is in the split {split}, and above in {item.split}"
+        item.faults.append(("malformed_entry", why))
+    item.split = item.split or split
 
 
-def _take_object(table: tables.Table, line: int, row: dict[str, str], item: Described, policy: Policy) -> None:
-    def refuse(why: str) -> UserError:
-        return table.refuse(line, why)
-
-    place, corners = f"line {line}", [row.get(corner, "") for corner in _CORNERS]
-    outline = row.get("geometry", "")
+def _take(item: Described, place: str, written: Any, policy: Policy, names: list[str]) -> None:
+    row = tables.record(written, names)
+    corners, outline = [row.get(corner, "") for corner in _CORNERS], row.get("geometry", "")
     if not any(corners) and not outline:
         if any(row.get(axis) for axis in _POINT):
-            policy.report("no_box", f"{item.raw.where}: {place}: a point", item.name)
+            item.report("no_box", place, "a point", policy)
         return  # a negative
     area = None
     if any(corners):
-        box = _corners(corners, refuse)
+        x1, y1, x2, y2 = (number(value, name) for name, value in zip(_CORNERS, corners, strict=True))
+        box: Box = (x1, y1, x2, y2)
         if box == (0, 0, 0, 0):
-            policy.report("negative_row", f"{item.raw.where}: {place}", item.name)
+            policy.report("negative_row", f"{item.raw.where}: {place}", item.image)
             return
     else:
-        kind, points = _outline(outline, refuse)
+        kind, points = _outline(outline)
         if kind == "POINT":
-            policy.report("no_box", f"{item.raw.where}: {place}: a point", item.name)
+            item.report("no_box", place, "a point", policy)
             return
-        if not is_upright(points[:-1]):
-            action = policy.report("enclosing_box", f"{item.raw.where}: {place}: a polygon", item.name)
-            if action is Action.skip_box:
-                return
+        if not is_upright(points[:-1]) and item.drops("enclosing_box", place, "a polygon", policy):
+            return
         box, area = enclose(points), outline_area(points) if outline.count("(") == 2 else None
-    name = name_of(row.get("class", ""), "the class", refuse)
+    name = name_of(row.get("class", ""), "the class")
     item.raw.add(box, name, place, says(row.get("crowd")), says(row.get("difficult")), area)
 
 
-def _corners(corners: list[str], refuse: Refuse) -> Box:
-    x1, y1, x2, y2 = (number(value, name, refuse) for name, value in zip(_CORNERS, corners, strict=True))
-    return x1, y1, x2, y2
-
-
-def _outline(text: str, refuse: Refuse) -> tuple[str, list[Point]]:
+def _outline(text: str) -> tuple[str, list[Point]]:
     """Kind and points, the last of a polygon being its first; of several rings all."""
     start = _WKT.match(text)
     if start is None:
-        raise refuse(f"geometry is {text[:60]!r}; it must be POLYGON ((x y, …)), MULTIPOLYGON or POINT (x y).")
+        raise Malformed(f"geometry is {text[:60]!r}; it must be POLYGON ((x y, …)), MULTIPOLYGON or POINT (x y)")
     pairs = [pair.group().split() for pair in _NUMBERS.finditer(text, start.end())]
-    points = [(number(x, "geometry", refuse), number(y, "geometry", refuse)) for x, y in pairs]
+    points = [(number(x, "geometry"), number(y, "geometry")) for x, y in pairs]
     if not points:
-        raise refuse("geometry has no point.")
+        raise Malformed("geometry has no point")
     return start.group(2).upper(), points

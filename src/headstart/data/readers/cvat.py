@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from headstart import limits
-from headstart.config.kinds import Action
 from headstart.config.schema import CvatConfig
 from headstart.data.policy import Policy
 from headstart.data.readers import listed
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.geometry import (
     Box,
-    Refuse,
     corners,
     ellipse,
     enclose,
@@ -32,75 +31,66 @@ from headstart.data.readers.geometry import (
     says,
     size_of,
 )
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.listed import AnotherFormat
 from headstart.data.readers.raw import Malformed
 from headstart.data.readers.xml_files import load
 from headstart.data.types import DetectionData
-from headstart.errors import UserError
 
 _OBJECTS = ("box", "polygon", "ellipse", "mask", "cuboid", "points", "polyline", "skeleton", "tag")
 _NO_BOX = ("points", "polyline", "skeleton", "tag")
 
 
 def read(config: CvatConfig, policy: Policy | None = None) -> DetectionData:
-    """Every split in use; UserError names the file, the picture and the object that cannot be read."""
-    return listed.read(config, policy, "xml of CVAT (CVAT for images)", _is_one, _parse)
+    """Every split in use; what cannot be read is reported with file, picture and object."""
+    return listed.read(config, policy, "xml of CVAT (CVAT for images)", _may_be, _parse)
 
 
-def _is_one(path: Path) -> bool:
-    return path.suffix.lower() == ".xml" and _load(path).tag == "annotations"
-
-
-def _load(path: Path) -> Element:
-    try:
-        return load(path, limits.ANNOTATIONS_BYTES, "an xml file")
-    except Malformed as error:
-        raise UserError(f"{path}: {error}; correct it, or remove it.") from error
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() == ".xml"
 
 
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-    top = _load(path)
+    top = load(path, limits.ANNOTATIONS_BYTES, "an xml file")
     if top.tag != "annotations":
-        raise UserError(f"{path}: begins with <{top.tag}>, where the xml of CVAT has <annotations>.")
+        raise AnotherFormat(f"begins with <{top.tag}>, where the xml of CVAT has <annotations>")
     if top.find("track") is not None:
-        raise UserError(f'{path}: has tracks of a video; export it as "CVAT for images", with its frames.')
+        raise Malformed('has tracks of a video; export it as "CVAT for images", with its frames')
     for place, image in enumerate(top.findall("image")):
         name = (image.get("name") or "").strip()
         if not name:
-            raise UserError(f"{path}: image {place}: has no name; export it again.")
-        item = describe(name, path, root, (image.get("subset") or "").lower() or None)
+            policy.report("malformed_entry", f"{relative_name(path, root)}: image {place}: has no name")
+            continue
+        item = describe(name, path, root, (image.get("subset") or "").lower() or None, _take)
         item.raw.size_wh = size_of(image.get("width"), image.get("height"))
-        for number_, element in enumerate((e for e in image if e.tag in _OBJECTS), start=1):
-            _take(item, f"{name}: object {number_}", element, policy)
+        elements = enumerate((element for element in image if element.tag in _OBJECTS), start=1)
+        item.objects += [(f"{name}: object {number_}", element) for number_, element in elements]
         yield item
 
 
-def _take(item: Described, place: str, element: Element, policy: Policy) -> None:
-    def refuse(why: str) -> UserError:
-        return UserError(f"{item.file}: {place}: {why}")
-
+def _take(item: Described, place: str, element: Any, policy: Policy) -> None:
     kind = str(element.tag)
-    where = f"{item.raw.where}: {place}: a {kind}"
     if says(element.get("outside")):
-        policy.report("out_of_view", where, item.name)
+        item.report("out_of_view", place, f"a {kind}", policy)
         return
     if kind in _NO_BOX:
-        policy.report("no_box", where, item.name)
+        item.report("no_box", place, f"a {kind}", policy)
         return
-    box, upright, area = _outline(element, kind, refuse)
-    if not upright and policy.report("enclosing_box", where, item.name) is Action.skip_box:
+    box, upright, area = _outline(element, kind)
+    if not upright and item.drops("enclosing_box", place, f"a {kind}", policy):
         return
     attributes = {(a.get("name") or "").casefold(): a.text for a in element.findall("attribute")}
-    name = name_of(element.get("label"), "label", refuse)
+    name = name_of(element.get("label"), "label")
     item.raw.add(box, name, place, says(attributes.get("iscrowd")), says(attributes.get("difficult")), area)
 
 
-def _outline(element: Element, kind: str, refuse: Refuse) -> tuple[Box, bool, float | None]:
+def _outline(element: Element, kind: str) -> tuple[Box, bool, float | None]:
     """(box, whether it is the object itself, area of the outline)."""
 
     def get(name: str) -> float:
-        return number(element.get(name), name, refuse)
+        return number(element.get(name), name)
 
-    turn = number(element.get("rotation") or "0", "rotation", refuse)
+    turn = number(element.get("rotation") or "0", "rotation")
     if kind == "mask":
         x, y = get("left"), get("top")
         return (x, y, x + get("width"), y + get("height")), False, None
@@ -117,10 +107,10 @@ def _outline(element: Element, kind: str, refuse: Refuse) -> tuple[Box, bool, fl
         names = [name for name in element.attrib if name.startswith(("xt", "xb"))]
         points = [(get(name), get(f"y{name[1:]}")) for name in names]
         if not points:
-            raise refuse("has no corners.")
+            raise Malformed("has no corners")
         return enclose(points), False, None
     pairs = [pair.split(",") for pair in (element.get("points") or "").split(";")]
     if any(len(pair) != 2 for pair in pairs):
-        raise refuse(f"points is {(element.get('points') or '')[:60]!r}; it must be x,y;x,y;… .")
-    points = [(number(x, "points", refuse), number(y, "points", refuse)) for x, y in pairs]
+        raise Malformed(f"points is {(element.get('points') or '')[:60]!r}; it must be x,y;x,y;…")
+    points = [(number(x, "points"), number(y, "points")) for x, y in pairs]
     return enclose(points), is_upright(points), outline_area(points)

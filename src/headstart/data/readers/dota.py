@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.config.checks import dataset_folder
-from headstart.config.kinds import Action
 from headstart.config.schema import DotaConfig
 from headstart.data.policy import Policy
 from headstart.data.readers import formats, layout
 from headstart.data.readers.coco_ids import number_of
-from headstart.data.readers.described import Described, conclude
+from headstart.data.readers.described import conclude
+from headstart.data.readers.found import Described
 from headstart.data.readers.geometry import Point, enclose, is_upright, outline_area
 from headstart.data.readers.per_picture import pair
+from headstart.data.readers.raw import Malformed
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
@@ -28,7 +29,7 @@ _LINE = "eight numbers, the class, and 0 or 1 for difficult"
 
 
 def read(config: DotaConfig, policy: Policy | None = None) -> DetectionData:
-    """Every split in use; UserError names the file and the line that cannot be read."""
+    """Every split in use; what cannot be read is reported with file and line."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
     paths = layout.files(root)
     labels = [path for path in paths if path.suffix.lower() == ".txt" and _is_label(path)]
@@ -37,12 +38,11 @@ def read(config: DotaConfig, policy: Policy | None = None) -> DetectionData:
             f"dataset.root={root}: no label file of DOTA found (lines of {_LINE}). Looked for {_LAYOUTS}."
             f"{layout.packed(paths)}{formats.hint(paths, DotaConfig)}"
         )
-    described = list(pair(root, labels, policy, "label files"))
-    _leave_out_strangers(described, policy)
+    described = _without_strangers(list(pair(root, labels, policy, lambda path: "")), policy)
     for item in described:
-        if item.labelled and item.found:
-            _take(item, policy)
-    return conclude([item for item in described if item.found], root, config, policy)
+        if item.labelled:
+            item.take, item.objects = _take, [(f"line {number}", line) for number, line in _lines(item.file)]
+    return conclude(described, root, config, policy)
 
 
 def _is_label(path: Path) -> bool:
@@ -60,9 +60,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _leave_out_strangers(described: list[Described], policy: Policy) -> None:
+def _without_strangers(described: list[Described], policy: Policy) -> list[Described]:
     """DOTA's labels name no picture: those without one are reported, and refused where all are."""
-    lost = [item for item in described if not item.found]
+    lost = [item for item in described if not (item.found or item.faults)]
     for item in lost:
         policy.report("label_without_image", item.raw.where)
     if len(lost) == len(described):
@@ -70,21 +70,18 @@ def _leave_out_strangers(described: list[Described], policy: Policy) -> None:
             f"{lost[0].file}: no picture of the name {lost[0].name}, nor of the {len(lost)} label files at all. Looked "
             f"for {_LAYOUTS}."
         )
+    return [item for item in described if item.found or item.faults]
 
 
-def _take(item: Described, policy: Policy) -> None:
-    for number, line in _lines(item.file):
-        place, words = f"line {number}", line.replace(",", " ").split()
-        values = [number_of(word) for word in words[:8]]
-        if len(words) not in (9, 10) or None in values:
-            raise UserError(f"{item.file}: {place}: {line[:60]!r} is no object of DOTA; a line has {_LINE}.")
-        if len(words) == 10 and words[9] not in ("0", "1", "2"):
-            raise UserError(f"{item.file}: {place}: difficult is {words[9]!r}; it must be 0, 1 or 2.")
-        numbers = [value for value in values if value is not None]
-        points: list[Point] = list(zip(numbers[::2], numbers[1::2], strict=True))
-        if not is_upright(points):
-            action = policy.report("enclosing_box", f"{item.raw.where}: {place}: {words[8]}", item.name)
-            if action is Action.skip_box:
-                continue
-        difficult = len(words) == 10 and words[9] != "0"
-        item.raw.add(enclose(points), words[8], place, difficult=difficult, area=outline_area(points))
+def _take(item: Described, place: str, line: str, policy: Policy) -> None:
+    words = line.replace(",", " ").split()
+    numbers = [value for word in words[:8] if (value := number_of(word)) is not None]
+    if len(words) not in (9, 10) or len(numbers) < 8:
+        raise Malformed(f"{line[:60]!r} is no object of DOTA; a line has {_LINE}")
+    if len(words) == 10 and words[9] not in ("0", "1", "2"):
+        raise Malformed(f"difficult is {words[9]!r}; it must be 0, 1 or 2")
+    points: list[Point] = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if not is_upright(points) and item.drops("enclosing_box", place, words[8], policy):
+        return
+    difficult = len(words) == 10 and words[9] != "0"
+    item.raw.add(enclose(points), words[8], place, difficult=difficult, area=outline_area(points))

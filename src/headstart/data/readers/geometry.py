@@ -8,11 +8,12 @@ from typing import Any
 
 from headstart.data.readers.coco_ids import number_of
 from headstart.data.readers.json_files import show
+from headstart.data.readers.raw import Malformed
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 Refuse = Callable[[str], Exception]
-"""Of what is wrong, the error that names the place."""
+"""Of what is wrong, the error to raise: where the reader names the place, `Malformed`."""
 
 
 def enclose(points: Sequence[Point]) -> Box:
@@ -63,35 +64,35 @@ def ellipse(center: Point, rx: float, ry: float, radians: float) -> Box:
     return x - half_x, y - half_y, x + half_x, y + half_y
 
 
-def number(value: Any, what: str, refuse: Refuse) -> float:
+def number(value: Any, what: str, refuse: Refuse = Malformed) -> float:
     """Also of text; not-a-number and infinity pass, to be counted as boxes without area."""
     found = number_of(value)
     if found is None and str(value).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
         return math.nan
     if found is None:
-        raise refuse(f"{what} is {show(value)}; it must be a number.")
+        raise refuse(f"{what} is {show(value)}; it must be a number")
     return found
 
 
-def points_of(value: Any, what: str, refuse: Refuse) -> list[Point]:
+def points_of(value: Any, what: str) -> list[Point]:
     """A list of pairs of numbers."""
     if not isinstance(value, list) or not value:
-        raise refuse(f"{what} is {show(value)}; it must be a list of points, x and y each.")
+        raise Malformed(f"{what} is {show(value)}; it must be a list of points, x and y each")
     found = []
     for place, point in enumerate(value):
         if not isinstance(point, list) or len(point) < 2:
-            raise refuse(f"{what}[{place}] is {show(point)}; it must be x and y.")
-        found.append((number(point[0], f"{what}[{place}]", refuse), number(point[1], f"{what}[{place}]", refuse)))
+            raise Malformed(f"{what}[{place}] is {show(point)}; it must be x and y")
+        found.append((number(point[0], f"{what}[{place}]"), number(point[1], f"{what}[{place}]")))
     return found
 
 
-def name_of(value: Any, what: str, refuse: Refuse) -> str:
+def name_of(value: Any, what: str, refuse: Refuse = Malformed) -> str:
     """Of a class: text that says something, or a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     text = value.strip() if isinstance(value, str) else ""
     if not text or "\0" in text or text.encode("utf-8", "replace").decode() != text:
-        raise refuse(f"{what} is {show(value)}; it must be the name of a class.")
+        raise refuse(f"{what} is {show(value)}; it must be the name of a class")
     return text
 
 

@@ -19,10 +19,12 @@ from headstart.config.schema import HuggingFaceConfig
 from headstart.data.policy import Policy
 from headstart.data.readers import hugging_face_parquet, layout, listed, tables
 from headstart.data.readers.coco_ids import number_of
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.hugging_face_objects import add, class_labels
 from headstart.data.readers.inside import fence
 from headstart.data.readers.json_files import show
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.raw import Malformed
 from headstart.data.readers.units import Form
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
@@ -75,40 +77,51 @@ def _names(root: Path) -> dict[str, str]:
 
 
 def _parse(path: Path, root: Path, names: dict[str, str], policy: Policy) -> Iterator[Described]:
-    for line, row in _rows(path):
-
-        def refuse(why: str, line: int = line) -> UserError:
-            return UserError(f"{path}: line {line}: {why}")
-
+    where = relative_name(path, root)
+    for line, row in _rows(path, where, policy):
         name = row.get("file_name")
         if not isinstance(name, str) or not name.strip():
-            raise refuse(f"file_name is {show(name)}; it must be the name of a picture.")
+            policy.report("unnamed_image", f"{where}: line {line}: file_name is {show(name)}")
+            continue
         item = describe(name, path, root, hugging_face_parquet.split_of(row.get("split")))
-        add(item.raw, row.get("objects"), names, f"line {line}", refuse, policy)
+        add(item, row.get("objects"), names, f"line {line}")
         yield item
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path, where: str, policy: Policy) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, row); what is none is reported."""
     if path.suffix.lower() == ".csv":
         table = tables.load(path)
-        for line, row in table.records(table.header()):
-            yield line, {**row, "objects": _json(path, line, row.get("objects") or "null")}
-        return
+        lines = [(line, row) for line, row in table.records(table.header())]
+    else:
+        lines = [(line, text) for line, text in enumerate(_text(path).split("\n"), start=1) if text.strip()]
+    for line, content in lines:
+        try:
+            if isinstance(content, dict):
+                yield line, {**content, "objects": _json(content.get("objects") or "null")}
+            else:
+                yield line, _row(_json(content))
+        except Malformed as error:
+            policy.report("malformed_entry", f"{where}: line {line}: {error}")
+
+
+def _text(path: Path) -> str:
     try:
-        lines = limits.read_text(path, limits.ANNOTATIONS_BYTES, "a table of boxes").split("\n")
+        return limits.read_text(path, limits.ANNOTATIONS_BYTES, "a table of boxes")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: line {error.object[: error.start].count(10) + 1}: not text in UTF-8.") from None
-    for line, text in enumerate(lines, start=1):
-        if text.strip():
-            row = _json(path, line, text)
-            if not isinstance(row, dict):
-                raise UserError(f"{path}: line {line}: is {show(row)}; it must have file_name and objects.")
-            yield line, row
+        line = error.object[: error.start].count(10) + 1
+        raise Malformed(f"line {line}: not text in UTF-8; save it as that") from None
 
 
-def _json(path: Path, line: int, text: str) -> Any:
+def _row(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise Malformed(f"is {show(content)}; it must have file_name and objects")
+    return content
+
+
+def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         why = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise UserError(f"{path}: line {line}: no json ({why}); export it again.") from None
+        raise Malformed(f"no json ({why})") from None

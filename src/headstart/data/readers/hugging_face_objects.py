@@ -7,13 +7,15 @@ form. `categories` (or `category`, `label`, …) are numbers or names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from headstart.data.policy import Policy
 from headstart.data.readers.coco_ids import number_of
-from headstart.data.readers.geometry import Refuse, name_of, number, says
+from headstart.data.readers.found import Described
+from headstart.data.readers.geometry import name_of, number, says
 from headstart.data.readers.json_files import show
-from headstart.data.readers.raw import Malformed, RawImage
+from headstart.data.readers.raw import Malformed
 
 BOXES = ("bbox", "bboxes", "boxes")
 CLASSES = ("categories", "category", "labels", "label", "category_id", "class")
@@ -21,27 +23,27 @@ FURTHER = ("iscrowd", "difficult", "area")
 ALL = frozenset((*BOXES, *CLASSES, *FURTHER))
 
 
-def add(raw: RawImage, objects: Any, names: Mapping[str, str], place: str, refuse: Refuse, policy: Policy) -> None:
-    """Adds the objects to `raw`; those that cannot be read are reported to `policy`.
+def add(item: Described, objects: Any, names: Mapping[str, str], place: str) -> None:
+    """Gives the objects to `item`, which reads them when its picture is found.
 
-    `names`: number of a class -> its name, empty where nobody says; `place`: line or row. Raises what `refuse` makes of
-    lists that do not belong together.
+    `names`: number of a class -> its name, empty where nobody says; `place`: line or row.
     """
-    known = {*names.values()}
-    for count, (box, category, crowd, difficult, area) in enumerate(_each(objects, refuse)):
-        where = f"{place}: object {count}"
-        try:
-            corners = _corners(box)
-            key = name_of(category, "categories", Malformed)
-        except Malformed as error:
-            raw.take(policy.report("malformed_object", f"{raw.where}: {where}: {error}"))
-            continue
-        name = names.get(key, key)
-        if known and name not in known:
-            shown = f"{raw.where}: {where}: class {show(category)} is not among the {len(known)} that are named"
-            raw.take(policy.report("unknown_class", shown))
-            continue
-        raw.add(corners, name, where, says(crowd), says(difficult), _area(area, f"{raw.where}: {where}", policy))
+    item.take = partial(_take, names, {*names.values()})
+    try:
+        item.objects = [(f"{place}: object {count}", one) for count, one in enumerate(_each(objects))]
+    except Malformed as error:
+        item.faults.append(("malformed_entry", f"{place}: {error}"))
+
+
+def _take(names: Mapping[str, str], known: set[str], item: Described, place: str, one: Any, policy: Policy) -> None:
+    box, category, crowd, difficult, area = one
+    corners = _corners(box)
+    key = name_of(category, "categories", Malformed)
+    name = names.get(key, key)
+    why = f"class {show(category)} is not among the {len(known)} that are named"
+    if known and name not in known and item.drops("unknown_class", place, why, policy):
+        return
+    item.raw.add(corners, name, place, says(crowd), says(difficult), _area(item, area, place, policy))
 
 
 def _corners(box: Any) -> tuple[float, float, float, float]:
@@ -51,37 +53,37 @@ def _corners(box: Any) -> tuple[float, float, float, float]:
     return x, y, x + width, y + height
 
 
-def _area(area: Any, where: str, policy: Policy) -> float | None:
+def _area(item: Described, area: Any, place: str, policy: Policy) -> float | None:
     """None where there is none, or none that could be."""
     value = number_of(area)
     if area is None or (value is not None and value > 0):
         return value
-    policy.report("wrong_area", f"{where}: {show(area)}")
+    item.report("wrong_area", place, show(area), policy)
     return None
 
 
-def _each(objects: Any, refuse: Refuse) -> Iterator[tuple[Any, ...]]:
+def _each(objects: Any) -> Iterator[tuple[Any, ...]]:
     """(box, category, crowd, difficult, area) of each."""
     if objects is None:
-        raise refuse("has no objects; write empty lists for a picture that shows nothing.")
+        raise Malformed("has no objects; write empty lists for a picture that shows nothing")
     if isinstance(objects, dict):
         lists = {key: value for key, value in objects.items() if isinstance(value, list)}
-        boxes, classes = (_first(lists, keys, refuse) for keys in (BOXES, CLASSES))
+        boxes, classes = (_first(lists, keys) for keys in (BOXES, CLASSES))
         further = [lists.get(key, [None] * len(boxes)) for key in FURTHER]
         if {len(boxes)} != {len(some) for some in (classes, *further)}:
-            raise refuse(f"objects has {len(boxes)} boxes and {len(classes)} categories; each box needs one.")
+            raise Malformed(f"objects has {len(boxes)} boxes and {len(classes)} categories; each box needs one")
         yield from zip(boxes, classes, *further, strict=True)
         return
     if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
-        raise refuse(f"objects is {show(objects)}; it must hold bbox and categories.")
+        raise Malformed(f"objects is {show(objects)}; it must hold bbox and categories")
     for one in objects:
-        yield _first(one, BOXES, refuse), _first(one, CLASSES, refuse), *(one.get(key) for key in FURTHER)
+        yield _first(one, BOXES), _first(one, CLASSES), *(one.get(key) for key in FURTHER)
 
 
-def _first(values: dict[str, Any], keys: tuple[str, ...], refuse: Refuse) -> Any:
+def _first(values: dict[str, Any], keys: tuple[str, ...]) -> Any:
     key = first_of(values, keys)
     if key is None:
-        raise refuse(f"objects has no {keys[0]}; it has {', '.join(values)[:100] or 'nothing'}.")
+        raise Malformed(f"objects has no {keys[0]}; it has {', '.join(values)[:100] or 'nothing'}")
     return values[key]
 
 
@@ -90,12 +92,14 @@ def first_of(values: Iterable[str], keys: tuple[str, ...]) -> str | None:
     return next((key for key in keys if key in there), None)
 
 
-def class_labels(content: Any, depth: int = 0) -> Iterator[dict[str, str]]:
+def class_labels(content: Any, seen: set[int] | None = None, depth: int = 0) -> Iterator[dict[str, str]]:
     """Number -> name of each `class_label` (README.md) or `ClassLabel` (a file's features) within."""
+    seen = set() if seen is None else seen  # what an alias stands for is looked at once
     below = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     names = content.get("names") if isinstance(content, dict) and (depth or "_type" in content) else None
     if isinstance(names, dict | list):
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        yield {str(number): str(name) for number, name in pairs}
-    for value in below if depth < 20 else ():
-        yield from class_labels(value, depth + 1)
+        yield {str(number): name for number, name in pairs if isinstance(name, str)}
+    for value in (value for value in below if depth < 20 and id(value) not in seen):
+        seen.add(id(value))
+        yield from class_labels(value, seen, depth + 1)

@@ -22,7 +22,8 @@ from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import hugging_face_objects as objects
 from headstart.data.readers import inside, listed, parquet_pictures, tree, unused
-from headstart.data.readers.described import Described, conclude, describe
+from headstart.data.readers.described import conclude
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.geometry import size_of
 from headstart.data.readers.json_files import show
 from headstart.data.readers.layout import relative_name
@@ -173,14 +174,12 @@ def _described(
 ) -> Iterator[Described]:
     """`pictures`: number of a row -> its file; None where the rows name files."""
     columns, path = shard.columns, shard.head.path
+    where = relative_name(path, root)
     for number, row in rows(shard.head, columns.leaves, _ROWS_AT_ONCE, limits.LABEL_BYTES):
-
-        def refuse(why: str, number: int = number) -> UserError:
-            return UserError(f"{path}: row {number}: {why}")
-
         name = shard.name(number) if pictures is not None else columns.path_in(row)
         if not isinstance(name, str) or not name.strip():
-            raise refuse(f"{columns.picture} is {show(name)}; it must be the name of a picture.")
+            policy.report("unnamed_image", f"{where}: row {number}: {columns.picture} is {show(name)}")
+            continue
         item = describe(name, path, root, shard.source.split_of(split_of(row.get("split"))))
         item.raw.size_wh = size_of(row.get("width"), row.get("height"))
         if pictures is not None and name in pictures:
@@ -188,5 +187,5 @@ def _described(
         said = columns.objects_in(row)
         item.labelled = said is not None
         if said is not None:
-            objects.add(item.raw, said, names, f"row {number}", refuse, policy)
+            objects.add(item, said, names, f"row {number}")
         yield item

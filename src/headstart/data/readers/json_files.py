@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart import limits
 from headstart.data.readers import json_stream
+from headstart.data.readers.raw import Malformed
 from headstart.errors import UserError
 
 _LIKE = {
@@ -25,6 +26,14 @@ _LIKE = {
 def load(path: Path) -> Any:
     """What the file holds, whatever it is; UserError with line and column where it is no JSON."""
     try:
+        return read(path)
+    except Malformed as error:
+        raise UserError(f"{path}: {error}; export it again.") from error
+
+
+def read(path: Path) -> Any:
+    """As `load`, but for `Malformed` in place of UserError: one of many files, which are refused together."""
+    try:
         content = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a json")
         return json.loads(content, object_pairs_hook=json_stream.once_each)
     except json.JSONDecodeError as error:
@@ -38,7 +47,7 @@ def load(path: Path) -> Any:
         why = "it does not fit into memory"
     except ValueError as error:  # a number of thousands of digits, a key that stands twice
         why = str(error)
-    raise UserError(f"{path}: not a readable json file ({why}); export it again.")
+    raise Malformed(f"not a readable json file ({why})")
 
 
 def looks_like(content: Any) -> str:

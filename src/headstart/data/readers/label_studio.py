@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from headstart.config.kinds import Action
 from headstart.config.schema import LabelStudioConfig
 from headstart.data.policy import Policy
-from headstart.data.readers import layout, listed
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers import json_files, layout, listed
+from headstart.data.readers.found import Described, describe
 from headstart.data.readers.geometry import (
     Box,
     Point,
-    Refuse,
     corners,
     ellipse,
     enclose,
@@ -35,9 +33,11 @@ from headstart.data.readers.geometry import (
     says,
     size_of,
 )
-from headstart.data.readers.json_files import load, show
+from headstart.data.readers.json_files import show
+from headstart.data.readers.layout import relative_name
+from headstart.data.readers.listed import AnotherFormat
+from headstart.data.readers.raw import Malformed
 from headstart.data.types import DetectionData
-from headstart.errors import UserError
 
 _LABELS = {"rectanglelabels": "rectangle", "polygonlabels": "polygon", "ellipselabels": "ellipse"}
 _PREFIX = re.compile(r"^[0-9a-f]{8}-")
@@ -45,50 +45,50 @@ _PERCENT = 100
 
 
 def read(config: LabelStudioConfig, policy: Policy | None = None) -> DetectionData:
-    """Every split in use; UserError names the file, the task and the result that cannot be read."""
-    return listed.read(config, policy, "json of Label Studio", _is_one, _parse)
+    """Every split in use; what cannot be read is reported with file, task and result."""
+    return listed.read(config, policy, "json of Label Studio", _may_be, _parse)
 
 
-def is_label_studio(content: Any) -> bool:
-    first = content[0] if isinstance(content, list) and content else None
-    return (
-        isinstance(first, dict)
-        and isinstance(first.get("data"), dict)
-        and bool({"annotations", "completions"} & {*first})
-    )
-
-
-def _is_one(path: Path) -> bool:
-    return path.suffix.lower() == ".json" and is_label_studio(load(path))
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
 
 
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-    tasks = load(path)
-    if not isinstance(tasks, list):
-        raise UserError(f"{path}: is {show(tasks)}; an export of Label Studio is a list of tasks.")
+    tasks = json_files.read(path)
+    if not isinstance(tasks, list) or not any(map(_is_task, tasks)):
+        raise AnotherFormat(f"is {show(tasks)}; an export of Label Studio is a list of tasks")
     pictures = {path.name for path in layout.files(root) if layout.is_image(path)}
     for number_, task in enumerate(tasks):
         place = f"task {show(task['id'])}" if isinstance(task, dict) and "id" in task else f"task [{number_}]"
-
-        def refuse(why: str, place: str = place) -> UserError:
-            return UserError(f"{path}: {place}: {why}")
-
-        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-            raise refuse(f"is {show(task)}; it must have data, with the picture.")
-        item = describe(_picture(task["data"], pictures, refuse), path, root)
-        results = _results(task, refuse)
-        item.labelled = results is not None
-        for at, result in enumerate(results or ()):
-            _take(item, f"{place}: result[{at}]", result, policy)
+        try:
+            name = _picture(task, pictures)
+        except Malformed as error:
+            policy.report("malformed_entry", f"{relative_name(path, root)}: {place}: {error}")
+            continue
+        item = describe(name, path, root, take=_take)
+        try:
+            results = _results(task)
+            item.labelled = results is not None
+            item.objects += [(f"{place}: result[{at}]", result) for at, result in enumerate(results or ())]
+        except Malformed as error:
+            item.faults.append(("malformed_entry", f"{place}: {error}"))
         yield item
 
 
-def _picture(data: dict[str, Any], pictures: set[str], refuse: Refuse) -> str:
-    """The path of the one value that names a picture, without server and prefix."""
+def _is_task(task: Any) -> bool:
+    known = {"annotations", "completions"}
+    return isinstance(task, dict) and isinstance(task.get("data"), dict) and bool(known & {*task})
+
+
+def _picture(task: Any, pictures: set[str]) -> str:
+    """The path of the one value of its data that names a picture, without server and prefix."""
+    data = task.get("data") if isinstance(task, dict) else None
+    if not isinstance(data, dict):
+        raise Malformed(f"is {show(task)}; it must have data, with the picture")
     names = [_path(value) for value in data.values() if isinstance(value, str)]
     fits = [name for name in dict.fromkeys(names) if layout.is_image(Path(name)) and "\0" not in name]
     if len(fits) != 1:
-        raise refuse(f"data names {len(fits)} pictures, where one is due: {show(data)}.")
+        raise Malformed(f"data names {len(fits)} pictures, where one is due: {show(data)}")
     *folders, last = fits[0].split("/")
     if last in pictures or not _PREFIX.match(last) or _PREFIX.sub("", last) not in pictures:
         return fits[0]
@@ -106,19 +106,19 @@ def _path(url: str) -> str:
     return unquote(parts.path).lstrip("/") if parts.scheme or url.startswith("/data/") else url
 
 
-def _results(task: dict[str, Any], refuse: Refuse) -> list[Any] | None:
+def _results(task: dict[str, Any]) -> list[Any] | None:
     """Of the one annotation that counts; None where the task was skipped, or not done yet."""
     given = task.get("annotations", task.get("completions"))
     if given is None:
         return None
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-        raise refuse(f"annotations is {show(given)}; it must be a list of annotations.")
+        raise Malformed(f"annotations is {show(given)}; it must be a list of annotations")
     done = [one.get("result") for one in given if not says(one.get("was_cancelled"))]
     if not all(isinstance(result, list) for result in done):
-        raise refuse("an annotation has no list `result`.")
+        raise Malformed("an annotation has no list `result`")
     whole = [result for result in done if isinstance(result, list)]
     if any(_values(result) != _values(whole[0]) for result in whole[1:]):
-        raise refuse(f"has {len(whole)} annotations that differ; keep one of them in Label Studio and export again.")
+        raise Malformed(f"has {len(whole)} annotations that differ; keep one of them in Label Studio and export again")
     return whole[0] if whole else None
 
 
@@ -127,48 +127,45 @@ def _values(result: list[Any]) -> list[str]:
 
 
 def _take(item: Described, place: str, result: Any, policy: Policy) -> None:
-    def refuse(why: str) -> UserError:
-        return UserError(f"{item.file}: {place}: {why}")
-
     value = result.get("value") if isinstance(result, dict) else None
     if not isinstance(value, dict):
-        raise refuse(f"is {show(result)}; it must have a value.")
+        raise Malformed(f"is {show(result)}; it must have a value")
     if result.get("type") == "relation":
         return
     kind = next((kind for key, kind in _LABELS.items() if key in value), None)
-    where = f"{item.raw.where}: {place}: {show(result.get('type'))}"
+    said = f"a {show(result.get('type'))}"
     if kind is None:
-        policy.report("no_box", where, item.name)
+        item.report("no_box", place, said, policy)
         return
     size = size_of(result.get("original_width"), result.get("original_height"))
     if size is None or min(size) < 1:
-        raise refuse("original_width and original_height, the picture's size, are missing; export it again as JSON.")
+        raise Malformed("original_width and original_height, the picture's size, are missing; export it again as JSON")
     item.raw.size_wh = item.raw.size_wh or size
-    box, upright, area = _outline(value, kind, size, refuse)
-    if not upright and policy.report("enclosing_box", where, item.name) is Action.skip_box:
+    box, upright, area = _outline(value, kind, size)
+    if not upright and item.drops("enclosing_box", place, said, policy):
         return
     key = next(key for key, other in _LABELS.items() if other == kind)
-    item.raw.add(box, _label(value[key], key, refuse), place, area=area)
+    item.raw.add(box, _label(value[key], key), place, area=area)
 
 
-def _label(names: Any, key: str, refuse: Refuse) -> str:
+def _label(names: Any, key: str) -> str:
     if not isinstance(names, list) or len(names) != 1:
-        raise refuse(f"{key} is {show(names)}; it must be a list of one class.")
-    return name_of(names[0], key, refuse)
+        raise Malformed(f"{key} is {show(names)}; it must be a list of one class")
+    return name_of(names[0], key)
 
 
-def _outline(value: dict[str, Any], kind: str, size: tuple[int, int], refuse: Refuse) -> tuple[Box, bool, float | None]:
+def _outline(value: dict[str, Any], kind: str, size: tuple[int, int]) -> tuple[Box, bool, float | None]:
     """(box in pixels, whether it is the object itself, area of the outline)."""
     width, height = size
 
     def get(name: str, whole: int) -> float:
-        return number(value.get(name), name, refuse) * whole / _PERCENT
+        return number(value.get(name), name) * whole / _PERCENT
 
     if kind == "polygon":
-        points: list[Point] = points_of(value.get("points"), "points", refuse)
+        points: list[Point] = points_of(value.get("points"), "points")
         points = [(x * width / _PERCENT, y * height / _PERCENT) for x, y in points]
         return enclose(points), False, outline_area(points)
-    turn = number(value.get("rotation", 0), "rotation", refuse)
+    turn = number(value.get("rotation", 0), "rotation")
     x, y = get("x", width), get("y", height)
     if kind == "ellipse":
         radii = get("radiusX", width), get("radiusY", height)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks import dataset_folder
-from headstart.config.kinds import Action
 from headstart.config.schema import LabelmeConfig
 from headstart.data.policy import Policy
-from headstart.data.readers import formats, layout
-from headstart.data.readers.described import Described, conclude
+from headstart.data.readers import formats, json_files, layout
+from headstart.data.readers.described import conclude
+from headstart.data.readers.found import Described
 from headstart.data.readers.geometry import (
     Box,
     Point,
@@ -29,8 +29,9 @@ from headstart.data.readers.geometry import (
     says,
     size_of,
 )
-from headstart.data.readers.json_files import load, looks_like, show
+from headstart.data.readers.json_files import looks_like, show
 from headstart.data.readers.per_picture import pair
+from headstart.data.readers.raw import Malformed
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
@@ -38,21 +39,24 @@ _LINES = ("point", "points", "line", "linestrip")
 
 
 def read(config: LabelmeConfig, policy: Policy | None = None) -> DetectionData:
-    """Every split in use; UserError names the file and the shape that cannot be read."""
+    """Every split in use; what cannot be read is reported with file and shape."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
     paths = layout.files(root)
-    contents = {path: load(path) for path in paths if path.suffix.lower() == ".json"}
-    labels = [path for path, content in contents.items() if is_labelme(content)]
+    contents = {path: _load(path) for path in paths if path.suffix.lower() == ".json"}
+    labels = [path for path, content in contents.items() if isinstance(content, Malformed) or is_labelme(content)]
     if not labels:
         like = "".join(f" {path}: {looks_like(content)}." for path, content in [*contents.items()][:3])
         raise UserError(
             f"dataset.root={root}: no json of labelme found (`shapes` and `imagePath`).{like}"
             f"{layout.packed(paths)}{formats.hint(paths, LabelmeConfig)}"
         )
-    described = list(pair(root, labels, policy, "json files"))
+    described = list(pair(root, labels, policy, lambda path: _image_path(contents[path])))
     for item in described:
         if item.labelled:
-            _take(item, contents[item.file], root, policy)
+            try:
+                _describe(item, contents[item.file])
+            except Malformed as error:
+                item.faults.append(("malformed_file", str(error)))
     return conclude(described, root, config, policy)
 
 
@@ -60,62 +64,87 @@ def is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and "shapes" in content and "imagePath" in content
 
 
-def _take(item: Described, content: dict[str, Any], root: Path, policy: Policy) -> None:
+def _load(path: Path) -> Any:
+    """What the file holds, or why it cannot be read."""
+    try:
+        return json_files.read(path)
+    except Malformed as error:
+        return error
+
+
+def _image_path(content: Any) -> str:
+    said = content.get("imagePath") if isinstance(content, dict) else None
+    return said if isinstance(said, str) else ""
+
+
+def _describe(item: Described, content: Any) -> None:
+    if isinstance(content, Malformed):
+        raise content
+    if not isinstance(content["imagePath"], str):
+        raise Malformed(f"imagePath is {show(content['imagePath'])}; it must be the name of a picture")
+    if not isinstance(content["shapes"], list):
+        raise Malformed(f"shapes is {show(content['shapes'])}; it must be a list")
     _check_name(item, content["imagePath"])
-    shapes = content["shapes"]
-    if not isinstance(shapes, list):
-        raise UserError(f"{item.file}: shapes is {show(shapes)}; it must be a list.")
     item.raw.size_wh = size_of(content.get("imageWidth"), content.get("imageHeight"))
-    groups: dict[tuple[str, str], list[tuple[str, list[Point], bool]]] = {}
-    for number, shape in enumerate(shapes):
-        place = f"shapes[{number}]"
-        name, points, difficult = _shape(item, place, shape, policy)
-        if points:
-            group = shape.get("group_id")
-            groups.setdefault((name, place if group is None else show(group)), []).append((place, points, difficult))
-    for (name, _), parts in groups.items():
-        _add(item, name, parts, policy)
+    item.objects, item.take = _groups(content["shapes"]), _take
 
 
-def _check_name(item: Described, written: Any) -> None:
+def _check_name(item: Described, written: str) -> None:
     """The json of another name is of the picture that it names."""
-    if not isinstance(written, str):
-        raise UserError(f"{item.file}: imagePath is {show(written)}; it must be the name of a picture.")
-    if not item.found and written.strip() and "\0" not in written:
-        item.name = written
+    if not item.found and not item.faults and written.strip() and "\0" not in written:
+        item.name = item.image = written
+    if not item.found:
         return
     other = item.file.parent / written.replace("\\", "/").split("/")[-1]
     if layout.stem(other.name) != layout.stem(item.raw.path.name) and layout.is_image(other) and os.path.isfile(other):
-        raise UserError(
-            f"{item.file}: imagePath is {written}, which is there, and so is {item.raw.path.name}, which has the "
-            "json's name: rename the json after the picture it is of."
-        )
+        why = f"imagePath is {written}, which is there, and so is {item.raw.path.name}, which has the json's name"
+        item.faults.append(("ambiguous_image", why))
+
+
+def _groups(shapes: list[Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """(place of the first, (place, shape) of each) of the shapes that are parts of one object."""
+    groups: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    for number, shape in enumerate(shapes):
+        place = f"shapes[{number}]"
+        group = shape.get("group_id") if isinstance(shape, dict) else None
+        key = ("", place) if group is None else (show(shape.get("label")), show(group))
+        groups.setdefault(key, []).append((place, shape))
+    return [(parts[0][0], parts) for parts in groups.values()]
+
+
+def _take(item: Described, place: str, written: Any, policy: Policy) -> None:
+    found = [(where, *_shape(item, where, shape, policy)) for where, shape in written]
+    parts = [part for part in found if part[2]]
+    if not parts:
+        return
+    if len(parts) > 1:
+        item.report("grouped", place, "with " + ", ".join(part[0] for part in parts[1:9]), policy)
+    place, name, points, _ = parts[0]
+    box: Box = enclose([point for part in parts for point in part[2]])
+    area = outline_area(points) if len(parts) == 1 and len(points) > 4 else None
+    item.raw.add(box, name, place, difficult=any(part[3] for part in parts), area=area)
 
 
 def _shape(item: Described, place: str, shape: Any, policy: Policy) -> tuple[str, list[Point], bool]:
     """(class, outline, whether it is difficult); no point where it has no box."""
-
-    def refuse(why: str) -> UserError:
-        return UserError(f"{item.file}: {place}: {why}")
-
     if not isinstance(shape, dict):
-        raise refuse(f"is {show(shape)}; it must be a shape with label and points.")
+        raise Malformed(f"is {show(shape)}; it must be a shape with label and points")
     kind = shape.get("shape_type") or "polygon"
     flags = shape.get("flags")
     difficult = says(shape.get("difficult")) or (isinstance(flags, dict) and says(flags.get("difficult")))
-    name = name_of(shape.get("label"), "label", refuse)
+    name = name_of(shape.get("label"), "label")
     if kind in _LINES:
-        policy.report("no_box", f"{item.raw.where}: {place}: a {kind}", item.name)
+        item.report("no_box", place, f"a {kind}", policy)
         return name, [], difficult
-    points = points_of(shape.get("points"), "points", refuse)
+    points = points_of(shape.get("points"), "points")
     if kind in ("rectangle", "mask") and len(points) == 2:
         x1, y1, x2, y2 = enclose(points)
         points = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
     if kind == "circle" and len(points) == 2:
         points = _circle(*points)
-    if kind == "mask" or len(points) != 4 or not is_upright(points):
-        action = policy.report("enclosing_box", f"{item.raw.where}: {place}: a {show(kind)}", item.name)
-        points = [] if action is Action.skip_box else points
+    outline = kind == "mask" or len(points) != 4 or not is_upright(points)
+    if outline and item.drops("enclosing_box", place, f"a {show(kind)}", policy):
+        points = []
     return name, points, difficult
 
 
@@ -123,13 +152,3 @@ def _circle(center: Point, edge: Point) -> list[Point]:
     radius = math.dist(center, edge)
     x, y = center
     return [(x - radius, y), (x, y - radius), (x + radius, y), (x, y + radius)]
-
-
-def _add(item: Described, name: str, parts: list[tuple[str, list[Point], bool]], policy: Policy) -> None:
-    place, points, _ = parts[0]
-    if len(parts) > 1:
-        policy.report("grouped", f"{item.raw.where}: {', '.join(part[0] for part in parts[:9])}", item.name)
-    box: Box = enclose([point for _, some, _ in parts for point in some])
-    polygon = len(parts) == 1 and len(points) > 4
-    area = outline_area(points) if polygon else None
-    item.raw.add(box, name, place, difficult=any(part[2] for part in parts), area=area)

@@ -1,4 +1,7 @@
-"""Formats whose files describe many pictures each: found by what is in them, or named by settings."""
+"""Formats whose files describe many pictures each: found by what is in them, or named by settings.
+
+Each file is read once. One that cannot be read is reported, and the others are read.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,21 @@ from headstart.config.schema import ListedConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
 from headstart.data.readers import formats, layout
-from headstart.data.readers.described import Described, conclude, split_of_file
+from headstart.data.readers.described import conclude, split_of_file
+from headstart.data.readers.found import Described
 from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import relative_name
+from headstart.data.readers.raw import Malformed
 from headstart.data.readers.units import Form
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
+
+Parse = Callable[[Path, Path, Policy], Iterable[Described]]
+"""What a file describes, of its path, the root and the policy; raises `Malformed` where it cannot be read."""
+
+
+class AnotherFormat(Malformed):
+    """What is in the file is of no file of the format; no matter where nobody named it."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +38,10 @@ class Source:
     path: Path
     split: str | None
     """What it is called after."""
+    named: bool = False
+    """Whether settings name it."""
     stated: bool = False
-    """Whether settings say so: that goes before what stands in the file, which goes before its name."""
+    """Whether settings say its split: that goes before what stands in the file, which goes before its name."""
 
     def split_of(self, said: str | None) -> str | None:
         """Of a picture, of which the file says `said`."""
@@ -38,24 +52,38 @@ def read(
     config: ListedConfig,
     policy: Policy | None,
     what: str,
-    is_one: Callable[[Path], bool],
-    parse: Callable[[Path, Path, Policy], Iterable[Described]],
+    may_be: Callable[[Path], bool],
+    parse: Parse,
     form: Form = Form.corners,
     class_names: Iterable[str] = (),
 ) -> DetectionData:
-    """`what`: the files, for people; `is_one`: whether a file is one, or UserError; `parse` takes it, root, policy."""
+    """`what`: the files, for people; `may_be`: whether a file may be one, by its name."""
     root, policy = dataset_folder(config), policy or Policy(config.on)
-    found, chosen = sources(config, root, what, is_one)
-    described = []
-    for source in found:
-        for item in parse(source.path, root, policy):
-            item.split = source.split_of(item.split)
-            described.append(item)
-    return conclude(described, root, config, policy, form, chosen, class_names)
+    found, chosen = sources(config, root, what, may_be)
+    parts = [_described(source, root, parse, policy) for source in found]
+    if all(part is None for part in parts):
+        raise UserError(_none(root, what, config))
+    described = [item for part in parts for item in part or ()]
+    broken = [relative_name(source.path, root) for source, part in zip(found, parts, strict=True) if part == []]
+    return conclude(described, root, config, policy, form, chosen, class_names, broken)
+
+
+def _described(source: Source, root: Path, parse: Parse, policy: Policy) -> list[Described] | None:
+    """None where it is of another format; a file that settings name is not, but cannot be read."""
+    try:
+        described = list(parse(source.path, root, policy))
+    except Malformed as error:
+        if isinstance(error, AnotherFormat) and not source.named:
+            return None
+        policy.report("malformed_file", f"{relative_name(source.path, root)}: {error}")
+        return []
+    for item in described:
+        item.split = source.split_of(item.split)
+    return described
 
 
 def sources(
-    config: ListedConfig, root: Path, what: str, is_one: Callable[[Path], bool]
+    config: ListedConfig, root: Path, what: str, may_be: Callable[[Path], bool]
 ) -> tuple[list[Source], splits.Chosen | None]:
     """The files, found or named by settings, and the splits where settings name those."""
     named = {split: getattr(config, f"{split}_file") for split in ("train", "val", "test")}
@@ -63,12 +91,17 @@ def sources(
         for split in ("val", "test"):
             if named[split] is not None:
                 raise UserError(f"dataset.{split}_file={named[split]}: give dataset.train_file as well.")
-        return [Source(path, split_of_file(path, root)) for path in _found(root, what, config, is_one)], None
+        found = [
+            Source(path, split_of_file(path, root)) for path in layout.files(root, fence(root, config)) if may_be(path)
+        ]
+        if not found:
+            raise UserError(_none(root, what, config))
+        return found, None
     names = [name for name in named.values() if name]
     if len(names) == 1:  # it has all splits, if it says so
-        return [Source(_named(root, names[0]), None)], None
+        return [Source(_named(root, names[0]), None, named=True)], None
     chosen = splits.Chosen(named["train"], named["val"], named["test"])
-    return [Source(_named(root, name), name, stated=True) for name in names], chosen
+    return [Source(_named(root, name), name, named=True, stated=True) for name in names], chosen
 
 
 def _named(root: Path, name: str) -> Path:
@@ -79,24 +112,13 @@ def _named(root: Path, name: str) -> Path:
     return path
 
 
-def _may_be(path: Path, is_one: Callable[[Path], bool]) -> bool:
-    """What cannot be read may be one: it is refused when it is parsed."""
-    try:
-        return is_one(path)
-    except UserError:
-        return True
-
-
-def _found(root: Path, what: str, config: ListedConfig, is_one: Callable[[Path], bool]) -> list[Path]:
+def _none(root: Path, what: str, config: ListedConfig) -> str:
     bounds = fence(root, config)
     paths = layout.files(root, bounds)
-    found = [path for path in paths if _may_be(path, is_one)]
-    if not found:
-        there = ", ".join(relative_name(path, root) for path in paths if not layout.is_image(path))
-        shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."
-        hints = layout.packed(paths), formats.hint(paths, type(config)), layout.leading_out(bounds)
-        raise UserError(
-            f"dataset.root={root}: no {what} found. {shown} Name the file with dataset.train_file=…, or say another "
-            f"format (docs/formats.md).{''.join(hints)}"
-        )
-    return found
+    there = ", ".join(relative_name(path, root) for path in paths if not layout.is_image(path))
+    shown = f"There are {there[:200]}." if there else "There are pictures alone, or nothing."
+    return (
+        f"dataset.root={root}: no {what} found. {shown} Name the file with dataset.train_file=…, or say another "
+        f"format (docs/formats.md).{layout.packed(paths)}{formats.hint(paths, type(config))}"
+        f"{layout.leading_out(bounds)}"
+    )

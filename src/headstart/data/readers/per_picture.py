@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from headstart.data.policy import Policy
 from headstart.data.readers import layout, tree
-from headstart.data.readers.described import Described, describe
+from headstart.data.readers.found import Described, describe, fits_several, undescribed
 from headstart.data.readers.layout import Key, relative_name
-from headstart.errors import UserError
+
+Names = Callable[[Path], str]
+"""The picture that a file of labels names, a path of any machine; empty where it names none."""
 
 
-def pair(root: Path, labels: Sequence[Path], policy: Policy, what: str) -> Iterator[Described]:
+def pair(root: Path, labels: Sequence[Path], policy: Policy, names: Names) -> Iterator[Described]:
     """A picture for each file of labels, found where one has its name, and those that have none.
 
-    A picture without labels counts where others of its folder have some, or where its folder is a split's.
+    Of several pictures of its name it is of the one that it names; where it names none of them, that is a fault. A
+    picture without labels counts where others of its folder have some, or where its folder is a split's.
     """
     pictures = _pictures(root)
-    by_key = {layout.key(path, root): path for path in labels}
-    by_whole: dict[Key, Key] = {(*key[:-1], path.name): key for key, path in pictures.items()}
-    lost = [key for key in by_key if key not in pictures and key not in by_whole]
-    cases = layout.pair_by_case(lost, (key for key in pictures if key not in by_key))
-    labelled: set[Key] = set()
-    for key, path in by_key.items():
-        own = key if key in pictures else by_whole.get(key) or cases.get(key)
-        item = describe(layout.stem(path.stem) if own is None else relative_name(pictures[own], root), path, root)
-        if own in labelled:
-            raise UserError(f"{pictures[own]}: two {what} have its name, one is {path}; remove one of them.")
-        if own is not None:
-            item.raw.path, item.found = pictures[own], True
-            labelled.add(own)
+    by_whole: dict[Key, Path] = {(*key[:-1], path.name): path for key, paths in pictures.items() for path in paths}
+    by_key = [(layout.key(path, root), path) for path in labels]
+    keys = {key for key, _ in by_key}
+    whole = {by_whole[key] for key in keys if key in by_whole}
+    cases = layout.pair_by_case(keys - pictures.keys() - by_whole.keys(), pictures.keys() - keys)
+    spoken_for: set[Path] = set()
+    for key, path in by_key:
+        fits = [by_whole[key]] if key in by_whole else pictures.get(cases.get(key, key), [])
+        fits = [picture for picture in fits if picture not in whole] or fits
+        spoken_for.update(fits)
+        item = describe(layout.stem(path.stem), path, root)
+        own = fits if len(fits) < 2 else _named(item, fits, names(path), root, policy)
+        if own:
+            item.set_picture(own[0], root)
             if key in cases:
-                policy.report("other_case", f"{item.raw.where} for {item.name}", item.name)
+                policy.report("other_case", f"{item.raw.where} for {item.image}", item.image)
         yield item
-    folders = {key[:-1] for key in labelled}
-    for key, path in pictures.items():
-        if key not in labelled and (key[:-1] in folders or tree.split_of(key[:-1]) is not None):
-            item = describe(relative_name(path, root), path, root)
-            item.raw.path, item.found, item.labelled = path, True, False
-            yield item
+    folders = {layout.key(path, root)[:-1] for path in spoken_for}
+    for key, paths in pictures.items():
+        if key[:-1] in folders or tree.split_of(key[:-1]) is not None:
+            yield from (undescribed(path, root) for path in paths if path not in spoken_for)
 
 
-def _pictures(root: Path) -> dict[Key, Path]:
-    found: dict[Key, Path] = {}
+def _named(item: Described, fits: list[Path], said: str, root: Path, policy: Policy) -> list[Path]:
+    """Of several pictures the one that the labels name."""
+    own = [path for path in fits if path.name == said.strip().replace("\\", "/").rpartition("/")[2]]
+    if len(own) != 1:
+        item.faults.append(("ambiguous_image", f"{fits_several(item.name, fits, root)}, and it names neither"))
+        return []
+    for spare in (relative_name(path, root) for path in fits if path != own[0]):
+        where = f"{spare} beside {relative_name(own[0], root)}, which {item.raw.where} names"
+        policy.report("same_name", where, spare)
+    return own
+
+
+def _pictures(root: Path) -> dict[Key, list[Path]]:
+    found: dict[Key, list[Path]] = defaultdict(list)
     for path in (path for path in layout.files(root) if layout.is_image(path)):
-        other = found.setdefault(layout.key(path, root), path)
-        if other != path:
-            raise UserError(f"{other} and {path}: which one the labels are of, their name does not say; remove one.")
+        found[layout.key(path, root)].append(path)
     return found

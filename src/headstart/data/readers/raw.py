@@ -88,3 +88,5 @@ class RawData:
     """What is done about defects; those found so far are in it."""
     form: Form = Form.corners
     """What the four numbers of a box are in the files."""
+    broken: set[str] = field(default_factory=set)
+    """Annotation files that describe nothing, for what is wrong with them; relative to the data set's folder."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import limits
-from headstart.errors import UserError
+from headstart.data.policy import Policy
+from headstart.data.readers.raw import Malformed
 
 _LONGEST = 16 * 1024 * 1024
 """Characters of a field: outlines are long."""
@@ -17,40 +18,56 @@ _LONGEST = 16 * 1024 * 1024
 
 @dataclass
 class Table:
-    path: Path
     rows: list[tuple[int, list[str]]]
     """(line number from 1, fields) of the rows that are not blank."""
-
-    def refuse(self, line: int, why: str) -> UserError:
-        return UserError(f"{self.path}: line {line}: {why}")
 
     def header(self) -> list[str]:
         """The names of the columns, in small letters."""
         return [name.strip().strip("'\"").lower() for name in self.rows[0][1]] if self.rows else []
 
     def records(self, names: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-        """Name -> field of each row below the header; UserError where a row has more fields than names."""
+        """(line, name -> field) of each row below the header; `Malformed` where a row has more fields than names."""
         for line, fields in self.rows[1:]:
-            if len(fields) > len(names) and any(field.strip() for field in fields[len(names) :]):
-                raise self.refuse(
-                    line, f"{len(fields)} fields, where the header has {len(names)}; put fields with commas in quotes."
-                )
-            yield line, {name: field.strip() for name, field in zip(names, fields, strict=False)}
+            try:
+                yield line, record(fields, names)
+            except Malformed as error:
+                raise Malformed(f"line {line}: {error}") from None
+
+    def by_picture(
+        self, names: list[str], column: str, where: str, policy: Policy
+    ) -> Iterator[tuple[int, str, list[str]]]:
+        """(line, picture, fields) of each row below the header; what names no picture in `column` is reported."""
+        for line, fields in self.rows[1:]:
+            try:
+                picture = record(fields, names).get(column, "")
+                why = "" if picture else f"no picture is named in the column {column}"
+            except Malformed as error:
+                picture, why = "", str(error)
+            if why:
+                policy.report("unnamed_image", f"{where}: line {line}: {why}")
+            else:
+                yield line, picture, fields
+
+
+def record(fields: list[str], names: list[str]) -> dict[str, str]:
+    """Name -> field; `Malformed` where there are more fields than names, so that none is sure of its own."""
+    if len(fields) > len(names) and any(field.strip() for field in fields[len(names) :]):
+        raise Malformed(f"{len(fields)} fields, where the header has {len(names)}; put fields with commas in quotes")
+    return {name: field.strip() for name, field in zip(names, fields, strict=False)}
 
 
 def load(path: Path) -> Table:
-    """UserError, with the line, for what is no text in UTF-8 or no csv. Commas, semicolons and tabs part fields."""
+    """`Malformed`, with the line, for what is no text in UTF-8 or no csv. Commas, semicolons and tabs part fields."""
     data = limits.read_bytes(path, limits.ANNOTATIONS_BYTES, "a table of boxes")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(10) + 1
-        raise UserError(f"{path}: line {line}: not text in UTF-8; save it as that.") from None
+        raise Malformed(f"line {line}: not text in UTF-8; save it as that") from None
     if "\0" in text:
-        raise UserError(
-            f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}: holds a zero byte, so it is no csv."
-        )
+        line = text[: text.index("\0")].count("\n") + 1
+        raise Malformed(f"line {line}: holds a zero byte, so it is no csv")
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True, skipinitialspace=True)
     rows = []
@@ -59,10 +76,8 @@ def load(path: Path) -> Table:
             if any(field.strip() for field in fields):
                 rows.append((reader.line_num, fields))
     except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num}: not a readable csv file ({error}); correct the line."
-        ) from None
-    return Table(path, rows)
+        raise Malformed(f"line {reader.line_num}: not a readable csv file ({error})") from None
+    return Table(rows)
 
 
 def _delimiter(text: str) -> str:
@@ -70,9 +85,9 @@ def _delimiter(text: str) -> str:
     return max(",;\t", key=first.count)  # the first of equals
 
 
-def find_column(names: list[str], aliases: tuple[str, ...], path: Path) -> int | None:
-    """Where the column is; UserError where two are of this name."""
+def find_column(names: list[str], aliases: tuple[str, ...]) -> int | None:
+    """Where the column is; `Malformed` where two are of this name."""
     fits = [number for number, name in enumerate(names) if name == next((a for a in aliases if a in names), None)]
     if len(fits) > 1:
-        raise UserError(f"{path}: line 1: two columns are called {names[fits[0]]!r}; remove one of them.")
+        raise Malformed(f"line 1: two columns are called {names[fits[0]]!r}; remove one of them")
     return fits[0] if fits else None

@@ -74,7 +74,7 @@ def check(split: str, boxes_xyxy: np.ndarray, sizes_wh: np.ndarray, place: Place
         return place(int(known[number]))
 
     small = _in_first_pixel(boxes, sizes)
-    many = _are_many(boxes, small)
+    many = small.sum() >= FEWEST and _are_many(boxes, small)
     if many and small.mean() > NORMALISED:
         raise UserError(_normalised(split, small, boxes, where, form))
     check_form(split, boxes, sizes, where, form)

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 from headstart import limits
 from headstart.config.checks import dataset_folder
+from headstart.config.kinds import Action
 from headstart.config.schema import VocConfig
 from headstart.data import splits
 from headstart.data.policy import Policy
@@ -47,24 +48,25 @@ def _read_split(split: str, keys: list[Key], found: VocFiles, config: VocConfig,
         if key in found.xml:
             policy.report("label_without_image", relative_name(found.xml[key], found.root))
         else:
-            policy.report("missing_image", f"{'/'.join(key)} ({split})", "/".join(key))
+            policy.report("missing_image", found.listed.get(key, "/".join(key)), "/".join(key))
     there = [key for key in keys if key in found.images]
     labelled = [key for key in there if key in found.xml]
+    without = [found.images[key] for key in there if key not in found.xml]
     check_labelled(split, [found.images[key] for key in there], len(labelled), "an xml of the same name")
-    for name in (relative_name(found.images[key], found.root) for key in there if key not in found.xml):
-        policy.report("missing_annotation", name, name)
+    for name, image in ((relative_name(image, found.root), image) for image in without):
+        if policy.report("missing_annotation", name, name) is Action.keep:
+            yield RawImage(image, name)
     names = {path.name for path in found.images.values()}
     for key in labelled:
         image, where = found.images[key], relative_name(found.xml[key], found.root)
-        own = relative_name(image, found.root)
+        own, raw = relative_name(image, found.root), RawImage(image, where)
         try:
             top = _parse(found.xml[key])
+            raw.size_wh, raw.depth = _size(top), _depth(top)
+            _read_objects(top, raw, own, config.one_based, policy)
+            _check_filename(top, raw, own, names, policy)
         except Malformed as error:
-            policy.report("malformed_file", f"{where}: {error}", own)
-            continue
-        raw = RawImage(image, where, size_wh=_size(top), depth=_depth(top))
-        _read_objects(top, raw, own, config.one_based, policy)
-        _check_filename(top, raw, own, names, policy)
+            raw.take(policy.report("malformed_file", f"{where}: {error}", own))
         yield raw
 
 

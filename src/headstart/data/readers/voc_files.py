@@ -32,7 +32,10 @@ class VocFiles:
         self.xml = {layout.key(path, root): path for path in paths if path.suffix.lower() == ".xml"}
         self.images = self._images([path for path in paths if layout.is_image(path)])
         self._pair_by_case()
+        self.listed: dict[Key, str] = {}
+        """Where what is not there is listed."""
         if not any(key in self.images for key in self.xml):
+            policy.check()  # why there is none
             raise UserError(
                 f"dataset.root={root}: no image with an xml file of the same name ({len(self.xml)} xml files found). "
                 f"Looked for {LAYOUTS}.{layout.packed(paths)}{formats.hint(paths, VocConfig)}"
@@ -52,28 +55,33 @@ class VocFiles:
         return {"train": everything if chosen.train == splits.ALL else self.splits[chosen.train], **keys}
 
     def _images(self, paths: list[Path]) -> dict[Key, Path]:
-        found: dict[Key, Path] = {}
+        found: dict[Key, list[Path]] = defaultdict(list)
         for path in paths:
             key = layout.key(path, self.root)
             whole: Key = (*key[:-1], path.name)
-            key = whole if whole in self.xml else key
-            found[key] = self._one_of(found[key], path, key) if key in found and key in self.xml else path
-        return found
+            found[whole if whole in self.xml else key].append(path)
+        used = {key: self._one_of(key, some) if key in self.xml else some[-1] for key, some in found.items()}
+        self.ambiguous = {key for key, path in used.items() if path is None}
+        self.xml = {key: path for key, path in self.xml.items() if key not in self.ambiguous}
+        return {key: path for key, path in used.items() if path is not None}
 
-    def _one_of(self, one: Path, other: Path, key: Key) -> Path:
-        """Of two pictures that an xml file may belong to the one that it names."""
-        xml = self.xml[key]
+    def _one_of(self, key: Key, pictures: list[Path]) -> Path | None:
+        """Of several pictures that an xml file may belong to the one that it names; None where it names none."""
+        if len(pictures) == 1:
+            return pictures[0]
+        xml, names = relative_name(self.xml[key], self.root), [relative_name(path, self.root) for path in pictures]
         try:
-            said = load(xml, limits.LABEL_BYTES, "the xml file of one picture").findtext("filename") or ""
+            top = load(self.xml[key], limits.LABEL_BYTES, "the xml file of one picture")
+            said = (top.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
         except Malformed:
             said = ""
-        fits = [path for path in (one, other) if path.name == said.strip().replace("\\", "/").rpartition("/")[2]]
+        fits = [path for path in pictures if path.name == said]
         if len(fits) != 1:
-            raise UserError(
-                f"{xml} belongs to two images, {one} and {other}, and its <filename> names neither: remove one of them."
-            )
-        used, spare = (relative_name(path, self.root) for path in (fits[0], other if fits[0] is one else one))
-        self.policy.report("same_name", f"{spare} beside {used}, which {relative_name(xml, self.root)} names", spare)
+            self.policy.report("ambiguous_image", f"{xml} fits {' and '.join(names)}, and names neither", names[0])
+            return None
+        used = relative_name(fits[0], self.root)
+        for spare in (name for name in names if name != used):
+            self.policy.report("same_name", f"{spare} beside {used}, which {xml} names", spare)
         return fits[0]
 
     def _pair_by_case(self) -> None:
@@ -107,17 +115,18 @@ class VocFiles:
         tails: Tails[Key] = Tails(((*key[:-1], layout.stem(key[-1])), key) for key in sorted({*self.images, *self.xml}))
         for path in lists:
             base = layout.key((path.parents[2] if _in_image_sets(path) else path.parent) / "any", self.root)[:-1]
-            lines = layout.read_lines(path)
-            keys = [self._listed(base, line, tails, f"{path}:{number}") for number, line in lines]
+            where = relative_name(path, self.root)
+            listed = [self._listed(base, line, tails, f"{where}:{number}") for number, line in layout.read_lines(path)]
+            keys = [key for key in listed if key is not None and key not in self.ambiguous]
             if _in_image_sets(path) or any(key in self.images or key in self.xml for key in keys):
                 earlier = {*found[_split_of(path)]}  # a picture is in the lists of several classes
                 found[_split_of(path)] += [key for key in keys if key not in earlier]
         return {name: keys for name, keys in found.items() if keys}
 
-    def _listed(self, base: Key, line: str, tails: Tails[Key], where: str) -> Key:
+    def _listed(self, base: Key, line: str, tails: Tails[Key], where: str) -> Key | None:
         """A line is a name, perhaps with blanks in it, and perhaps with a flag (-1, 0, 1) behind it.
 
-        One that is nowhere below `base` may be the end of a path elsewhere.
+        One that is nowhere below `base` may be the end of a path elsewhere. None where it may be that of two.
         """
         for text in dict.fromkeys((line, line.split()[0])):
             for key in ((*base, layout.stem(text)), (*base, text)):
@@ -126,11 +135,14 @@ class VocFiles:
             fits = tails.find(layout.stem(text))
             if len(fits) > 1:
                 shown = " and ".join("/".join(key) for key in fits[:2])
-                raise UserError(f"{where}: {text!r} fits {len(fits)} files, such as {shown}; write the one it is.")
+                self.policy.report("ambiguous_image", f"{where}: {text!r} fits {len(fits)} files, such as {shown}")
+                return None
             if fits:
                 return fits[0]
         flag = line.split()[-1] in ("-1", "0", "1") and len(line.split()) == 2
-        return (*base, layout.stem(line.split()[0] if flag else line))
+        key = (*base, layout.stem(line.split()[0] if flag else line))
+        self.listed.setdefault(key, f"{where}: {line}")
+        return key
 
     def _folders(self) -> dict[str, list[Key]]:
         """A split in which nothing is annotated is one nevertheless."""

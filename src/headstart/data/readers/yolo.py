@@ -122,7 +122,7 @@ def _read_split(
     missing = [relative_name(path, root) for path in paths if not os.path.isfile(path)]
     check_missing(split, root, missing, len(paths))
     for name in missing:
-        policy.report("missing_image", f"{name} ({split})", name)
+        policy.report("missing_image", f"{name}, listed for {split}", name)
     labels.check_names(split, there)
     files = {path: labels.of(path) for path in there}
     num_labelled = sum(file is not None for file in files.values())
