@@ -15,10 +15,11 @@ from headstart.visible import masked, visible
 
 
 class SafeConsole(Console):
-    """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out."""
+    """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out, and
+    text is no markup, wherever it stands: a class may be called `[red]`, or `[/b]`, which rich refuses."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(shown(text), **settings)
+        return super().render_str(shown(text), **settings | {"markup": False})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         return super().render(_clean(renderable) if isinstance(renderable, Text) else renderable, options)

@@ -199,6 +199,26 @@ def test_the_database_of_a_search_may_be_a_strangers(tmp_path, database, attack)
         open_study(file, "s", asked, "max", optuna.pruners.NopPruner())
 
 
+STATEMENTS = {
+    "a trigger": "create trigger evil after insert on trials begin update trials set state='EVIL'; end",
+    "a view": "alter table trials rename to kept; create view trials as select * from kept",
+    "a virtual table": "create virtual table evil using fts5(x)",
+}
+
+
+@pytest.mark.parametrize("attack", STATEMENTS)
+def test_statements_in_the_database_of_a_search_are_seen_before_it_is_used(tmp_path, database, attack):
+    file, asked = tmp_path / "x y#%?.db", database[1]
+    shutil.copyfile(database[0], file)
+    with sqlite3.connect(file) as connection:
+        connection.executescript(STATEMENTS[attack])
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="which Optuna does not make: it was not used"):
+        open_study(file, "another", asked, "max", optuna.pruners.NopPruner())
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("storage", ["journal:///x.log", "redis://x", "pickle.db", "mysql+pymysql://u:p@x/y"])
 def test_a_search_lives_in_no_storage_that_unpickles(storage):
     with pytest.raises(UserError, match="sqlite"):
