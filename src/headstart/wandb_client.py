@@ -80,8 +80,9 @@ def _refuse_settings_of_strangers() -> None:
     for name, value in (pair for section in content.values() for pair in section.items()):
         if harmless.get(name, "") not in (value.rstrip("/"), None):
             raise UserError(
-                f"{path}: {name}={value}: W&B obeys this file, and whoever wrote it would have what is logged, and your "
-                f"key. Remove the line; if it is yours, say it in your home or the environment: WANDB_{name.upper()}."
+                f"{path}: {name}={value}: W&B obeys this file, and whoever wrote it would have what is logged, "
+                "and your key. Remove the line; if it is yours, say it in your home, or in the environment, "
+                f"WANDB_{name.upper()}."
             )
 
 

@@ -260,6 +260,27 @@ def test_a_pipe_among_the_labels_does_not_hang(tmp_path):
     assert b"no file, but a pipe" in done.stderr
 
 
+def test_pipes_among_the_files_of_a_data_set_do_not_hang(tmp_path):
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+    for stem in ("a", "b2", "c33"):
+        picture(tmp_path / f"{stem}.png")
+        (tmp_path / f"{stem}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    for suffix in (".png", ".jpg", ".xml", ".txt", ".json", ".jsonl", ".csv", ".yaml", ".zip", ".md"):
+        os.mkfifo(tmp_path / f"pipe of {suffix[1:]}{suffix}")
+    os.mkfifo(tmp_path / "README.md")
+    script = (
+        "import sys; from headstart.config import schema; from headstart.data import catalog\n"
+        "for form in schema.SCHEMAS['dataset']:\n"
+        "    if form != 'shapes':\n"
+        "        try: str(catalog.read(schema.SCHEMAS['dataset'][form](name='x', root=sys.argv[1]), 0).unused)\n"
+        "        except ValueError as error: print(form, error)\n"
+        "    print(form)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "shapes", done.stderr
+    assert "voc " not in done.stdout, done.stdout
+
+
 def test_a_small_file_takes_little_memory_whatever_it_may_have(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b"[1]")

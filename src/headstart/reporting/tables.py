@@ -174,9 +174,7 @@ def retention_table(rows: Sequence[Row]) -> Table | None:
     table = _table("still known of the source", "on", "before", "after", "retained")
     for row, kept in found:
         after = value(kept.after, kept.half)
-        table.add_row(
-            row.arm.name, kept.dataset, value(kept.before, None), after, f"{kept.retained:.0%}"
-        )
+        table.add_row(row.arm.name, kept.dataset, value(kept.before, None), after, f"{kept.retained:.0%}")
     return table
 
 
@@ -197,9 +195,6 @@ def _matrix(comparison: Comparison) -> Table | None:
         found = [matrix.cells.get((source, target)) for target in matrix.targets]
         table.add_row(
             source,
-            *(
-                "-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{cell.strategy}"
-                for cell in found
-            ),
+            *("-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{cell.strategy}" for cell in found),
         )
     return table

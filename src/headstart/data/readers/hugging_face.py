@@ -24,6 +24,7 @@ from headstart.data.readers.described import Described, describe
 from headstart.data.readers.geometry import Refuse, name_of, number, says
 from headstart.data.readers.json_files import show
 from headstart.data.readers.units import Form
+from headstart.data.readers.yaml_texts import Texts
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
@@ -54,24 +55,26 @@ def read(config: HuggingFaceConfig, policy: Policy | None = None) -> DetectionDa
 def _names(root: Path) -> dict[str, str]:
     """Number of a category -> its name, of the yaml above README.md; empty where it does not say."""
     path = root / "README.md"
-    if not path.is_file() or path.stat().st_size > limits.SETTINGS_BYTES:
+    if path not in layout.files(root) or path.stat().st_size > limits.SETTINGS_BYTES:  # a link out of it is none
         return {}
     parts = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
     try:
-        content = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+        content = yaml.load(parts[1], Loader=Texts) if len(parts) == 3 and not parts[0].strip() else None
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
-    labels = next(_class_labels(content), {})
-    pairs = {str(number): str(name) for number, name in labels.items()}
+    labels = next(_class_labels(content, set()), {})
+    pairs = {number: name for number, name in labels.items() if isinstance(number, str) and isinstance(name, str)}
     return {key: pairs[key] for key in sorted(pairs, key=lambda key: number_of(key) or 0)}
 
 
-def _class_labels(content: Any, depth: int = 0) -> Iterator[dict[Any, Any]]:
+def _class_labels(content: Any, seen: set[int], depth: int = 0) -> Iterator[dict[Any, Any]]:
+    """`seen`: what an alias stands for is looked at once."""
     below = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     if isinstance(content, dict) and isinstance(content.get("names"), dict) and depth:
         yield content["names"]
-    for value in below if depth < 20 else ():
-        yield from _class_labels(value, depth + 1)
+    for value in (value for value in below if depth < 20 and id(value) not in seen):
+        seen.add(id(value))
+        yield from _class_labels(value, seen, depth + 1)
 
 
 def _parse(path: Path, root: Path, names: dict[str, str]) -> Iterator[Described]:
