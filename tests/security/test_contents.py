@@ -18,9 +18,9 @@ import PIL.Image
 import pytest
 
 from headstart import limits
-from headstart.config.schema import CocoConfig, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, CvatConfig, HuggingFaceConfig, VocConfig, YoloConfig
 from headstart.data import download, images
-from headstart.data.readers import coco, voc, yolo
+from headstart.data.readers import coco, cvat, hugging_face, voc, yolo
 from headstart.errors import UserError
 
 
@@ -67,9 +67,25 @@ def test_xml_expands_and_fetches_nothing(tmp_path, attack):
 
 def test_xml_that_is_deep_ends(tmp_path):
     picture(tmp_path / "a.png")
-    (tmp_path / "a.xml").write_text("<annotation>" + "<a>" * 200_000 + "</a>" * 200_000 + "</annotation>")
+    (tmp_path / "a.xml").write_text("<annotation>" + "<a>" * 1_000_000 + "</a>" * 1_000_000 + "</annotation>")
     with pytest.raises(UserError):
         voc.read(VocConfig(name="v", root=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("<a/>" * 6_000_000, "6,000,002 tags"), (f"<a {'b=' * 21_000_000}/>", "21,000,000 attributes")],
+)
+def test_xml_of_millions_of_elements_is_refused_before_they_are_made(tmp_path, text, why):
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text(f"<annotations>{text}</annotations>")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"a\.xml: .*{why}"):
+            cvat.read(CvatConfig(name="c", root=str(tmp_path)))
+        assert tracemalloc.get_traced_memory()[1] < 60 * limits.MB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -120,6 +136,23 @@ def test_yaml_expands_and_runs_nothing(tmp_path, attack):
     with pytest.raises(UserError) as error:
         yolo.read(YoloConfig(name="y", root=str(tmp_path / "data")))
     assert len(str(error.value)) < 2000
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("attack", YAML)
+def test_the_yaml_above_a_readme_expands_and_runs_nothing(tmp_path, attack):
+    """Its aliases, followed one by one, or merged (`<<`), would take longer than there is time."""
+    for stem in ("x", "xx", "xxx"):
+        picture(tmp_path / f"data/{stem}.png")
+    row = '{"file_name": "%s.png", "objects": {"bbox": [[1, 2, 20, 20]], "categories": [0]}}\n'
+    (tmp_path / "data/metadata.jsonl").write_text("".join(row % stem for stem in ("x", "xx", "xxx")))
+    laughs = YAML[attack].replace("{}", str(tmp_path / "ran"))
+    pairs = zip("abcdef", "bcdefg", strict=True)
+    merged = "".join(f"{n}: &{n}\n  <<: [{', '.join([f'*{o}'] * 9)}]\n" for o, n in pairs)
+    for text in (laughs, f"{laughs}\nx:\n  names: {{0: *i}}\n", f"a: &a {{x: 1}}\n{merged}"):
+        (tmp_path / "data/README.md").write_text(f"---\n{text}\n---\nPets\n")
+        data = hugging_face.read(HuggingFaceConfig(name="h", root=str(tmp_path / "data")))
+        assert data.class_names == ("0",)
     assert not (tmp_path / "ran").exists()
 
 

@@ -52,7 +52,7 @@ def _is_one(path: Path) -> bool:
 
 def _load(path: Path) -> Element:
     try:
-        return load(path, limits.ANNOTATIONS_BYTES, "an xml file")
+        return load(path, limits.XML_BYTES, "an xml file")
     except Malformed as error:
         raise UserError(f"{path}: {error}; correct it, or remove it.") from error
 
