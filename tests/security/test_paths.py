@@ -1,7 +1,6 @@
 """A path that data name is opened only inside the data set's folder: each way out carries a real file to find."""
 
 import builtins
-import importlib.util
 import io
 import json
 import os
@@ -16,11 +15,8 @@ from headstart.data import catalog
 from headstart.data.readers import coco, voc, yolo
 from headstart.errors import UserError
 
-_spec = importlib.util.spec_from_file_location("written", Path(__file__).parents[1] / "data/written.py")
-assert _spec
-assert _spec.loader
-written = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(written)
+from ..data import written
+
 FORMATS = {**written.FORMATS, **written.OLDER}
 KEEP = {"outside_root": "keep"}
 

@@ -173,6 +173,7 @@ SECRETS = {"WANDB_API_KEY": "wandb-0123456789", "HF_TOKEN": "hf_abcdefgh", "AWS_
 def test_secrets_are_masked_wherever_they_stand():
     text = f"https://me:pass%20word@host/a?x=1&access_token=abc&y=2 {SECRETS['HF_TOKEN']}"
     assert masked({"a": [text]}, SECRETS) == {"a": ["https://***@host/a?x=1&access_token=***&y=2 ***"]}
+    assert masked("https://me:p@ss@host/a b://x:y@z?m=a@b", {}) == "https://***@host/a b://***@z?m=a@b"
     assert masked("user@example.org C:\\a x://y/z@2", {"MY_KEY": "short"}) == "user@example.org C:\\a x://y/z@2"
 
 
