@@ -198,6 +198,45 @@ def test_what_is_packed_beside_the_pixels_takes_no_memory(tmp_path, content):
         images.FileImage(tmp_path / "a.png")()
 
 
+def tiff_that_claims(side: int) -> bytes:
+    tags = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side, 279: 9}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + b"\0" * 4
+
+
+def patched(kind: str, at: int, claim: bytes) -> bytes:
+    """Two frames of one pixel, under another size."""
+    buffer = BytesIO()
+    frames = [PIL.Image.new("RGB", (1, 1), (number, 0, 0)) for number in (9, 99)]
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    whole = buffer.getvalue()
+    return whole[:at] + claim + whole[at + len(claim) :]
+
+
+BOMBS = {
+    "png": b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0))
+    + chunk(b"IDAT", BOMB),
+    "bmp": struct.pack("<2sIII", b"BM", 99, 0, 54)
+    + struct.pack("<IiiHHIIiiII", 40, 200_000, 200_000, 1, 24, 0, 9, 1, 1, 0, 0),
+    "gif": patched("gif", 6, b"\xff" * 4),
+    "tiff": tiff_that_claims(200_000),
+    "webp": patched("webp", 24, b"\xfe\x3f\0" * 2),
+    "ppm": b"P6 200000 200000 255\n",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_the_pixels_that_a_picture_claims_take_no_memory(tmp_path, kind):
+    (tmp_path / "a.png").write_bytes(BOMBS[kind])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(images.UnreadableImage, match="claims"):
+        images.inspect(tmp_path / "a.png", max_pixels=1e8)
+    with pytest.raises(UserError, match="claims"):
+        images.FileImage(tmp_path / "a.png", max_pixels=1e8)()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
 @pytest.mark.parametrize("kind", ["gif", "tiff"])
 def test_of_many_frames_one_is_read(tmp_path, kind):
     frames = [PIL.Image.new("L", (16, 16), number % 256) for number in range(300)]
