@@ -91,6 +91,15 @@ def test_a_packed_checkpoint_is_not_unpacked(tmp_path):
         read_tensors(tmp_path / "bomb.pt")
 
 
+def test_a_checkpoint_that_says_it_spans_disks_is_named(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "a.pt")
+    content = (tmp_path / "a.pt").read_bytes()
+    disks = content.rindex(b"PK\6\7") + 16
+    (tmp_path / "a.pt").write_bytes(content[:disks] + b"\2" + content[disks + 1 :])
+    with pytest.raises(UserError, match=r"a\.pt is damaged"):
+        read_tensors(tmp_path / "a.pt")
+
+
 def test_a_number_said_to_be_repeated_is_not_written_out(tmp_path):
     torch.save({"a": torch.zeros(1).expand(10**12)}, tmp_path / "a.pt")
     with pytest.raises(UserError, match="larger than the file"):
