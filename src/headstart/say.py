@@ -19,7 +19,8 @@ class SafeConsole(Console):
     text is no markup, wherever it stands: a class may be called `[red]`, or `[/b]`, which rich refuses."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(shown(text), **settings | {"markup": False})
+        settings["markup"] = False
+        return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         return super().render(_clean(renderable) if isinstance(renderable, Text) else renderable, options)
