@@ -95,7 +95,7 @@ def do(number: int, step: Step, extra: Sequence[str]) -> Run:
         console.print(f"Done before: {folder}")
         return folder, RunRecord.read(folder / "record.json")
     command = ["headstart", "train", *overrides]
-    console.print(f"$ {' '.join(command)}\n", markup=False)
+    console.print(f"$ {' '.join(command)}\n")
     result = subprocess.run([sys.executable, "-m", *command], check=False)
     if result.returncode or not _is_finished(folder):
         raise UserError(

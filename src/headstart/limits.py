@@ -16,8 +16,14 @@ from headstart.errors import UserError
 MB = 1_000_000
 ANNOTATIONS_BYTES = 4_000 * MB
 """Of a json that describes a whole data set (COCO's own has 470 MB)."""
-LABEL_BYTES = 64 * MB
-"""Of the file that describes one picture."""
+XML_BYTES = 1_000 * MB
+"""Of an xml that describes a whole data set."""
+LABEL_BYTES = 16 * MB
+"""Of the file that describes one picture: some 50,000 objects."""
+TAGS = 5_000_000
+"""Of an xml: its `<`, each of which may take forty times its place in memory."""
+ATTRIBUTES = 20_000_000
+"""Of an xml: its `=`."""
 LINES_BYTES = 256 * MB
 """Of a list of pictures, of boxes or of names, a line each."""
 LINE_CHARACTERS = 100_000

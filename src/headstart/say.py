@@ -15,9 +15,11 @@ from headstart.visible import masked, visible
 
 
 class SafeConsole(Console):
-    """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out."""
+    """Shows names as they are: what would move the cursor, or write into the terminal's title, is written out, and
+    text is no markup, wherever it stands: a class may be called `[red]`, or `[/b]`, which rich refuses."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
+        settings["markup"] = False
         return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

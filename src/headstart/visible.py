@@ -13,7 +13,8 @@ from typing import Any
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """All but tab and newline, what turns the direction of writing, and halves of characters, which no file can hold."""
-_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s]+@")
+"""Up to the last `@` before the path: a password may have one."""
 _IN_QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|key|secret|password|signature|sig)[\w.-]*=)[^&#\s]+")
 _NAMES = re.compile(r"(?i)(^|_)(key|token|secret|password|passwd|credentials?|pat)(_|$)")
 _LEAST = 8

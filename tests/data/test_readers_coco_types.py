@@ -350,7 +350,9 @@ def sized(size_wh, bbox):
 def test_boxes_that_fit_the_size_that_is_stated_and_not_the_picture_are_refused(tmp_path):
     """Scaled pictures, and the labels of before: nothing else would be seen of it than boxes cut at the edges."""
     write_set(tmp_path, sized((128, 96), [60, 50, 40, 30]))
-    with pytest.raises(UserError, match=r"8 resized_image .*train\.json: 128x96 in the annotation, 64x48 in the picture.*=skip_image or keep"):
+    with pytest.raises(
+        UserError, match=r"8 resized_image .*128x96 in the annotation, 64x48 in the picture.*=skip_image or keep"
+    ):
         read(tmp_path)
 
 

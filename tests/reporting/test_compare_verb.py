@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from headstart.quoting import written_out
 from headstart.records.record import read_all
 from headstart.reporting.comparison import compare_runs
 from headstart.reporting.rows import Question
 from headstart.reporting.tables import terminal
+from headstart.say import SafeConsole
 
 from .study_records import make_record, write, write_study
 
@@ -82,7 +82,7 @@ def test_the_csv_has_all_digits_of_the_records(study: Path, tmp_path: Path) -> N
 
 
 def printed(folder: Path, width: int = 80, **question: Any) -> str:
-    console = Console(width=width, file=io.StringIO(), record=True, highlight=False)
+    console = SafeConsole(width=width, file=io.StringIO(), record=True, highlight=False)
     console.print(terminal(compare_runs(read_all(folder), Question(**question))))
     return console.export_text()
 

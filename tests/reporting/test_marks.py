@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from headstart.records.record import RunRecord
 from headstart.reporting.advice import advice
 from headstart.reporting.comparison import Comparison, compare_runs
@@ -17,6 +15,7 @@ from headstart.reporting.notes import notes
 from headstart.reporting.page import as_html
 from headstart.reporting.rows import Question, Row
 from headstart.reporting.tables import terminal
+from headstart.say import SafeConsole
 
 from .study_records import make_record
 
@@ -34,7 +33,7 @@ def rows_of(runs: Sequence[Run], **question: Any) -> dict[str, Row]:
 
 def shown(comparison: Comparison) -> dict[str, str]:
     """Everything that a user reads, by place, blanks made one."""
-    console = Console(width=80, file=io.StringIO(), record=True, highlight=False)
+    console = SafeConsole(width=80, file=io.StringIO(), record=True, highlight=False)
     console.print(terminal(comparison))
     texts = {
         "terminal": console.export_text(),

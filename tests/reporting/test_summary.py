@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from headstart.errors import UserError
 from headstart.reporting.summary import Summary, summarise
+from headstart.say import SafeConsole
 
 MakeRun = Callable[..., Any]
 
@@ -98,7 +98,7 @@ def test_a_run_without_ground_truth_has_no_number(make_run: MakeRun) -> None:
 
 
 def test_every_output_holds_every_cell(study: Summary) -> None:
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = SafeConsole(width=200, record=True, file=io.StringIO())
     console.print(study.as_rich())
     text, markdown = console.export_text(), study.as_markdown()
     for row in study.rows:

@@ -91,6 +91,15 @@ def test_a_packed_checkpoint_is_not_unpacked(tmp_path):
         read_tensors(tmp_path / "bomb.pt")
 
 
+def test_a_checkpoint_that_says_it_spans_disks_is_named(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "a.pt")
+    content = (tmp_path / "a.pt").read_bytes()
+    disks = content.rindex(b"PK\6\7") + 16
+    (tmp_path / "a.pt").write_bytes(content[:disks] + b"\2" + content[disks + 1 :])
+    with pytest.raises(UserError, match=r"a\.pt is damaged"):
+        read_tensors(tmp_path / "a.pt")
+
+
 def test_a_number_said_to_be_repeated_is_not_written_out(tmp_path):
     torch.save({"a": torch.zeros(1).expand(10**12)}, tmp_path / "a.pt")
     with pytest.raises(UserError, match="larger than the file"):
@@ -198,6 +207,26 @@ def test_the_database_of_a_search_may_be_a_strangers(tmp_path, database, attack)
         connection.close()
     with pytest.raises(UserError, match=r"x\.db cannot be used"):
         open_study(file, "s", asked, "max", optuna.pruners.NopPruner())
+
+
+STATEMENTS = {
+    "a trigger": "create trigger evil after insert on trials begin update trials set state='EVIL'; end",
+    "a view": "alter table trials rename to kept; create view trials as select * from kept",
+    "a virtual table": "create virtual table evil using fts5(x)",
+}
+
+
+@pytest.mark.parametrize("attack", STATEMENTS)
+def test_statements_in_the_database_of_a_search_are_seen_before_it_is_used(tmp_path, database, attack):
+    file, asked = tmp_path / "x y#%?.db", database[1]
+    shutil.copyfile(database[0], file)
+    with sqlite3.connect(file) as connection:
+        connection.executescript(STATEMENTS[attack])
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="which Optuna does not make: it was not used"):
+        open_study(file, "another", asked, "max", optuna.pruners.NopPruner())
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("storage", ["journal:///x.log", "redis://x", "pickle.db", "mysql+pymysql://u:p@x/y"])

@@ -3,15 +3,21 @@
 import builtins
 import io
 import json
+import os
+import re
 from pathlib import Path
 
 import PIL.Image
 import pytest
 
-from headstart.config.schema import CocoConfig, FileDatasetConfig, VocConfig, YoloConfig
+from headstart.config.schema import SCHEMAS, CocoConfig, FileDatasetConfig, VocConfig, YoloConfig
+from headstart.data import catalog
 from headstart.data.readers import coco, voc, yolo
 from headstart.errors import UserError
 
+from ..data import written
+
+FORMATS = {**written.FORMATS, **written.OLDER}
 KEEP = {"outside_root": "keep"}
 
 
@@ -180,6 +186,71 @@ def test_voc_opens_nothing_that_filename_folder_path_or_a_list_names_outside(tmp
         "JPEGImages/b.png",
     }
     assert not [path for path in opened if "diary" in path or "link.png" in path]
+
+
+NAME = re.compile(r"/data/upload/1/1a2b3c4d-a\.png|(?<!\w)a\.png")
+BACKSLASHES = {"up, as Windows has it": "..\\private\\diary.png", "both": "x/..\\../private\\diary.png"}
+
+
+def written_set(root: Path, form: str) -> None:
+    for shade, stem in enumerate(written.BOXES):
+        picture(root / f"{stem}.png", (shade, 0, 0))
+    FORMATS[form][0](root)
+
+
+def read_and_see(root: Path, form: str, seen: list[str], keep: bool) -> str:
+    """What was said; AssertionError where a file outside of `root` was opened, or is one of the pictures."""
+    on = {"missing_image": "skip_image", "missing_annotation": "skip_image"} if keep else {}
+    seen.clear()
+    try:
+        data = catalog.read(SCHEMAS["dataset"][FORMATS[form][1]](name="m", root=str(root), on=on), seed=0)
+        said = str(data.class_names)
+        assert all(is_below(root / image.name, root) for images in data.splits.values() for image in images)
+    except UserError as error:
+        said = str(error)
+    assert not [name for name in seen if is_below(name, root.parent) and not is_below(name, root)]
+    return said
+
+
+def is_below(path: str | Path, folder: Path) -> bool:
+    return os.path.realpath(path).startswith(f"{os.path.realpath(folder)}{os.sep}")
+
+
+@pytest.mark.parametrize("way", [*WAYS, *BACKSLASHES])
+@pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("dota", "open images")])
+def test_names_of_pictures_lead_nowhere_outside_in_any_format(tmp_path, secret, opened, form, way):
+    root = tmp_path / "data"
+    (root / "x").mkdir(parents=True)
+    evil = (names_of(secret, root) | BACKSLASHES)[way]
+    written_set(root, form)
+    if form == "labelme":
+        (root / "a.json").rename(root / "z.json")
+    changed = 0
+    for path in (path for path in root.rglob("*") if path.is_file() and path.suffix != ".png"):
+        name = json.dumps(evil)[1:-1] if path.suffix.startswith(".json") else evil
+        text, count = NAME.subn(lambda _, name=name: name, path.read_text())
+        path.write_text(text)
+        changed += count
+    assert changed
+    for keep in (False, True):
+        read_and_see(root, form, opened, keep)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_files_of_labels_that_are_links_out_are_not_opened(tmp_path, opened, form):
+    root = tmp_path / "data"
+    written_set(root, form)
+    paths = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".png")
+    for number, path in enumerate(paths):
+        out = tmp_path / f"private{number}"
+        out.write_text(path.read_text().replace("cat", "hunter2"))
+        inside = path.read_bytes()
+        path.unlink()
+        path.symlink_to(out)
+        for keep in (False, True):
+            assert "hunter2" not in read_and_see(root, form, opened, keep)
+        path.unlink()
+        path.write_bytes(inside)
 
 
 def test_links_inside_and_a_linked_root_are_fine_and_links_out_say_the_remedy(tmp_path):

@@ -20,8 +20,12 @@ from rich.text import Text
 from headstart.compare import compare
 from headstart.config.compose import compose
 from headstart.config.schema import CompareConfig
+from headstart.evaluation.coco_map import MapResult
+from headstart.evaluation.show import result_table
 from headstart.records.record import RunRecord
 from headstart.say import SafeConsole, SafeLines, say
+from headstart.transfer.show import plan_table
+from headstart.transfer.types import PhasePlan, StagePlan, TransferPlan
 from headstart.visible import cell, masked, one_line, visible
 
 from ..reporting.study_records import make_record, write
@@ -40,6 +44,20 @@ def run_headstart(*words: str) -> subprocess.CompletedProcess[str]:
 def test_markup_in_a_path_is_shown_and_no_error(capsys):
     say("Finished: outputs/[red]a[/red]/[/nothing]/[link=file:///etc]")
     assert "outputs/[red]a[/red]/[/nothing]/[link=file:///etc]" in capsys.readouterr().out
+
+
+MARKUP = "[red]a[/red][link=file:///etc]b[/link][/nothing]\\[c]"
+
+
+def test_markup_in_a_table_is_shown_and_no_error():
+    """Rich would refuse `[/nothing]`, after a night of training."""
+    nan = float("nan")
+    result = MapResult(*[nan] * 7, {MARKUP: nan}, {MARKUP: nan}, 1)
+    stage = StagePlan(MARKUP, 1, 1, 0.1, MARKUP)
+    plan = TransferPlan(MARKUP, (stage,), (), (PhasePlan("one", 0, frozenset(), frozenset()),), notes=(MARKUP,))
+    text = io.StringIO()
+    SafeConsole(file=text, width=400).print(result_table(result, MARKUP), plan_table(plan), MARKUP)
+    assert text.getvalue().count(MARKUP) == 7
 
 
 def test_escape_sequences_are_written_out():
@@ -155,6 +173,7 @@ SECRETS = {"WANDB_API_KEY": "wandb-0123456789", "HF_TOKEN": "hf_abcdefgh", "AWS_
 def test_secrets_are_masked_wherever_they_stand():
     text = f"https://me:pass%20word@host/a?x=1&access_token=abc&y=2 {SECRETS['HF_TOKEN']}"
     assert masked({"a": [text]}, SECRETS) == {"a": ["https://***@host/a?x=1&access_token=***&y=2 ***"]}
+    assert masked("https://me:p@ss@host/a b://x:y@z?m=a@b", {}) == "https://***@host/a b://***@z?m=a@b"
     assert masked("user@example.org C:\\a x://y/z@2", {"MY_KEY": "short"}) == "user@example.org C:\\a x://y/z@2"
 
 
@@ -175,3 +194,28 @@ def test_home_is_expanded_in_what_the_user_types(monkeypatch):
         "/somewhere/data",
         "/somewhere/sources",
     )
+
+
+ASK = "import wandb; print(wandb.setup().settings.base_url)"
+STAGED = "from pathlib import Path; from headstart.wandb_client import stage_beside; stage_beside(Path('out')); "
+
+
+def test_the_key_of_wandb_goes_to_no_address_of_the_folder_that_a_command_is_given_in(tmp_path):
+    """W&B obeys `wandb/settings` there."""
+    (tmp_path / "wandb").mkdir()
+    file = tmp_path / "wandb/settings"
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")} | {"HOME": str(tmp_path)}
+
+    def said(script: str, **more: str) -> tuple[str, str]:
+        command = [sys.executable, "-P", "-c", script]
+        done = subprocess.run(command, cwd=tmp_path, env=alone | more, capture_output=True, text=True, timeout=100)
+        return done.stdout.strip(), done.stderr
+
+    file.write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    assert said(ASK)[0] == "http://127.0.0.1:9"  # the attack is a real one
+    assert "base_url=http://127.0.0.1:9: W&B obeys" in said(STAGED + ASK)[1]
+    assert said(STAGED + ASK, WANDB_BASE_URL="http://127.0.0.1:9")[0] == "http://127.0.0.1:9"  # the user's own
+    file.write_text("[default]\nhttps_proxy = http://127.0.0.1:9\n")
+    assert "https_proxy=http://127.0.0.1:9: W&B obeys" in said(STAGED + ASK)[1]
+    file.write_text("[default]\nproject = mine\nbase_url = https://api.wandb.ai/\n")
+    assert said(STAGED + ASK)[0].startswith("https://api.wandb.ai")

@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from headstart.say import SafeConsole
 from headstart.study import live
 from headstart.study.live import View, clock, seconds_left
 from headstart.study.pool import Job
@@ -45,7 +45,7 @@ def test_a_time_reads_as_on_a_clock(seconds, text):
 
 def shown(monkeypatch, terminal: bool) -> str:
     out = io.StringIO()
-    monkeypatch.setattr(live, "console", Console(file=out, force_terminal=terminal, width=100, highlight=False))
+    monkeypatch.setattr(live, "console", SafeConsole(file=out, force_terminal=terminal, width=100, highlight=False))
     view = View(JOBS, 1, {job.label: "kangaroo" for job in JOBS})
     with view:
         for one in JOBS:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
 
 from headstart.reporting.arms import Arm, make_arms
@@ -31,7 +30,7 @@ class Summary:
         for column in self.columns:
             table.add_column(column, justify="right" if column in NUMBERS else "left")
         for row in self.rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*row)
         return table
 
     def as_markdown(self) -> str:

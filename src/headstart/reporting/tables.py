@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +56,7 @@ def _table(*columns: str, left: int = 1) -> Table:
     """The first `left` columns are text."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), width=None, pad_edge=False, show_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if position < left else "right", overflow="fold")
+        table.add_column(column, justify="left" if position < left else "right", overflow="fold")
     return table
 
 
@@ -66,7 +65,7 @@ def results(target: Target, rows: Sequence[Row]) -> Table:
     table.columns[-1].justify = "left"
     for row in rows:
         table.add_row(
-            escape(row.arm.name),
+            row.arm.name,
             value(row.mean, row.half),
             str(len(row.values)),
             difference(row.difference),
@@ -121,7 +120,7 @@ def costs(rows: Sequence[Row]) -> Table:
     for row in rows:
         arm = row.arm
         table.add_row(
-            escape(arm.name),
+            arm.name,
             whole(arm.cost("cpu_seconds")),
             *(from_source(row) for _ in sources),
             whole(arm.cost("wall_seconds")),
@@ -161,9 +160,9 @@ def class_gains(shown: Sequence[Row]) -> Table | None:
         column.justify = "left"
     for row in rows:
         gains = sorted((c.gain.mean, name) for name, c in row.classes.items() if c.gain is not None)
-        ends = [escape(f"{name} {gain:+.2f}") for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
+        ends = [f"{name} {gain:+.2f}" for gain, name in (gains[-1:] + gains[:1])] or ["-", "-"]
         style = "bold red" if row.negative_transfer else ""
-        table.add_row(escape(row.arm.name), Text(difference(row.gain), style), *ends)
+        table.add_row(row.arm.name, Text(difference(row.gain), style), *ends)
     return table
 
 
@@ -175,9 +174,7 @@ def retention_table(rows: Sequence[Row]) -> Table | None:
     table = _table("still known of the source", "on", "before", "after", "retained")
     for row, kept in found:
         after = value(kept.after, kept.half)
-        table.add_row(
-            escape(row.arm.name), escape(kept.dataset), value(kept.before, None), after, f"{kept.retained:.0%}"
-        )
+        table.add_row(row.arm.name, kept.dataset, value(kept.before, None), after, f"{kept.retained:.0%}")
     return table
 
 
@@ -186,7 +183,7 @@ def label_table(target: Target) -> Table:
     table = _table("labelled images", *map(str, images))
     for curve in target.curves[:MOST_ROWS]:
         found = {round(point.images): value(point.mean, point.half) for point in curve.points}
-        table.add_row(escape(curve.name), *(found.get(count, "-") for count in images))
+        table.add_row(curve.name, *(found.get(count, "-") for count in images))
     return table
 
 
@@ -197,10 +194,7 @@ def _matrix(comparison: Comparison) -> Table | None:
     for source in matrix.sources:
         found = [matrix.cells.get((source, target)) for target in matrix.targets]
         table.add_row(
-            escape(source),
-            *(
-                "-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{escape(cell.strategy)}"
-                for cell in found
-            ),
+            source,
+            *("-" if cell is None else f"{value(cell.row.mean, cell.row.half)}\n{cell.strategy}" for cell in found),
         )
     return table

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from rich.markup import escape
 from rich.table import Table
 
 from headstart.errors import UserError
@@ -47,7 +46,7 @@ def _outcome(trial: FrozenTrial) -> str:
 def _table(trials: Sequence[FrozenTrial], space: SearchSpace, monitor: str) -> Table:
     table = Table("trial", monitor, *space.distributions)
     for trial in trials:
-        settings = (escape(word.partition("=")[2]) for word in space.swept(trial.params))
+        settings = (word.partition("=")[2] for word in space.swept(trial.params))
         table.add_row(str(trial.number), f"{trial.value:.4f}", *settings)
     return table
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from headstart.search.settings import PrunerName, SamplerName, Settings
 from headstart.search.space import SearchSpace
 
 SQLITE = "sqlite:///"
-_UNREADABLE = (SQLAlchemyError, OptunaError, ValueError, LookupError, TypeError, RuntimeError)
+_UNREADABLE = (sqlite3.Error, SQLAlchemyError, OptunaError, ValueError, LookupError, TypeError, RuntimeError)
 """What Optuna raises for a file that it has not written so."""
 _ASKED = "headstart"
 """The attribute of a study that says what its trials have in common."""
@@ -86,6 +87,8 @@ def open_study(file: Path, name: str, asked: dict[str, Any], mode: str, pruner: 
     """The study of this name, new or as it was left. Raises `UserError` where it is another than is asked for."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        if file.is_file():
+            _check_schema(file)
         study = optuna.create_study(
             storage=f"{SQLITE}{file}",
             study_name=name,
@@ -108,6 +111,14 @@ def open_study(file: Path, name: str, asked: dict[str, Any], mode: str, pruner: 
     except _UNREADABLE as error:
         raise UserError(f"hydra.sweeper.storage: {file} cannot be used ({error}).") from error
     return study
+
+
+def _check_schema(file: Path) -> None:
+    """ValueError where the database holds statements that would run as it is used: Optuna makes tables and indices."""
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        made = "select type, name from sqlite_master where type not in ('table', 'index') or sql like '%virtual%'"
+        if found := database.execute(made).fetchone():
+            raise ValueError(f"it has the {found[0]} {found[1]!r}, which Optuna does not make: it was not used")
 
 
 def _check_space(trials: Sequence[FrozenTrial], space: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def _say_idle(cells: Sequence[Cell]) -> None:
         line for cell in cells for line in idle_words(cell.command.overrides, flat(resolved_dict(cell.config)))
     )
     for line, number in lines.items():
-        console.print(line + (f" (in {number} of {len(cells)} cells)" if number < len(cells) else ""), markup=False)
+        console.print(line + (f" (in {number} of {len(cells)} cells)" if number < len(cells) else ""))
 
 
 def make_jobs(cells: dict[int, Cell], watch: Watch | None) -> tuple[dict[int, Job], list[Job]]:
@@ -181,9 +181,9 @@ def summarise(cells: Sequence[CellResult]) -> None:
         if chosen or status != "stopped":
             console.print(f"{len(chosen)} {status}")
         for line in _reasons(chosen) if status != "finished" else ():
-            console.print(line, markup=False)
+            console.print(line)
     if sum(cell.status == "finished" for cell in cells) > 1:
-        console.print(f"What they found: headstart compare {cells[0].folder.parent}", markup=False)
+        console.print(f"What they found: headstart compare {cells[0].folder.parent}")
     failed = sum(cell.status == "failed" for cell in cells)
     if failed:
         raise UserError(

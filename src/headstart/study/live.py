@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from headstart.say import SafeConsole
 from headstart.study.pool import Job
@@ -36,19 +36,19 @@ class View:
     def tell(self, job: Job | None) -> None:
         """`job` has changed; None: time has passed."""
         if job is not None and (line := _event(job)):
-            console.print(f"{self._place(job)}{line}")
+            console.print(Text(f"{self._place(job)}{line}", style="red" if job.status == "failed" else ""))
         if self.live:
             self.live.update(self._table())
 
     def _place(self, job: Job) -> str:
         done = sum(other.is_done for other in self.jobs)
-        return f"[{done}/{len(self.jobs)}] ".replace("[", "\\[") if job.is_done else ""
+        return f"[{done}/{len(self.jobs)}] " if job.is_done else ""
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
         for job in self.jobs:
             if job.status == "running":
-                table.add_row("  " + escape(job.label), _progress(job), clock(job.seconds or 0))
+                table.add_row("  " + job.label, _progress(job), clock(job.seconds or 0))
         return Group(self._counts(), table, *self._best())
 
     def _counts(self) -> str:
@@ -63,14 +63,14 @@ class View:
             name = self.best_of.get(job.label)
             if name and job.value is not None and (name not in best or job.value > (best[name].value or 0)):
                 best[name] = job
-        return [f"best on {escape(name)}: {job.value:.3f}  {escape(job.label)}" for name, job in sorted(best.items())]
+        return [f"best on {name}: {job.value:.3f}  {job.label}" for name, job in sorted(best.items())]
 
 
 _SHOWN = ("finished", "failed", "stopped", "running", "elsewhere", "waiting")
 
 
 def _event(job: Job) -> str:
-    label = escape(job.label)
+    label = job.label
     if job.status == "running":
         return f"started   {label}"
     if job.status == "elsewhere":
@@ -80,7 +80,7 @@ def _event(job: Job) -> str:
         how = "was finished" if job.reason else clock(job.seconds or 0)
         return f"finished  {label}  {value}, {how}"
     if job.status == "failed":
-        return f"[red]failed[/]    {label}  {escape(job.reason)}"
+        return f"failed    {label}  {job.reason}"
     return f"stopped   {label}" if job.status == "stopped" else ""
 
 

@@ -51,7 +51,7 @@ def _may_be(path: Path) -> bool:
 
 
 def _parse(path: Path, root: Path, policy: Policy) -> Iterator[Described]:
-    top = load(path, limits.ANNOTATIONS_BYTES, "an xml file")
+    top = load(path, limits.XML_BYTES, "an xml file")
     if top.tag != "annotations":
         raise AnotherFormat(f"begins with <{top.tag}>, where the xml of CVAT has <annotations>")
     if top.find("track") is not None:

@@ -26,6 +26,7 @@ from headstart.data.readers.json_files import show
 from headstart.data.readers.layout import relative_name
 from headstart.data.readers.raw import Malformed
 from headstart.data.readers.units import Form
+from headstart.data.readers.yaml_texts import Texts
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
 
@@ -65,11 +66,11 @@ def _is_packed(files: list[Path], train_file: str | None) -> bool:
 def _names(root: Path) -> dict[str, str]:
     """Number of a category -> its name, of the yaml above README.md; empty where it does not say."""
     path = root / "README.md"
-    if not path.is_file() or path.stat().st_size > limits.SETTINGS_BYTES:
+    if path not in layout.files(root) or path.stat().st_size > limits.SETTINGS_BYTES:  # a link out of it is none
         return {}
     parts = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
     try:
-        content = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+        content = yaml.load(parts[1], Loader=Texts) if len(parts) == 3 and not parts[0].strip() else None
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     pairs = next(class_labels(content), {})

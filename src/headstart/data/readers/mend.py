@@ -82,7 +82,8 @@ def _doubles(boxes: Boxes, among: np.ndarray) -> Iterator[tuple[str, np.ndarray]
 def _equal_boxes(boxes: Boxes, numbers: np.ndarray) -> list[list[int]]:
     """Numbers of boxes that are equal, in one image. A sum of products tells most apart, in one sort."""
     weights = np.array([1.0, 1.618033988749895, 2.414213562373095, 3.302775637731995])
-    sums = boxes.xyxy[numbers] @ weights + 7919.3 * boxes.image[numbers]
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes at 1e308: those of one sum are looked at below
+        sums = boxes.xyxy[numbers] @ weights + 7919.3 * boxes.image[numbers]
     _, which, counts = np.unique(sums, return_inverse=True, return_counts=True)
     groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
     for i in numbers[counts[which.reshape(-1)] > 1].tolist():

@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from headstart import limits
 from headstart.data import images, splits
 from headstart.data.readers import layout
 from headstart.data.readers.inside import Fence
@@ -26,7 +27,6 @@ NAMES_KEPT = 10_000
 _LABELS = frozenset({".xml", ".txt"})
 """Of one picture each; a json may be of one or of all."""
 _DESCRIPTIONS = frozenset({".yaml", ".yml", ".names", ".data"})
-_LABEL_BYTES = 256
 
 
 def find(
@@ -65,10 +65,15 @@ def _walk(fence: Fence) -> Iterator[str]:
         for name in sorted(below, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
             path = os.path.join(folder, name)
             identity = _identity(path)
-            if identity not in seen and (not os.path.islink(path) or fence.holds(Path(path))):
+            if identity not in seen and _is_ours(path, fence):
                 seen.add(identity)
                 folders.append(name)
-        yield from (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))
+        paths = (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if _is_ours(path, fence))
+
+
+def _is_ours(path: str, fence: Fence) -> bool:
+    return not os.path.islink(path) or fence.holds(Path(path))
 
 
 def _others(files: list[str], used: set[str]) -> list[str]:
@@ -117,9 +122,7 @@ def _of_labels(
 def _is_yolo(path: str) -> bool:
     """Whether its first line is numbers, as in a label; lists, names and read-me's are none."""
     try:
-        with open(path, "rb") as file:
-            first = file.read(_LABEL_BYTES).split(b"\n", 1)[0]
-        return len([float(word) for word in first.split()]) >= 5
+        return len([float(word) for word in limits.first_line(Path(path)).split()]) >= 5
     except (OSError, ValueError):
         return False
 

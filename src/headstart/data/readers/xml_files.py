@@ -19,9 +19,17 @@ def load(path: Path, most: int, what: str) -> Element:
     """
     try:
         content = limits.read_bytes(path, most, what)
+        _check_number(content)
         top = defusedxml.ElementTree.fromstring(content, forbid_dtd=False)
     except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
         raise Malformed(f"not a readable xml file ({error})") from error  # LookupError: an encoding that there is not
     for element in top.iter():
         element.tag = str(element.tag).rpartition("}")[2].lower()
     return top
+
+
+def _check_number(content: bytes) -> None:
+    """ValueError where millions of elements, or attributes, would have to be made."""
+    for sign, most, name in ((b"<", limits.TAGS, "tags"), (b"=", limits.ATTRIBUTES, "attributes")):
+        if (count := content.count(sign)) > most:
+            raise ValueError(f"{count:,} {name}, where {most:,} are the most; divide it")

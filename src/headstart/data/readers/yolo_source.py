@@ -21,6 +21,7 @@ from headstart.data import splits
 from headstart.data.readers import layout
 from headstart.data.readers.inside import Fence
 from headstart.data.readers.layout import Tails
+from headstart.data.readers.yaml_texts import Texts
 from headstart.errors import UserError
 
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
@@ -90,26 +91,10 @@ def _parse_yaml(path: Path) -> Source | None:
 _NOTHING = (None, "", "~", "null", "Null", "NULL")
 
 
-class _Texts(yaml.BaseLoader):
-    """Lists, mappings and texts, and nothing else; a key that stands twice would lose what it said first."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Tags that would make objects elsewhere (`!!python/…`) are no part of a data set."""
-        if "python/" in node.tag:
-            raise yaml.constructor.ConstructorError(None, None, f"{node.tag} would run code", node.start_mark)
-        return super().construct_object(node, deep)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        content = super().construct_mapping(node, deep)
-        if len(content) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
-        return content
-
-
 def _load(path: Path) -> dict[str, Any]:
     """Keys in small letters; every value as it is written: a class may be called off, no or 010."""
     try:
-        content = yaml.load(limits.read_text(path, limits.SETTINGS_BYTES, "a data.yaml"), Loader=_Texts)
+        content = yaml.load(limits.read_text(path, limits.SETTINGS_BYTES, "a data.yaml"), Loader=Texts)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable YAML file ({_said(error)}); correct it.") from error
     if content and not isinstance(content, dict) and path.stem.lower() == "data":
