@@ -140,6 +140,7 @@ STOPS = [
     for place in ("train", "val", "read")
     if not (settings is WORKERS and place == "read")
 ]
+STOPS += [("val", (*WORKERS, *TWO), signal.SIGTERM)]
 
 
 @pytest.mark.slow
@@ -265,12 +266,18 @@ def test_a_signal_stops_a_study_with_its_cells(tmp_path, command, search):
     assert not run.left()
 
 
+LOST = {
+    "vanishes": ".png: the image is not there any more",
+    "has another size": "is 40 x 30 now and was 120 x 90 when the run began",
+    "is another of the same size": "is another one now than when the run began",
+}
+"""What becomes of a picture -> what is told."""
 SQUARES = ("dataset=voc_folder", "dataset.root=squares", "dataset.cache=none", "trainer.max_epochs=3", *SETTINGS[3:])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("change", ["vanishes", "is another"])
+@pytest.mark.parametrize("change", LOST)
 def test_a_picture_that_is_lost_under_way_is_named_and_put_back_the_run_goes_on(
     tmp_path, command, execute, draw_squares, change, workers
 ):
@@ -282,11 +289,11 @@ def test_a_picture_that_is_lost_under_way_is_named_and_put_back_the_run_goes_on(
     lost = {path: path.read_bytes() for path in (tmp_path / "squares").glob("*.png")}
     for path in lost:
         path.unlink()
-        if change == "is another":
-            PIL.Image.new("RGB", (40, 30)).save(path)
+        if change != "vanishes":
+            PIL.Image.new("RGB", (40, 30) if change == "has another size" else (120, 90)).save(path)
     code, _, err = run.end()
     assert code == 1
-    assert (".png: the image is not there any more" if change == "vanishes" else "is 40 x 30 now and was") in err
+    assert LOST[change] in err
     assert "Traceback" not in err
     assert record_in(tmp_path).status == "failed"
     for path, content in lost.items():
