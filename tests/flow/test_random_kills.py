@@ -222,6 +222,18 @@ def test_a_kill_where_it_hurts_leaves_no_trace(tmp_path, server, undisturbed, wh
     check_equal(folder_in(runner.folder / "outputs"), folder_in(expected / "outputs"))
 
 
+@pytest.mark.slow
+def test_a_last_checkpoint_that_cannot_be_read_costs_the_epochs_since_the_best(tmp_path, server, undisturbed):
+    words, expected, _, _ = undisturbed("gradual_unfreeze")
+    runner = Runner(server, words, tmp_path / "killed")
+    assert not runner("", "step", 14)  # in the fourth epoch
+    last = folder_in(runner.folder / "outputs") / "checkpoints" / "last.ckpt"
+    os.truncate(last, last.stat().st_size // 2)
+    assert runner()
+    assert "The run goes on from" in (runner.folder / "told").read_text()
+    check_equal(folder_in(runner.folder / "outputs"), folder_in(expected / "outputs"))
+
+
 def check_equal(found: Path, expected: Path) -> None:
     ours, theirs = load_file(found / "model.safetensors"), load_file(expected / "model.safetensors")
     assert ours.keys() == theirs.keys()
