@@ -274,7 +274,9 @@ def test_a_second_process_with_the_same_run_is_refused_and_the_first_is_none_the
     words = command(*SETTINGS)
     run = Faulty(tmp_path, words, "slow", "train")
     run.wait_for("at-0")
+    run.process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
     second = execute(words, tmp_path)
+    run.process.send_signal(signal.SIGCONT)
     assert second.returncode == BUSY
     assert f"is being trained by another process (process {run.process.pid} on " in second.stderr
     assert "Traceback" not in second.stderr

@@ -43,9 +43,8 @@ def main(what: str, *arguments: str) -> None:
         time.time = lambda: 2 * began - wall()  # type: ignore[assignment]
     if what == "checkpoint":
         full_at(DirectIO, "save_checkpoint", 2, 1 << 20)
-    if what == "remount":
-        read_only = ["mount", "-o", "remount,ro", "outputs"]
-        before(DirectIO, "save_checkpoint", 2, lambda: subprocess.run(read_only, check=True))
+    if what == "read-only":
+        before(DirectIO, "save_checkpoint", 2, make_read_only)
     if what == "history":
         full_at(History, "_write", 2)
     if what == "export":
@@ -72,6 +71,13 @@ def before(owner, name: str, call: int, happens) -> None:
         return original(*values, **named)
 
     setattr(owner, name, calling)
+
+
+def make_read_only() -> None:
+    """The run's folder, by a mount over it: that below has files open."""
+    folder = folder_in(Path("outputs"))
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
 
 
 def fill(path: Path, left: int) -> None:
@@ -172,7 +178,7 @@ FULL = {
     "export": ("model.safetensors", "failed"),
     "record": ("record.json", "interrupted"),  # what it said before
     "end": (None, "finished"),  # there is room for the record
-    "remount": ("last.ckpt", "interrupted"),
+    "read-only": ("last.ckpt", "interrupted"),
 }
 """What cannot be written, or is when nothing can be any more -> its name, and what the record says."""
 
@@ -184,7 +190,7 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     (tmp_path / "outputs").mkdir()
     within = (
         'mount -t tmpfs -o size=900m tmpfs outputs; "$@"; echo code $? >&2; '
-        "mount -o remount,rw outputs; rm -f outputs/filler; cp -r outputs full; "
+        "umount outputs/shapes*; rm -f outputs/filler; cp -r outputs full; "
         '"$1" "$2" nothing "${@:4}"; echo then $? >&2; cp -r outputs done; umount outputs'
     )
     result = start(what, within=f"exec unshare -m bash -c '{within}' bash \"$@\"")
@@ -194,7 +200,7 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     assert left.status == status
     assert f"code {int(file is not None)}" in result.stderr
     if file is not None:
-        reason = "Read-only file system" if what == "remount" else "No space left on device"
+        reason = "Read-only file system" if what == "read-only" else "No space left on device"
         assert f"{file} cannot be written: {reason}" in result.stderr
         assert "MB are free there now" in result.stderr
     if status == "failed":
