@@ -1,6 +1,7 @@
 """A file is whole or that of before, and where the disk is the reason, it is told with file and space."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,19 +10,24 @@ import pytest
 from headstart.errors import UserError
 from headstart.replacing import replacing, tidy
 
-LIMITED = """
-import resource, signal, sys
+BROKEN = """
+import resource, signal, subprocess, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from headstart.errors import UserError
 from headstart.replacing import replacing
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-for name in ("torch", "safetensors", "bytes"):
-    path = Path(sys.argv[1], name)
+paths = [Path(sys.argv[1], name) for name in ("torch", "safetensors", "bytes")]
+for path in paths:
     path.write_text("before")
-    tensors = {"a": torch.zeros(1 << 20)}
+if sys.argv[2] == "full":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+else:
+    subprocess.run(["mount", "--bind", sys.argv[1], sys.argv[1]], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", sys.argv[1]], check=True)
+for path in paths:
+    name, tensors = path.name, {"a": torch.zeros(1 << 20)}
     try:
         with replacing(path) as temporary:
             if name == "bytes":
@@ -34,15 +40,19 @@ for name in ("torch", "safetensors", "bytes"):
 """
 
 
-def test_what_no_disk_takes_is_told_with_file_reason_and_space_whoever_writes(tmp_path):
+@pytest.mark.parametrize(("how", "reason"), [("full", "File too large"), ("read-only", "Read-only file system")])
+def test_what_no_disk_takes_is_told_with_file_reason_and_space_whoever_writes(tmp_path, how, reason):
     """A limit on the size of files stands for the disk: torch and safetensors have errors of their own for it."""
-    words = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    within = ["unshare", "-m"] if how == "read-only" else []
+    if within and (shutil.which("unshare") is None or subprocess.run([*within, "true"], check=False).returncode):
+        pytest.skip("no right to mount a file system")
+    words = [*within, sys.executable, "-c", BROKEN, str(tmp_path), how]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 3
     for name, line in zip(("torch", "safetensors", "bytes"), lines, strict=True):
-        assert line.startswith(f"{tmp_path / name} cannot be written: File too large")
+        assert line.startswith(f"{tmp_path / name} cannot be written: {reason}")
         assert "MB are free there now" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bytes", "safetensors", "torch"]
 

@@ -80,9 +80,7 @@ def _with_number(error: OSError) -> OSError | None:
 
 
 def _asked(temporary: Path) -> OSError | None:
-    """Whether the file can grow."""
-    if not temporary.exists():
-        return None
+    """Whether the file can be made, and grow."""
     try:
         with temporary.open("ab") as file:
             file.write(bytes(1 << 20))

@@ -1,5 +1,6 @@
 """Images in memory, and images that cannot be read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from headstart.config.schema import Cache, Resize
 from headstart.data import cache
-from headstart.data.images import FileImage
+from headstart.data.images import FileImage, inspect
 from headstart.data.types import AnnotatedImage, Size
 from headstart.errors import UserError
 
@@ -73,3 +74,14 @@ def test_an_unreadable_image_stops_the_run_and_is_named(
         broken.unlink()
     with pytest.raises(UserError, match=r"2\.png"):
         cache.fill(images, Cache.ram, SIZE, "train")
+
+
+def test_a_picture_that_is_another_one_than_was_looked_at_is_named(tmp_path: Path) -> None:
+    """Of the same size, too; and one that was only touched is the same."""
+    image = picture(tmp_path / "a.png", (64, 48))
+    image = replace(image, digest=inspect(tmp_path / "a.png").digest)
+    (tmp_path / "a.png").touch()
+    cache.load(image, SIZE)
+    picture(tmp_path / "a.png", (64, 48), seed=1)
+    with pytest.raises(UserError, match=r"a\.png: the picture is another one now than when the run began\."):
+        cache.load(image, SIZE)

@@ -81,8 +81,9 @@ def draw(root: Path, number: int) -> dict[str, str]:
     for index in range(14):
         width, height = SIDES[index % 3]
         name = f"images/{index}.png"
-        colour = (0, 0, 0) if index in (3, 9, 12, 13) and number % 2 else (index, number, 7)
-        _save(root / name, PIL.Image.new("RGB", SIDES[0] if colour == (0, 0, 0) else (width, height), colour))
+        twin = {3: 3, 9: 3, 12: 12, 13: 12}.get(index) if number % 2 else None  # those of 12 have no object
+        colour = (index if twin is None else twin, number, 7)
+        _save(root / name, PIL.Image.new("RGB", SIDES[0] if twin else (width, height), colour))
         images.append({"id": index + 1, "file_name": name, "width": width, "height": height})
     _spoil(root, images, random)
     items: list[dict[str, Any]] = []
@@ -236,7 +237,7 @@ def test_by_columns_and_plainly_every_set_of_defects_is_the_same(tmp_path, plain
     blocks, kinds, refused = Counter(), Counter(), 0
     take = Packed.extend_from
     monkeypatch.setattr(Packed, "extend_from", lambda self, block: _counted(blocks, take(self, block)))
-    for number in range(3 * NUM_KINDS):
+    for number in range(2 * NUM_KINDS):
         root = tmp_path / str(number)
         on = draw(root, number)
         config = CocoConfig(name="x", root=str(root), val_fraction=0.2, on=on, min_side=1.0)
@@ -245,7 +246,7 @@ def test_by_columns_and_plainly_every_set_of_defects_is_the_same(tmp_path, plain
         refused += isinstance(found, str)
         kinds.update(() if isinstance(found, str) else [defect.kind for defect in found.defects])
     assert min(blocks[True], blocks[False]) > 100
-    assert 5 < refused < 2 * NUM_KINDS
+    assert 5 < refused < NUM_KINDS
     assert {kind for kind in OF_OBJECTS if not kinds[kind]} == set()
 
 

@@ -407,6 +407,24 @@ def test_the_boxes_of_objects_keep_their_fractions_in_a_bfloat16_network(detecto
     assert not same(one, other)
 
 
+def test_in_bfloat16_a_map_one_pixel_wide_gives_gradients_and_not_what_the_memory_held(detector):
+    """Each strided convolution by itself, beside the same in float64."""
+    strided = [m for m in detector.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2) and m.groups == 1]
+    assert strided
+    for convolution in {tuple(module.weight.shape): module for module in strided}.values():
+        maps = torch.randn(2, convolution.in_channels, 1, 1)
+        grown = [torch.full((convolution.weight.numel(),), 1e20) for _ in range(4)]
+        del grown  # what the memory then holds
+        exact = copy.deepcopy(convolution).double()
+        exact(maps.double()).square().sum().backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = convolution(maps)
+        (gradient,) = torch.autograd.grad(found.float().square().sum(), convolution.weight)
+        assert exact.weight.grad is not None
+        largest = exact.weight.grad.abs().max().item()
+        torch.testing.assert_close(gradient.double(), exact.weight.grad, atol=0.02 * largest, rtol=0.02)
+
+
 # -------------------------------------------------------------------------------------------------- refusals
 
 

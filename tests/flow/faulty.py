@@ -75,6 +75,8 @@ def arm(event: str, place: str) -> None:
 
 if __name__ == "__main__":
     event, place, *arguments = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it,
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and `nohup` this
     from headstart.cli import main
 
     arm(event, place)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from headstart.records.record import RunRecord
+from headstart.runs.lock import BUSY
 
 FAULTY = Path(__file__).with_name("faulty.py")
 SETTINGS = (
@@ -140,6 +141,7 @@ STOPS = [
     for place in ("train", "val", "read")
     if not (settings is WORKERS and place == "read")
 ]
+STOPS += [("val", (*WORKERS, *TWO), signal.SIGTERM)]
 
 
 @pytest.mark.slow
@@ -265,32 +267,67 @@ def test_a_signal_stops_a_study_with_its_cells(tmp_path, command, search):
     assert not run.left()
 
 
+@pytest.mark.slow
+def test_a_second_process_with_the_same_run_is_refused_and_the_first_is_none_the_wiser(
+    tmp_path, command, execute, undisturbed
+):
+    words = command(*SETTINGS)
+    run = Faulty(tmp_path, words, "slow", "train")
+    run.wait_for("at-0")
+    run.process.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
+    second = execute(words, tmp_path)
+    run.process.send_signal(signal.SIGCONT)
+    assert second.returncode == BUSY
+    assert f"is being trained by another process (process {run.process.pid} on " in second.stderr
+    assert "Traceback" not in second.stderr
+    assert run.end(PATIENCE_SECONDS)[0] == 0
+    assert all(torch.equal(weights(tmp_path)[name], tensor) for name, tensor in undisturbed(*SETTINGS).items())
+
+
+LOST = {
+    "vanishes": ".png: the image is not there any more",
+    "has another size": "is 40 x 30 now and was 120 x 90 when the run began",
+    "is another of the same size": "is another one now than when the run began",
+}
+"""What becomes of a picture -> what is told."""
 SQUARES = ("dataset=voc_folder", "dataset.root=squares", "dataset.cache=none", "trainer.max_epochs=3", *SETTINGS[3:])
+
+
+def of_squares(command) -> list[str]:
+    return [word for word in command(*SQUARES) if "dataset.num_" not in word]
+
+
+@pytest.fixture(scope="module")
+def squares_undisturbed(tmp_path_factory, command, execute, draw_squares) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("squares")
+    draw_squares(folder / "squares")
+    result = execute([*of_squares(command), "dataset.num_workers=0"], folder)
+    assert result.returncode == 0, result.stderr
+    return weights(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("change", ["vanishes", "is another"])
+@pytest.mark.parametrize("change", LOST)
 def test_a_picture_that_is_lost_under_way_is_named_and_put_back_the_run_goes_on(
-    tmp_path, command, execute, draw_squares, change, workers
+    tmp_path, command, execute, draw_squares, squares_undisturbed, change, workers
 ):
     """No traceback either where a worker finds it."""
     draw_squares(tmp_path / "squares")
-    words = [word for word in command(*SQUARES) if "dataset.num_" not in word] + [f"dataset.num_workers={workers}"]
+    words = [*of_squares(command), f"dataset.num_workers={workers}"]
     run = Faulty(tmp_path, words, "slow", "train")
     run.wait_for("at-0")
     lost = {path: path.read_bytes() for path in (tmp_path / "squares").glob("*.png")}
     for path in lost:
         path.unlink()
-        if change == "is another":
-            PIL.Image.new("RGB", (40, 30)).save(path)
+        if change != "vanishes":
+            PIL.Image.new("RGB", (40, 30) if change == "has another size" else (120, 90)).save(path)
     code, _, err = run.end()
     assert code == 1
-    assert (".png: the image is not there any more" if change == "vanishes" else "is 40 x 30 now and was") in err
+    assert LOST[change] in err
     assert "Traceback" not in err
     assert record_in(tmp_path).status == "failed"
     for path, content in lost.items():
         path.write_bytes(content)
     assert not run.left()
-    assert execute(words, tmp_path).returncode == 0
-    assert record_in(tmp_path).status == "finished"
+    goes_on_exactly(tmp_path, words, execute, squares_undisturbed)

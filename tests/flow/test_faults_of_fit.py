@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from headstart.records.record import RunRecord
+from headstart.training.checkpoints import why_unreadable
 
 SETTINGS = ("dataset.num_train=8", "dataset.num_val=2", "dataset.batch_size=2", "training.evaluate_untrained=false")
 TWO = ("trainer.strategy=ddp", "trainer.devices=2")
@@ -42,6 +43,8 @@ def main(what: str, *arguments: str) -> None:
         time.time = lambda: 2 * began - wall()  # type: ignore[assignment]
     if what == "checkpoint":
         full_at(DirectIO, "save_checkpoint", 2, 1 << 20)
+    if what == "read-only":
+        before(DirectIO, "save_checkpoint", 2, make_read_only)
     if what == "history":
         full_at(History, "_write", 2)
     if what == "export":
@@ -55,15 +58,26 @@ def main(what: str, *arguments: str) -> None:
 
 def full_at(owner, name: str, call: int, left: int = 0) -> None:
     """Before it is called for the `call`-th time the disk of `outputs` is filled, up to so many bytes."""
+    before(owner, name, call, lambda: fill(Path("outputs/filler"), left))
+
+
+def before(owner, name: str, call: int, happens) -> None:
     original, seen = getattr(owner, name), []
 
-    def filling(*values, **named):
+    def calling(*values, **named):
         seen.append(name)
         if len(seen) == call:
-            fill(Path("outputs/filler"), left)
+            happens()
         return original(*values, **named)
 
-    setattr(owner, name, filling)
+    setattr(owner, name, calling)
+
+
+def make_read_only() -> None:
+    """The run's folder, by a mount over it: that below has files open."""
+    folder = folder_in(Path("outputs"))
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
 
 
 def fill(path: Path, left: int) -> None:
@@ -85,7 +99,8 @@ def start(tmp_path, command):
     """`start(what, *overrides, within="…")`: `within` is shell, `"$@"` the command."""
 
     def call(what, *overrides, within='"$@"'):
-        words = command(*SETTINGS, *overrides)
+        drawn = not any(word.startswith("dataset=") for word in overrides)
+        words = [word for word in command(*SETTINGS, *overrides) if drawn or "dataset.num_" not in word]
         words = [sys.executable, __file__, what, *words[words.index("train") :]]
         return subprocess.run(
             ["bash", "-c", within, "bash", *words],
@@ -110,7 +125,7 @@ MODELS = {
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_loss_that_is_no_number_is_told_with_its_pictures_and_the_last_epoch_is_kept(
-    tmp_path, start, model, processes
+    tmp_path, start, undisturbed, model, processes
 ):
     settings = (*MODELS[model], "strategy=full", *(TWO if processes == 2 else ()))
     result = start("nan", *settings)
@@ -134,6 +149,14 @@ def test_a_loss_that_is_no_number_is_told_with_its_pictures_and_the_last_epoch_i
     assert kept["epoch"] == 0
     assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values() if tensor.is_floating_point())
     assert start("nothing", *settings).returncode == 0
+    if (model, processes) == ("retinanet", 1):
+        check_equal(folder, undisturbed)
+
+
+def check_equal(found: Path, expected: Path) -> None:
+    ours, theirs = load_file(found / "model.safetensors"), load_file(expected / "model.safetensors")
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert RunRecord.read(found / "record.json").status == "finished"
 
 
 def mount_or_skip() -> None:
@@ -155,8 +178,9 @@ FULL = {
     "export": ("model.safetensors", "failed"),
     "record": ("record.json", "interrupted"),  # what it said before
     "end": (None, "finished"),  # there is room for the record
+    "read-only": ("last.ckpt", "interrupted"),
 }
-"""What cannot be written -> its name, and what the record says."""
+"""What cannot be written, or is when nothing can be any more -> its name, and what the record says."""
 
 
 @pytest.mark.slow
@@ -165,7 +189,8 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     mount_or_skip()
     (tmp_path / "outputs").mkdir()
     within = (
-        'mount -t tmpfs -o size=900m tmpfs outputs; "$@"; echo code $? >&2; rm outputs/filler; cp -r outputs full; '
+        'mount -t tmpfs -o size=900m tmpfs outputs; "$@"; echo code $? >&2; '
+        "umount outputs/shapes*; rm -f outputs/filler; cp -r outputs full; "
         '"$1" "$2" nothing "${@:4}"; echo then $? >&2; cp -r outputs done; umount outputs'
     )
     result = start(what, within=f"exec unshare -m bash -c '{within}' bash \"$@\"")
@@ -175,16 +200,15 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     assert left.status == status
     assert f"code {int(file is not None)}" in result.stderr
     if file is not None:
-        assert f"{file} cannot be written: No space left on device" in result.stderr
+        reason = "Read-only file system" if what == "read-only" else "No space left on device"
+        assert f"{file} cannot be written: {reason}" in result.stderr
         assert "MB are free there now" in result.stderr
     if status == "failed":
         assert left.error["message"] in result.stderr
     assert "Traceback" not in result.stderr
+    assert [path for path in (tmp_path / "full").rglob("*.ckpt") if why_unreadable(path)] == []
     assert "then 0" in result.stderr
-    ended = folder_in(tmp_path / "done")
-    ours, theirs = load_file(ended / "model.safetensors"), load_file(undisturbed / "model.safetensors")
-    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
-    assert RunRecord.read(ended / "record.json").status == "finished"
+    check_equal(folder_in(tmp_path / "done"), undisturbed)
 
 
 def test_outputs_that_cannot_be_written_are_refused_with_their_name_before_training(tmp_path, start):
@@ -195,6 +219,17 @@ def test_outputs_that_cannot_be_written_are_refused_with_their_name_before_train
     assert "output_dir=outputs: " in result.stderr
     assert "Read-only file system" in result.stderr
     assert "Traceback" not in result.stderr
+    assert result.stdout == ""  # not even what was found in the data
+
+
+@pytest.mark.slow
+def test_the_data_may_be_read_only(tmp_path, start, draw_squares):
+    mount_or_skip()
+    draw_squares(tmp_path / "squares")
+    within = 'mount --bind squares squares; mount -o remount,bind,ro squares; ! touch squares/a && "$@"'
+    settings = ("dataset=voc_folder", "dataset.root=squares", "trainer.max_epochs=1")
+    result = start("nothing", *settings, within=f"exec unshare -m bash -c '{within}' bash \"$@\"")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow

@@ -7,10 +7,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins import MixedPrecision
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
 from headstart.errors import UserError
-from headstart.training.callbacks import FrozenProof, optional_callbacks
+from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
+from headstart.training.finite import Reading
 from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
@@ -186,9 +188,12 @@ def poisoned(module, call, how):
         found = losses(images, targets, features)
         seen.append(targets)
         if len(seen) == call:
-            bias = module.detector.head.box.bias
-            box = found["box"] * float("nan") if how == "loss" else found["box"] + (bias.sum() * 0).sqrt()
-            found["box"] = box
+            bias = module.detector.head.box.bias.sum()
+            found["box"] = {
+                "loss": lambda: found["box"] * float("nan"),
+                "gradient": lambda: found["box"] + (bias * 0).sqrt(),
+                "large gradient": lambda: found["box"] + 1e19 * (bias - bias.detach()),
+            }[how]()
         return found
 
     module.detector.losses = poisoning
@@ -217,7 +222,7 @@ def state_of(trainer, module):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("how", ["loss", "gradient"])
+@pytest.mark.parametrize("how", ["loss", "gradient", "large gradient"])
 def test_a_bad_step_leaves_weights_average_and_optimizer_as_they_were(
     make_module, make_trainer, batches, how, accumulate
 ):
@@ -241,19 +246,49 @@ def test_a_bad_step_leaves_weights_average_and_optimizer_as_they_were(
     assert any(name.startswith("o ") for name in before)
 
 
-def test_weights_that_are_not_finite_are_neither_validated_nor_kept(make_module, make_trainer, batches):
+class Validated(Callback):
+    def __init__(self):
+        self.epochs = []
+
+    def on_validation_start(self, trainer, pl_module):
+        self.epochs.append(trainer.current_epoch)
+
+
+@pytest.mark.parametrize("call", [2, 3])
+def test_a_gradient_that_is_read_late_ends_the_run_before_anything_is_validated_or_kept(
+    make_module, make_trainer, batches, monkeypatch, tmp_path, call
+):
+    """As on a GPU, which is not waited for: the second batch's is read at the third, the last one's at the end."""
+    monkeypatch.setattr(Reading, "is_there", lambda self: False)
+    validated, kept = Validated(), checkpoints(tmp_path, MonitorConfig())
+    trainer = make_trainer(callbacks=[validated, kept], enable_checkpointing=True)
+    with pytest.raises(UserError, match=rf"not its gradient in epoch 1, batch {call} .*\nIts pictures: {2 * call - 2}"):
+        trainer.fit(poisoned(make_module(), call, "gradient"), batches(3), batches(1))
+    assert trainer.global_step == call
+    assert validated.epochs == []
+    assert list(tmp_path.glob("*.ckpt")) == []
+
+
+def test_in_16_mixed_the_scaler_skips_an_update_whose_gradient_is_not_finite(make_module, make_trainer, batches):
+    """Lightning has it on GPUs alone, so here its parts are given."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    module = poisoned(make_module(), 2, "gradient")
+    trainer = make_trainer(1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    trainer.fit(module, batches(3), batches(1))
+    assert all(parameter.isfinite().all() for parameter in module.detector.parameters())
+    assert {int(state["step"]) for state in trainer.optimizers[0].state.values()} == {2}
+
+
+def test_weights_that_are_not_finite_are_neither_validated_nor_kept(make_module, make_trainer, batches, tmp_path):
     """The only step of an epoch had a finite loss and a rate beyond all use."""
-    module = make_module()
-    validated = []
-
-    class Look(Callback):
-        def on_validation_start(self, trainer, pl_module):
-            validated.append(trainer.current_epoch)
-
+    module, validated = make_module(), Validated()
     for group in module.plan.groups:
         object.__setattr__(group, "lr", 1e30)
     with pytest.raises(
         UserError, match=r"The weights are not finite after epoch 1, which is not kept\. .*optimizer\.lr"
     ):
-        make_trainer(callbacks=[Look()]).fit(module, batches(1), batches(1))
-    assert validated == []
+        make_trainer(callbacks=[validated, checkpoints(tmp_path, MonitorConfig())], enable_checkpointing=True).fit(
+            module, batches(1), batches(1)
+        )
+    assert validated.epochs == []
+    assert list(tmp_path.glob("*.ckpt")) == []

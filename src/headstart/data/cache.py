@@ -14,6 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from headstart.config.schema import Cache
+from headstart.data.images import FileImage, digest_of
 from headstart.data.transforms import resize, resized_hw
 from headstart.data.types import AnnotatedImage, Size
 from headstart.errors import UserError
@@ -38,13 +39,19 @@ def load(image: AnnotatedImage, size: Size) -> Tensor:
 def _load(image: AnnotatedImage, size: Size) -> Tensor:
     picture = image.read()
     if picture.size != image.size_wh:
-        raise UserError(
-            f"{image.name}: the picture is {_x(picture.size)} now and was {_x(image.size_wh)} when the run began. Put "
-            "the one that was there back, and the same command goes on; with another one it says what has changed."
-        )
+        raise _other(image, f"{_x(picture.size)} now and was {_x(image.size_wh)} when the run began")
+    if isinstance(image.read, FileImage) and image.digest not in ("", digest_of(image.read.path)):
+        raise _other(image, "another one now than when the run began")
     pixels = np.array(picture)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return resize(tensor, torch.zeros(0, 4), *size)[0]
+
+
+def _other(image: AnnotatedImage, what: str) -> UserError:
+    return UserError(
+        f"{image.name}: the picture is {what}. Put the one that was there back, and the same command goes on; with "
+        "another one it says what has changed."
+    )
 
 
 def _x(size_wh: tuple[int, int]) -> str:

@@ -168,6 +168,12 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
     return facts
 
 
+def digest_of(path: Path) -> str:
+    """That of `ImageFacts`, of the file as it is now."""
+    with path.open("rb") as file:
+        return _digest(file, file.seek(0, 2))
+
+
 def _facts(image: PIL.Image.Image, digest: str) -> ImageFacts:
     stated = _stated_orientation(image)
     return ImageFacts(

@@ -9,6 +9,7 @@ from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, S
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.fcos import FCOSDetector
 from headstart.detectors.interface import Detector
+from headstart.detectors.narrow import widen_narrow_maps
 from headstart.detectors.retinanet import RetinaNetDetector
 from headstart.detectors.ssd import SSDDetector
 from headstart.detectors.ssd_tf import TfSSDDetector
@@ -34,4 +35,6 @@ def build_detector(model: ModelConfig, backbone: BackboneConfig, class_names: Se
     """Randomly initialised, every parameter trainable; downloads nothing. Raises `UserError` without classes."""
     if not class_names:
         raise UserError("the data set has no classes: there is nothing to detect")
-    return DETECTORS[model.architecture](model, backbone, class_names)
+    detector = DETECTORS[model.architecture](model, backbone, class_names)
+    widen_narrow_maps(detector)
+    return detector
