@@ -169,9 +169,10 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
 
 
 def digest_of(path: Path) -> str:
-    """That of `ImageFacts`, of the file as it is now."""
+    """That of `ImageFacts`."""
     with path.open("rb") as file:
-        return _digest(file, file.seek(0, 2))
+        head, _, num_bytes = _read_ends(file)
+        return _digest(file, head, num_bytes)
 
 
 def _facts(image: PIL.Image.Image, digest: str) -> ImageFacts:
@@ -236,18 +237,14 @@ def _has_end(kind: str | None, head: bytes, tail: bytes, num_bytes: int) -> bool
     last = (head + tail)[-1024:]
     if kind in ("JPEG", "MPO"):
         return last.rstrip(b"\0\r\n ").endswith(b"\xff\xd9")  # end of image; some cameras pad behind it
-    if kind == "PNG":
-        return b"IEND" in last
     if kind == "WEBP":
         return int.from_bytes(head[4:8], "little") + 8 <= num_bytes
-    return False
+    return kind == "PNG" and b"IEND" in last
 
 
 def _stated_orientation(image: PIL.Image.Image) -> int:
-    if "exif" not in image.info:
-        return 1
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        value = image.getexif().get(_ORIENTATION_TAG, 1) if "exif" in image.info else 1
     except Exception:  # a broken EXIF block does not make a broken image
         return 1
     return value if isinstance(value, int) else 0
