@@ -27,6 +27,7 @@ headstart: transfer learning for object detection
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
+  headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -38,6 +39,7 @@ VERBS = {
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "convert": ("headstart.convert", "convert"),
+    "sources": ("headstart.sources.verb", "sources"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -97,7 +99,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from headstart.conf_path import conf_dir
     from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig
+    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, SourcesConfig
 
     register()
 
@@ -116,6 +118,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
         "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
+        "sources": lambda cfg: typed(cfg, SourcesConfig),
     }
 
     def task(cfg: Any) -> None:

@@ -49,15 +49,9 @@ def quoted(text: str) -> str:
 @cache
 def text_keys(verb: str) -> frozenset[str]:
     """`dataset.root`, `output_dir` …: the settings of `verb` that are texts."""
-    from headstart.config.schema import SCHEMAS, CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, RunConfig
+    from headstart.config.help import ROOTS as roots
+    from headstart.config.schema import SCHEMAS
 
-    roots = {
-        "train": RunConfig,
-        "evaluate": EvaluateConfig,
-        "doctor": DoctorConfig,
-        "compare": CompareConfig,
-        "convert": ConvertConfig,
-    }
     groups = SCHEMAS.keys() & get_type_hints(roots[verb])
     of_groups = (key for group in groups for kind in SCHEMAS[group].values() for key in _texts(kind, f"{group}."))
     return frozenset([*_texts(roots[verb], ""), *of_groups])

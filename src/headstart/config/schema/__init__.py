@@ -75,6 +75,7 @@ from headstart.config.schema.verbs import (
     EvaluateConfig,
     Format,
     Ignored,
+    SourcesConfig,
 )
 
 __all__ = [
@@ -137,6 +138,7 @@ __all__ = [
     "ShapesConfig",
     "SourceConfig",
     "SourceKind",
+    "SourcesConfig",
     "StrategyConfig",
     "StudyConfig",
     "TensorBoardConfig",
