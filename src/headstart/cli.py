@@ -95,6 +95,7 @@ def _print_help(verb: str, arguments: list[str], position: int) -> None:
 def _run_verb(verb: str, overrides: list[str]) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
     from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
@@ -140,7 +141,14 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
 
     sys.argv = [command[0], *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions of Hydra itself reach `_guarded`, which prints them
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    except ConfigCompositionException:
+        from headstart.study.source_file import write_for
+
+        if remedy := write_for(overrides):
+            raise UserError(remedy) from None
+        raise
     if raised:
         raise raised[0]
 

@@ -132,6 +132,9 @@ def advice(word: str) -> str:
     key, equals, text = word.partition("=")
     if not equals:
         return ""
+    if " " in key.strip():
+        joined = key.replace(" ", "_")
+        return f"The name of a setting has no blanks; in the name of a class _ stands for one: {joined}={text}"
     if text.startswith("["):
         each = _each_quoted(text.strip("[]"))
         return f"In a list each text is quoted: {shown(f'{key}=[{each}]')}"
