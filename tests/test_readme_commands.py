@@ -27,7 +27,7 @@ SMALL = (
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
     "dataset.min_size=64",
-    "dataset.max_size=96",
+    "dataset.max_size=64",
     "dataset.batch_size=4",
 )
 DRAWN = ("dataset.num_train=12", "dataset.num_val=6")

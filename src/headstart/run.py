@@ -120,7 +120,7 @@ def equip(
 
 def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     """Fits, measures the best weights, exports them, and fills the record."""
-    say(report_table(experiment.report), plan_table(experiment.plan))
+    say(report_table(experiment.report, experiment.weights.size, experiment.info.size), plan_table(experiment.plan))
     fitted = fit(experiment, folder, record.config)
     splits = [split for split in ("val", "test") if experiment.data.data.splits.get(split)]
     results = {split: measure(experiment, folder, split) for split in splits}

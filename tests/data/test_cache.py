@@ -7,13 +7,13 @@ import PIL.Image
 import pytest
 import torch
 
-from headstart.config.schema import Cache
+from headstart.config.schema import Cache, Resize
 from headstart.data import cache
 from headstart.data.images import FileImage
-from headstart.data.types import AnnotatedImage
+from headstart.data.types import AnnotatedImage, Size
 from headstart.errors import UserError
 
-SIZE = (48, 64)
+SIZE = Size(48, 64)
 
 
 def picture(path: Path, size_wh: tuple[int, int], seed: int = 0) -> AnnotatedImage:
@@ -31,30 +31,31 @@ def images(tmp_path: Path) -> list[AnnotatedImage]:
 
 
 def test_the_cache_holds_in_order_what_reading_gives(images: list[AnnotatedImage]) -> None:
-    cached = cache.fill(images, Cache.ram, *SIZE, "train")
+    cached = cache.fill(images, Cache.ram, SIZE, "train")
     assert cached is not None
     for image, pixels in zip(images, cached, strict=True):
         assert pixels.dtype == torch.uint8
-        assert torch.equal(pixels, cache.load(image, *SIZE))
+        assert torch.equal(pixels, cache.load(image, SIZE))
     assert torch.equal(cached[1], torch.from_numpy(np.array(images[1].read())).permute(2, 0, 1))  # has the size
 
 
-def test_the_estimate_is_the_memory_that_the_cache_takes(images: list[AnnotatedImage]) -> None:
-    cached = cache.fill(images, Cache.ram, *SIZE, "train")
+@pytest.mark.parametrize("size", [SIZE, Size(48, 48, Resize.stretch)])
+def test_the_estimate_is_the_memory_that_the_cache_takes(images: list[AnnotatedImage], size: Size) -> None:
+    cached = cache.fill(images, Cache.ram, size, "train")
     assert cached is not None
-    assert cache.estimated_bytes(images, *SIZE) == sum(pixels.nbytes for pixels in cached)
+    assert cache.estimated_bytes(images, size) == sum(pixels.nbytes for pixels in cached)
 
 
 def test_auto_caches_up_to_the_limit_and_ram_always(
     images: list[AnnotatedImage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = cache.estimated_bytes(images, *SIZE)
+    needed = cache.estimated_bytes(images, SIZE)
     monkeypatch.setattr(cache, "LIMIT_BYTES", needed)
-    assert cache.fill(images, Cache.auto, *SIZE, "train") is not None
+    assert cache.fill(images, Cache.auto, SIZE, "train") is not None
     monkeypatch.setattr(cache, "LIMIT_BYTES", needed - 1)
-    assert cache.fill(images, Cache.auto, *SIZE, "train") is None
-    assert cache.fill(images, Cache.ram, *SIZE, "train") is not None
-    assert cache.fill(images, Cache.none, *SIZE, "train") is None
+    assert cache.fill(images, Cache.auto, SIZE, "train") is None
+    assert cache.fill(images, Cache.ram, SIZE, "train") is not None
+    assert cache.fill(images, Cache.none, SIZE, "train") is None
 
 
 def test_the_limit_is_one_gib() -> None:
@@ -71,4 +72,4 @@ def test_an_unreadable_image_stops_the_run_and_is_named(
     else:
         broken.unlink()
     with pytest.raises(UserError, match=r"2\.png"):
-        cache.fill(images, Cache.ram, *SIZE, "train")
+        cache.fill(images, Cache.ram, SIZE, "train")

@@ -13,7 +13,7 @@ from headstart.config.schema import AugmentConfig, Cache, DatasetConfig, ShapesC
 from headstart.data import cache, shapes
 from headstart.data.datamodule import DetectionDataModule, DetectionDataset
 from headstart.data.info import describe
-from headstart.data.types import Batch
+from headstart.data.types import Batch, Size
 from headstart.errors import UserError
 
 STRONG = AugmentConfig(name="strong", hflip=0.5, brightness=0.4, hue=0.05, scale_min=0.6, scale_max=1.6, crop=0.3)
@@ -113,7 +113,7 @@ def test_the_cache_is_not_written_to() -> None:
     cached = data._cached["train"]
     assert cached is not None
     for pixels, image in zip(cached, data.data.splits["train"], strict=True):
-        assert torch.equal(pixels, cache.load(image, MIN_SIZE, MAX_SIZE))
+        assert torch.equal(pixels, cache.load(image, Size(MIN_SIZE, MAX_SIZE)))
 
 
 # ---------------------------------------------------------------------------------------------------- batch sizes

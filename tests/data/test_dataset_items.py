@@ -7,12 +7,13 @@ import PIL.Image
 import pytest
 import torch
 
-from headstart.config.schema import AugmentConfig, ShapesConfig
+from headstart.config.schema import AugmentConfig, Resize, ShapesConfig
 from headstart.data import shapes
 from headstart.data.datamodule import DetectionDataset, collate
-from headstart.data.types import AnnotatedImage
+from headstart.data.types import AnnotatedImage, Size
 
 MIN_SIZE, MAX_SIZE = 60, 80
+STRETCHED = Size(96, 96, Resize.stretch)
 SCALE = AugmentConfig(name="scale", scale_min=0.6, scale_max=1.6)
 
 
@@ -109,3 +110,28 @@ def test_an_images_augmentation_does_not_depend_on_its_place() -> None:
     whole = DetectionDataset(images, (MIN_SIZE, MAX_SIZE), augment=SCALE)
     part = DetectionDataset(images[2:], (MIN_SIZE, MAX_SIZE), augment=SCALE)
     assert torch.equal(whole[5, 3][0], part[5, 1][0])
+
+
+def test_a_stretched_target_is_square_and_says_how_it_was() -> None:
+    """A 200x100 image becomes 96x96: x times 0.48, y times 0.96; the area stays that of the annotation."""
+    image = still(np.zeros((100, 200, 3), dtype=np.uint8), [[20, 10, 120, 60]])
+    pixels, target = DetectionDataset([image], STRETCHED)[0]
+    assert tuple(pixels.shape) == (3, 96, 96)
+    assert target.boxes_xyxy.tolist() == [pytest.approx([9.6, 9.6, 57.6, 57.6])]
+    assert (target.original_hw, target.image_hw, target.area.tolist()) == ((100, 200), (96, 96), [0.5])
+
+
+@pytest.mark.parametrize("augment", [AugmentConfig(name="crop", crop=1.0), replace(SCALE, crop=1.0, hflip=0.5)])
+def test_a_crop_is_stretched_to_the_square_again_and_its_box_bounds_what_is_seen(augment: AugmentConfig) -> None:
+    array = np.zeros((100, 200, 3), dtype=np.uint8)
+    array[20:70, 60:150] = 255
+    data, compared = DetectionDataset([still(array, [[60, 20, 150, 70]])], STRETCHED, augment=augment), 0
+    for epoch in range(20):
+        pixels, target = data[epoch, 0]
+        assert (tuple(pixels.shape), target.image_hw) == ((3, 96, 96), (96, 96))
+        for box in target.boxes_xyxy.tolist():
+            rows, columns = (pixels.float().mean(0) > 160).nonzero().T
+            seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert box == pytest.approx([float(side) for side in seen], abs=4.0)
+            compared += 1
+    assert compared > 5

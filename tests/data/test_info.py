@@ -5,9 +5,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from headstart.config.schema import FileDatasetConfig, VocConfig
+from headstart.config.schema import FileDatasetConfig, Resize, VocConfig
 from headstart.data import catalog, info
-from headstart.data.types import AnnotatedImage, Defect, DetectionData
+from headstart.data.types import AnnotatedImage, Defect, DetectionData, Size
 
 CONFIG = FileDatasetConfig(name="mine", min_size=100, max_size=200)
 
@@ -53,7 +53,10 @@ def test_counts_tell_ignored_boxes_apart():
     assert described.defects == {"empty_box": 2}
     assert described.defect_actions == {"empty_box": {"dropped box": 2}}
     assert described.splits_from == {"train": "found: train", "val": "found: val"}
-    assert (described.min_size, described.max_size) == (100, 200)
+    assert described.size == Size(100, 200)
+    stretched = info.describe(DATA, replace(CONFIG, resize=Resize.stretch))
+    assert stretched.size == Size(100, 200, Resize.stretch)
+    assert stretched.fingerprints == described.fingerprints, "the pictures are the same"
 
 
 CHANGES = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import tv_tensors
 
-from headstart.config.schema import AugmentConfig
+from headstart.config.schema import AugmentConfig, Resize
 from headstart.data.transforms import RandomScale, build_augmentation, resize, resized_hw, wrap_boxes
 
 Box = tuple[int, int, int, int]
@@ -205,3 +205,13 @@ def test_pixels_are_those_of_pillows_antialiased_bilinear_resize(size_wh: tuple[
     height, width = ours.shape[1:]
     theirs = np.asarray(PIL.Image.fromarray(noise).resize((width, height), PIL.Image.Resampling.BILINEAR))
     assert np.abs(ours.permute(1, 2, 0).numpy().astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_a_stretched_picture_is_a_square_and_its_boxes_move_by_the_ratio_of_each_axis() -> None:
+    """200 x 100 becomes 96 x 96: x times 0.48, y times 0.96."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    boxes = torch.tensor([[20.0, 10.0, 120.0, 60.0], [0.0, 0.0, 200.0, 100.0]])
+    image, moved = resize(torch.from_numpy(noise).permute(2, 0, 1).contiguous(), boxes, 96, 96, Resize.stretch)
+    theirs = np.asarray(PIL.Image.fromarray(noise).resize((96, 96), PIL.Image.Resampling.BILINEAR))
+    assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - theirs.astype(int)).max() <= 1
+    assert moved.tolist() == [pytest.approx([9.6, 9.6, 57.6, 57.6]), pytest.approx([0, 0, 96, 96])]

@@ -24,6 +24,7 @@ from headstart.config.schema import (
     ImageNetConfig,
     RetinaNetConfig,
     SourceKind,
+    SSDConfig,
     SSDLiteConfig,
     SSDVariant,
     Variant,
@@ -103,6 +104,20 @@ def test_the_combinations_are_named_as_one_asks_for_them():
     ]
     named = [as_asked(row) for row in coco_rows() if row.source is SourceKind.coco]
     assert sorted(named) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("build", "model", "backbone"),
+    [
+        (detection.ssd300_vgg16, SSDConfig(Architecture.ssd), "vgg16"),
+        (detection.ssdlite320_mobilenet_v3_large, SSDLiteConfig(Architecture.ssdlite), "mobilenet_v3_large"),
+    ],
+)
+def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(build, model, backbone):
+    theirs = build(weights=None, weights_backbone=None).transform
+    found = coco_weights(model, torchvisions(backbone))
+    assert found is not None
+    assert (found.stretched, found.stretched) == theirs.fixed_size
 
 
 # ------------------------------------------------------------------------------------------------- ImageNet

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import Engine
-from headstart.data.types import Batch
+from headstart.data.types import Batch, Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 
@@ -239,3 +239,20 @@ def test_the_scalars_for_loggers_hold_every_number_but_the_image_count(by_hand):
     areas = ("map_small", "map_medium", "map_large")
     assert set(result.scalars()) == {"map", "map_50", "map_75", *areas, "mar", "ap/a"}
     assert result.scalars()["ap/a"] == result.map
+
+
+def test_boxes_on_stretched_pictures_are_measured_in_the_pixels_of_the_original(measure):
+    """200 x 100 seen as 96 x 96. The object, 100 x 50 and medium, is found but for 19 of its columns: an IoU of 0.81,
+    so that 7 of 10 thresholds are met. The better false alarm is 30 x 34, just small: it halves the precision, not that
+    of medium objects; by the larger of the two ratios it would."""
+
+    def seen(*boxes):
+        return torch.tensor(boxes) * torch.tensor([96 / 200, 96 / 100] * 2)
+
+    no, zero = torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
+    target = Target(0, seen((20, 10, 120, 60)), zero, no, no, torch.tensor([5000.0]), (100, 200), (96, 96))
+    found = seen((150, 60, 180, 94), (20, 10, 101, 60))
+    result = measure([(Prediction(found, torch.tensor([0.9, 0.8]), zero.repeat(2)), target)], ("a",))
+    assert (result.map, result.map_medium) == (pytest.approx(0.35), pytest.approx(0.7))
+    assert math.isnan(result.map_small)
+    assert math.isnan(result.map_large)

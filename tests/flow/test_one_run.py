@@ -1,6 +1,7 @@
 """A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 from headstart.config.compose import compose
-from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig
+from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig, Resize
+from headstart.data.types import Size
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
@@ -35,6 +37,20 @@ def test_evaluate_gives_the_number_that_training_reported(full_run):
     assert found.per_class == pytest.approx(
         {k: v if v is not None else math.nan for k, v in reported["per_class"].items()}, nan_ok=True
     )
+
+
+def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):
+    square = ("dataset.resize=stretch", "dataset.min_size=96", "dataset.max_size=96", "trainer.max_epochs=1")
+    folder = train(*square, "training.evaluate_untrained=false", "dataset.cache=none")
+    record = record_of(folder)
+    assert (record.config["dataset"]["resize"], record.dataset["resize"]) == ("stretch", "stretch")
+    assert load_exported(folder)[1].size == Size(96, 96, Resize.stretch)
+    found = evaluate(EvaluateConfig(run=str(folder)))
+    assert found.map == pytest.approx(record.metrics["val"]["map"])
+    kept = json.loads((folder / "record.json").read_text())
+    del kept["config"]["dataset"]["resize"]
+    (folder / "record.json").write_text(json.dumps(kept))
+    assert evaluate(EvaluateConfig(run=str(folder))).map != pytest.approx(found.map), "other pictures"
 
 
 def test_data_from_which_nothing_can_be_learnt_is_shown_and_refused_before_training(draw_squares, tmp_path, capsys):

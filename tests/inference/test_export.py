@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from headstart.config import schema as s
-from headstart.data.types import DatasetInfo
+from headstart.data.transforms import resize
+from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.cosine import CosineConv2d, use_cosine_head
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
@@ -19,6 +21,7 @@ from headstart.inference.export import load_exported, read_exported, save_export
 
 NAMES = ("cat", "a dog", "étoile")
 INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=64, max_size=96)
+SEEN = {"mean": [0, 0, 0], "std": [1, 1, 1], "min_size": 64, "max_size": 96}
 BACKBONE = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 MODELS = {
     "retinanet": s.RetinaNetConfig(s.Architecture.retinanet, score_threshold=0.0, anchor_scale=0.5),
@@ -114,10 +117,24 @@ def test_the_files_say_what_the_model_is(exported: Path) -> None:
     assert found.architecture == "retinanet"
     assert found.model["anchor_scale"] == 0.5
     assert found.backbone["neck_channels"] == 64
-    assert (found.min_size, found.max_size) == (64, 96)
+    assert found.size == Size(64, 96)
     assert found.lineage == ("imagenet", "toys")
     assert found.norm_eps is None
     assert set(found.tensors) == set(trained("retinanet").state_dict())
+
+
+def test_a_model_of_stretched_pictures_says_so_and_an_older_file_that_says_nothing_kept_their_shape(
+    exported: Path,
+) -> None:
+    info = replace(INFO, max_size=64, resize=s.Resize.stretch)
+    save_exported(exported, trained("retinanet"), MODELS["retinanet"], BACKBONE, info, None, [])
+    stretched = read_exported(exported)
+    assert stretched.size == Size(64, 64, s.Resize.stretch)
+    picture, _ = resize(torch.zeros(3, 100, 200, dtype=torch.uint8), torch.zeros(0, 4), *stretched.size)
+    assert picture.shape == (3, 64, 64)
+    said = json.loads((exported / "model.json").read_text())["preprocessing"]
+    edit(exported, preprocessing={name: value for name, value in said.items() if name != "resize"})
+    assert read_exported(exported).size == Size(64, 64)
 
 
 def test_the_folder_or_either_file_names_the_model(exported: Path) -> None:
@@ -163,6 +180,9 @@ def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: in
         ({"schema_version": ...}, "schema_version"),
         ({"class_names": ...}, "class_names"),
         ({"preprocessing": {"mean": [0, 0, 0]}}, "std"),
+        ({"preprocessing": SEEN | {"resize": "crop"}}, r"model\.json .*resize=crop is not one of keep, stretch"),
+        ({"preprocessing": SEEN | {"resize": ["keep"]}}, "is not one of keep, stretch"),
+        ({"preprocessing": SEEN | {"resize": "stretch"}}, "makes squares, but min_size=64, max_size=96"),
         ({"architecture": "os.system"}, "architecture=os.system is not one of retinanet"),
         ({"backbone": {"_target_": "os.system", "name": "x"}}, "_target_"),
         ({"model": None}, "model.json"),

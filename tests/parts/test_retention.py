@@ -1,6 +1,5 @@
 """The retained detector has each row from where it belongs; what cannot be measured is refused before training."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def source_run(tmp_path):
     folder.mkdir()
     for name in ("model.safetensors", "model.json"):
         (folder / name).touch()
-    record = RunRecord(status="finished", config=config, dataset=dataclasses.asdict(info))
+    record = RunRecord(status="finished", config=config, dataset=plain(info))
     record.write(folder / "record.json")
     return folder
 

@@ -121,6 +121,20 @@ def test_a_study_of_the_image_size_is_compared() -> None:
     assert row.difference is not None
 
 
+def test_a_study_of_stretched_pictures_is_compared_and_older_records_kept_their_shape() -> None:
+    runs = [*study(), *study(dataset__resize="keep")[:1], *study(dataset__resize="stretch")]
+    del runs[0]  # it is there again, as a newer record
+    assert "resize" not in runs[0][1].config["dataset"]
+    (target,) = compared(runs, baseline={"dataset.resize": "keep"}).values()
+    rows = {row.arm.name: row for row in target.rows}
+    assert len(rows) == 6
+    assert rows["imagenet full resize=stretch"].baseline is rows["imagenet full resize=keep"].arm
+    assert sorted(rows["scratch full resize=keep"].arm.seeds) == [0, 1]
+    (alone,) = compared(runs).values()
+    gains = {row.arm.name: row.baseline.name for row in alone.rows if row.baseline}
+    assert gains["imagenet full resize=stretch"] == "scratch full resize=stretch", "it must agree"
+
+
 def test_a_baseline_of_another_group_is_refused_by_name_and_its_own_group_is_compared() -> None:
     others = changed(study()[2:], UNLIKE["evaluation.max_detections"])
     runs = [*study(), *others]
@@ -171,7 +185,9 @@ def test_sets_with_the_same_validation_images_and_other_training_images_are_told
     assert len(target.rows) == 6
 
 
-@pytest.mark.parametrize("settings", [{"dataset__batch_size": 4}, {"dataset__min_size": 120}])
+@pytest.mark.parametrize(
+    "settings", [{"dataset__batch_size": 4}, {"dataset__min_size": 120}, {"dataset__resize": "stretch"}]
+)
 def test_a_change_of_the_data_is_noticed_between_arms_that_differ_in_what_chooses_no_images(
     settings: dict[str, Any],
 ) -> None:

@@ -246,6 +246,7 @@ TABLE: dict[str, Row] = {
     "dataset.name": Row("dataset.name=mine", IN_THE_NAME),
     "dataset.min_size": Row("dataset.min_size=48", TRAINED, "dataset.max_size=400"),
     "dataset.max_size": Row("dataset.max_size=72", TRAINED),
+    "dataset.resize": Row("dataset.resize=stretch", TRAINED, "dataset.max_size=64"),
     "dataset.fraction": Row("dataset.fraction=0.5", TRAINED),
     "dataset.shots": Row("dataset.shots=1", TRAINED, "dataset.num_train=12"),
     "dataset.subset_seed": Row("dataset.subset_seed=5", TRAINED, "dataset.fraction=0.5"),

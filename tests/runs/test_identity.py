@@ -123,3 +123,17 @@ def test_a_record_of_another_version_is_another_run(monkeypatch: Any) -> None:
     before = name(configured())
     monkeypatch.setattr("headstart.runs.identity.SCHEMA_VERSION", 1)
     assert name(configured()) != before
+
+
+@pytest.mark.parametrize(("key", "before", "other"), [("resize", "keep", "stretch"), ("max_pixels", 500e6, 1e6)])
+def test_a_setting_that_came_later_leaves_the_names_of_runs_that_did_the_same_and_is_a_label(
+    key: str, before: Any, other: Any
+) -> None:
+    older, same, new = (resolved_dict(configured()) for _ in range(3))
+    for node in (older["dataset"], same["dataset"]):
+        assert node[key] == before
+    del older["dataset"][key]
+    new["dataset"][key] = other
+    older["source"]["dataset"], same["source"]["dataset"] = {}, {key: before}
+    assert config_hash(older) == config_hash(same) != config_hash(new)
+    assert settings_that_matter(same)[f"dataset.{key}"] == before

@@ -6,7 +6,8 @@ import pytest
 
 from headstart import train
 from headstart.config.compose import compose
-from headstart.config.schema import CheckpointConfig
+from headstart.config.schema import CheckpointConfig, Resize
+from headstart.data.types import Size
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.runs.pretrained import (
@@ -49,8 +50,15 @@ def test_another_source_run_has_another_folder(other):
 def test_its_images_are_as_large_as_those_of_the_run_and_its_hardware_is_the_same():
     source = source_run(compose([*PRETRAINED, "dataset.max_size=160", "dataset.min_size=96", "trainer=ddp_cpu"]))
     assert source is not None
+    assert source.dataset.resize is Resize.keep
     assert (source.dataset.min_size, source.dataset.max_size) == (96, 160)
     assert (source.trainer.accelerator, source.trainer.devices) == ("cpu", 2)
+
+
+def test_its_images_are_stretched_where_those_of_the_run_are():
+    source = source_run(compose([*PRETRAINED, "dataset.resize=stretch", "dataset.min_size=96", "dataset.max_size=96"]))
+    assert source is not None
+    assert Size.of(source.dataset) == Size(96, 96, Resize.stretch)
 
 
 def test_what_cannot_change_the_source_does_not_change_its_folder_or_the_runs():

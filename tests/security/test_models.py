@@ -126,6 +126,7 @@ MODEL = {
         ("class_names", 10**9),
         ("preprocessing.min_size", 10**9),
         ("preprocessing.max_size", "1" * 100),
+        ("preprocessing.resize", "os.system" * 1000),
         ("preprocessing.mean", [0]),
         ("norm_eps", "os.system"),
         ("cosine_scale", float("inf")),

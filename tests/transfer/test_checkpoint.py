@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CheckpointConfig, RetinaNetConfig
 from headstart.config.schema import SourceKind as Kind
+from headstart.data.types import Size
 from headstart.detectors.cosine import use_cosine_head
 from headstart.detectors.interface import Preprocessing
 from headstart.errors import UserError
@@ -36,6 +37,7 @@ def run_folder(tmp_path, monkeypatch, tiny):
         model={"architecture": "retinanet", "variant": "v1"},
         backbone={"name": "tiny", "architecture": "tiny", "library": "timm", "neck_channels": 8},
         preprocessing=Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        size=Size(64, 96),
         norm_eps=0.001,
         lineage=("imagenet", "shapes_source"),
         cosine_scale=None,
@@ -51,6 +53,7 @@ def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, nam
     report = apply_source(detector, load(folder / name, detector))
     assert report.kept_classes == {"c": "c"}
     assert report.lineage == ("imagenet", "shapes_source")
+    assert load(folder / name, detector).size == Size(64, 96)
     assert detector.preprocessing == exported.preprocessing
     assert detector.backbone.stem.bn.eps == 0.001
     assert torch.equal(detector.head.cls.bias[0], exported.tensors["head.cls.bias"][2])

@@ -16,6 +16,7 @@ from headstart.config.schema import (
     BackboneConfig,
     BackboneLibrary,
     CocoSsdConfig,
+    Resize,
     RetinaNetConfig,
     SourceKind,
     SSDConfig,
@@ -50,6 +51,7 @@ def test_every_tensor_of_the_detector_is_in_the_file_in_its_shape():
     assert {name: tensor.shape for name, tensor in source.tensors.items()} == ours
     assert source.row_names is not None
     assert len(source.row_names) == 91
+    assert source.size == (300, 300, Resize.stretch)
 
 
 @installed

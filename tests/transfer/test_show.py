@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from headstart.config.schema import AdamWConfig, StrategyConfig
+from headstart.config.schema import AdamWConfig, Resize, StrategyConfig
+from headstart.data.types import Size
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.show import plan_table, report_table
 from headstart.transfer.strategy import make_plan
@@ -42,6 +44,25 @@ def test_a_large_model_fits_in_80_columns():
 
 def test_the_report_shows_lineage_and_classes(tiny, weights_of):
     source = weights_of(tiny(("A", "b"), seed=1), lineage=("imagenet", "shapes"), where="outputs/run")
-    text = printed(report_table(apply_source(tiny(("a", "new")), source)))
+    text = printed(report_table(apply_source(tiny(("a", "new")), source), None, Size(240, 320)))
+    assert "pictures" not in text
     for part in ("imagenet -> shapes", "outputs/run", "a<-A", "new"):
         assert part in text
+
+
+SQUARE, KEPT, LARGER = Size(300, 300, Resize.stretch), Size(240, 320), Size(480, 640)
+OF_SQUARE, OF_KEPT = "stretched to 300 x 300", "kept in shape, short side 240, long side 320 at most"
+REMEDY = "to see shapes as it did: dataset.resize={} dataset.min_size={} dataset.max_size={}"
+SAID = {
+    (SQUARE, SQUARE): f"{OF_SQUARE}, as here",
+    (SQUARE, KEPT): f"{OF_SQUARE}; here {OF_KEPT}; {REMEDY.format('stretch', 300, 300)}",
+    (KEPT, SQUARE): f"{OF_KEPT}; here {OF_SQUARE}; {REMEDY.format('keep', 240, 320)}",
+    (KEPT, LARGER): f"{OF_KEPT}; here kept in shape, short side 480, long side 640 at most",
+}
+
+
+@pytest.mark.parametrize("sizes", SAID)
+def test_the_report_says_of_which_pictures_the_source_learned(sizes, tiny, weights_of):
+    report = apply_source(tiny(("a",)), weights_of(tiny(("a",), seed=1)))
+    text = " ".join(printed(report_table(report, *sizes)).split())
+    assert text.endswith(f"pictures {SAID[sizes]}")

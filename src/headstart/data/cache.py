@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headstart.config.schema import Cache
 from headstart.data.transforms import resize, resized_hw
-from headstart.data.types import AnnotatedImage
+from headstart.data.types import AnnotatedImage, Size
 from headstart.errors import UserError
 
 LIMIT_BYTES = 1024**3
@@ -26,16 +26,16 @@ _ONE_AT_A_TIME = threading.Lock()
 """Of the threads that fill the cache: a picture of more pixels takes several times 150 MB while it is resized."""
 
 
-def load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
+def load(image: AnnotatedImage, size: Size) -> Tensor:
     """The image (3, h, w) uint8, resized. Raises UserError, naming the image, where it cannot be read."""
     try:
         with _ONE_AT_A_TIME if image.size_wh[0] * image.size_wh[1] > LARGE_PIXELS else nullcontext():
-            return _load(image, min_size, max_size)
+            return _load(image, size)
     except OSError as error:
         raise UserError(f"{image.name}: the image cannot be read ({error}). Replace or remove it.") from error
 
 
-def _load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
+def _load(image: AnnotatedImage, size: Size) -> Tensor:
     picture = image.read()
     if picture.size != image.size_wh:
         raise UserError(
@@ -44,32 +44,30 @@ def _load(image: AnnotatedImage, min_size: int, max_size: int) -> Tensor:
         )
     pixels = np.array(picture)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return resize(tensor, torch.zeros(0, 4), min_size, max_size)[0]
+    return resize(tensor, torch.zeros(0, 4), *size)[0]
 
 
 def _x(size_wh: tuple[int, int]) -> str:
     return f"{size_wh[0]} x {size_wh[1]}"
 
 
-def estimated_bytes(images: Sequence[AnnotatedImage], min_size: int, max_size: int) -> int:
+def estimated_bytes(images: Sequence[AnnotatedImage], size: Size) -> int:
     """Memory that the resized images take."""
-    sizes = (resized_hw((image.size_wh[1], image.size_wh[0]), min_size, max_size) for image in images)
+    sizes = (resized_hw((image.size_wh[1], image.size_wh[0]), *size) for image in images)
     return sum(3 * height * width for height, width in sizes)
 
 
-def fill(
-    images: Sequence[AnnotatedImage], policy: Cache, min_size: int, max_size: int, split: str
-) -> list[Tensor] | None:
+def fill(images: Sequence[AnnotatedImage], policy: Cache, size: Size, split: str) -> list[Tensor] | None:
     """All images of a split, in order; None where `policy` says to read them anew each time.
 
     Raises UserError for an unreadable image.
     """
     if policy is Cache.none:
         return None
-    if policy is Cache.auto and estimated_bytes(images, min_size, max_size) > LIMIT_BYTES:
+    if policy is Cache.auto and estimated_bytes(images, size) > LIMIT_BYTES:
         return None
     # Pillow decodes without the interpreter's lock, so threads help; they are gone before any worker forks.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loaded = pool.map(lambda image: load(image, min_size, max_size), images)
+        loaded = pool.map(lambda image: load(image, size), images)
         quiet = len(images) < _SHOW_PROGRESS_FROM
         return list(track(loaded, f"Reading {split} images", total=len(images), disable=quiet, transient=True))

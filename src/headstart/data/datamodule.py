@@ -20,13 +20,13 @@ from headstart.data import cache
 from headstart.data.boxes import scale_boxes
 from headstart.data.sampling import EpochSampler, stable_seed
 from headstart.data.transforms import build_augmentation, resize, wrap_boxes
-from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Target
+from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Size, Target
 from headstart.data.workers import begin
 from headstart.errors import UserError
 
 
 class DetectionDataset(Dataset[tuple[Tensor, Target]]):
-    """The images of one split, resized to `size` (shortest side, longest side), and augmented where asked.
+    """The images of one split, resized to `size`, and augmented where asked.
 
     Its keys are the `(epoch, index)` pairs of `EpochSampler`; a plain index stands for epoch 0.
     """
@@ -34,7 +34,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     def __init__(
         self,
         images: Sequence[AnnotatedImage],
-        size: tuple[int, int],
+        size: Size,
         cached: Sequence[Tensor] | None = None,
         augment: AugmentConfig | None = None,
         seed: int = 0,
@@ -60,7 +60,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
 
     def _read(self, index: int) -> tuple[Tensor, Target]:
         image = self.images[index]
-        pixels = self.cached[index] if self.cached is not None else cache.load(image, *self.size)
+        pixels = self.cached[index] if self.cached is not None else cache.load(image, self.size)
         width, height = image.size_wh
         image_hw = (pixels.shape[-2], pixels.shape[-1])
         boxes = scale_boxes(torch.as_tensor(image.boxes_xyxy), (image_hw[1] / width, image_hw[0] / height))
@@ -79,7 +79,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         assert self.augmentation is not None
         sample = target.per_object() | {"boxes_xyxy": wrap_boxes(target.boxes_xyxy, target.image_hw)}
         image, changed = self.augmentation(tv_tensors.Image(pixels), sample)
-        # A crop is smaller: what it shows fills the picture again.
+        # A crop is smaller: what it shows fills the picture again, stretched once more where pictures are.
         image, boxes = resize(image.as_subclass(Tensor), changed["boxes_xyxy"].as_subclass(Tensor), *self.size)
         image_hw = (image.shape[-2], image.shape[-1])
         return image, replace(target, **changed | {"boxes_xyxy": boxes}, image_hw=image_hw)
@@ -179,9 +179,9 @@ class DetectionDataModule(L.LightningDataModule):
 
     def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
         images = self._images(split)
-        size = (self.info.min_size, self.info.max_size)
+        size = self.info.size
         if split not in self._cached:
-            self._cached[split] = cache.fill(images, self.config.cache, *size, split)
+            self._cached[split] = cache.fill(images, self.config.cache, size, split)
         return DetectionDataset(images, size, self._cached[split], augment, self.seed)
 
     def _images(self, split: str) -> Sequence[AnnotatedImage]:

@@ -36,6 +36,7 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         evaluation_fingerprint=fingerprint(*(name for name in splits if name != "train")),
         min_size=config.min_size,
         max_size=config.max_size,
+        resize=config.resize,
         defects=dict(Counter(defect.kind for defect in data.defects)),
         defect_actions=_actions(data.defects),
         fingerprints={name: fingerprint(name) for name in splits},

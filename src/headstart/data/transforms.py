@@ -10,28 +10,33 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from headstart.config.schema import AugmentConfig
+from headstart.config.schema import AugmentConfig, Resize
 from headstart.data.boxes import centre_inside, clip_boxes, has_area, scale_boxes
 
 _FILL = [124.0, 116.0, 104.0]
 """What a picture is padded with: the mean colour of ImageNet."""
 
 
-def resized_hw(image_hw: tuple[int, int], min_size: int, max_size: int) -> tuple[int, int]:
+def resized_hw(image_hw: tuple[int, int], min_size: int, max_size: int, how: Resize = Resize.keep) -> tuple[int, int]:
     """Height and width after `resize`."""
+    if how is Resize.stretch:
+        return min_size, min_size
     height, width = image_hw
     factor = min(min_size / min(image_hw), max_size / max(image_hw))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def resize(image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int) -> tuple[Tensor, Tensor]:
+def resize(
+    image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int, how: Resize = Resize.keep
+) -> tuple[Tensor, Tensor]:
     """The image (3, H, W) uint8 and its boxes (N, 4), scaled up or down with their aspect ratio.
 
     The short side becomes `min_size` pixels, unless the long side would then exceed `max_size`: then that one becomes
-    `max_size`. Bilinear, antialiased. Boxes are scaled by the exact ratio of each axis.
+    `max_size`. With `Resize.stretch` both become `min_size`, whatever the aspect ratio. Bilinear, antialiased. Boxes
+    are scaled by the exact ratio of each axis.
     """
     height, width = image.shape[-2:]
-    new_hw = resized_hw((height, width), min_size, max_size)
+    new_hw = resized_hw((height, width), min_size, max_size, how)
     if new_hw == (height, width):
         return image, boxes_xyxy
     resized = F.resize_image(image, list(new_hw), F.InterpolationMode.BILINEAR, antialias=True)

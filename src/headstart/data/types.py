@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import PIL.Image
 
+from headstart.config.schema import DatasetConfig, Resize
+
 if TYPE_CHECKING:  # what only reads a data set does without
     import torch
     from torch import Tensor
+
+
+class Size(NamedTuple):
+    """How large the pictures are that a detector sees: what `data.transforms.resize` makes of any."""
+
+    min_size: int
+    max_size: int
+    resize: Resize = Resize.keep
+
+    @classmethod
+    def of(cls, config: DatasetConfig) -> Size:
+        return cls(config.min_size, config.max_size, config.resize)
+
+    def __str__(self) -> str:
+        if self.resize is Resize.stretch:
+            return f"stretched to {self.min_size} x {self.min_size}"
+        return f"kept in shape, short side {self.min_size}, long side {self.max_size} at most"
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ class DatasetInfo:
     min_size: int
     max_size: int
     """Images keep their aspect ratio and are resized, down or up, until the short side is `min_size` pixels,
-    or the long side `max_size` if that comes first."""
+    or the long side `max_size` if that comes first; unless `resize` says that both sides become `min_size`."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
     defect_actions: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -113,6 +132,11 @@ class DatasetInfo:
     """Split -> images without a box that trains."""
     unused: dict[str, Unused] = field(default_factory=dict)
     """As in `DetectionData`."""
+    resize: Resize = Resize.keep
+
+    @property
+    def size(self) -> Size:
+        return Size(self.min_size, self.max_size, self.resize)
 
 
 @dataclass

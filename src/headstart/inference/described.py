@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 from headstart import limits
+from headstart.config.schema import Resize
+from headstart.data.types import Size
 
 
 def text(values: dict[str, Any], key: str) -> str:
@@ -36,6 +38,17 @@ def side(values: dict[str, Any], key: str) -> int:
     found = _of(int, values[key], key)
     if not 1 <= found <= limits.MODEL_SIDE:
         raise ValueError(f"{key}={found} is not 1 to {limits.MODEL_SIDE} pixels")
+    return found
+
+
+def size(values: dict[str, Any]) -> Size:
+    """Of the pictures; files from before there was a choice do not say `resize`: their shape was kept."""
+    how = values.get("resize", Resize.keep.value)
+    if not isinstance(how, str) or how not in Resize.__members__:
+        raise ValueError(f"resize={how!s:.40} is not one of {', '.join(Resize.__members__)}")
+    found = Size(side(values, "min_size"), side(values, "max_size"), Resize[how])
+    if found.resize is Resize.stretch and found.min_size != found.max_size:
+        raise ValueError(f"resize=stretch makes squares, but min_size={found.min_size}, max_size={found.max_size}")
     return found
 
 

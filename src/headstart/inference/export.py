@@ -18,7 +18,7 @@ from headstart import limits
 from headstart.config.plain import plain
 from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
-from headstart.data.types import DatasetInfo
+from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
 from headstart.detectors.factory import build_detector
@@ -41,8 +41,8 @@ class ExportedModel:
     backbone: dict[str, Any]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
-    min_size: int
-    max_size: int
+    size: Size
+    """Of the pictures that it was trained on: `data.transforms.resize(picture, boxes, *size)` makes such of any."""
     norm_eps: float | None
     """Epsilon of the backbone's normalisation layers, where it is not the backbone's own."""
     lineage: tuple[str, ...]
@@ -74,6 +74,7 @@ def save_exported(
             "std": list(detector.preprocessing.std),
             "min_size": info.min_size,
             "max_size": info.max_size,
+            "resize": info.resize.value,
         },
         "norm_eps": norm_eps,
         "lineage": list(lineage),
@@ -113,8 +114,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             backbone=described.settings(values, "backbone"),
             class_names=described.texts(values, "class_names"),
             preprocessing=Preprocessing(described.three(preprocessing, "mean"), described.three(preprocessing, "std")),
-            min_size=described.side(preprocessing, "min_size"),
-            max_size=described.side(preprocessing, "max_size"),
+            size=described.size(preprocessing),
             norm_eps=described.positive(values, "norm_eps"),
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key

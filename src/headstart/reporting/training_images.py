@@ -25,6 +25,7 @@ NOT_OF_IMAGES = [
     "subset_seed",
     "min_size",
     "max_size",
+    "resize",
 ]
 """Settings of a data set that do not choose its training images, or say where they lie."""
 

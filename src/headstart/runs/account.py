@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.config.checks_transfer import source_folder
+from headstart.config.plain import plain
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
 from headstart.records.environment import environment
@@ -27,7 +28,7 @@ def describe_start(experiment: Experiment) -> RunRecord:
     load = dataclasses.asdict(report) | {"digest": weights_digest(experiment.weights)}
     del load["kept_rows"]  # kept_classes says the same, without a thousand numbers
     return RunRecord(
-        dataset=dataclasses.asdict(info),
+        dataset=plain(info),
         load=load,
         plan=[dataclasses.asdict(stage) for stage in plan.stages],
         lineage=[*report.lineage, info.name],

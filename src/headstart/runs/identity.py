@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks_transfer import source_folder
-from headstart.config.schema import ModelConfig, RunConfig, SSDVariant
+from headstart.config.schema import FileDatasetConfig, ModelConfig, RunConfig, SSDVariant
 from headstart.records.record import SCHEMA_VERSION
 from headstart.runs.idle import idle, is_without_effect, of_run
 
@@ -17,6 +17,9 @@ NAMES = ("augment", "optimizer", "scheduler")
 """Groups whose `name` is only what a choice is called; those of other groups stand in the run's name."""
 PATHS = ("dataset.root", "source.path")
 """Settings that name one place in several ways."""
+
+AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels}
+"""Settings that came later, at what every run did before: they keep the names that those have."""
 
 
 def run_folder(config: RunConfig, resolved: dict[str, Any]) -> Path:
@@ -48,7 +51,7 @@ def model_name(model: ModelConfig) -> str:
 
 def config_hash(resolved: dict[str, Any]) -> str:
     """8 hex digits over the settings that matter, and the version of the records: runs of older ones are other runs."""
-    matter = {name: value for name, value in settings_that_matter(resolved).items() if not _is_name(name)}
+    matter = {name: value for name, value in settings_that_matter(resolved).items() if _in_hash(name, value)}
     text = json.dumps([SCHEMA_VERSION, matter], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -77,8 +80,9 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _is_name(name: str) -> bool:
-    return of_run(name) in {f"{group}.name" for group in NAMES}
+def _in_hash(name: str, value: Any) -> bool:
+    name = of_run(name)
+    return name not in {f"{group}.name" for group in NAMES} and AS_BEFORE.get(name, ...) != value
 
 
 def _place(name: str, value: Any, data_dir: str) -> Any:

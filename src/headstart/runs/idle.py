@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headstart.config.kinds import KINDS
-from headstart.config.schema import FileDatasetConfig
 
 Settings = Mapping[str, Any]
 """`group.key` -> value, of a run or of one that it starts from."""
@@ -91,12 +90,6 @@ def _subset(settings: Settings) -> Found:
         yield "dataset.subset_seed", "all training images are used (dataset.fraction=1, dataset.shots=null)"
 
 
-def _pixels(settings: Settings) -> Found:
-    """As it is in runs that were made before the setting was there."""
-    if settings.get("dataset.max_pixels") == FileDatasetConfig.max_pixels:
-        yield "dataset.max_pixels", "that is the limit anyway"
-
-
 def _defects(settings: Settings) -> Found:
     """A kind at its default is as one of which nothing is said."""
     for name, action in settings.items():
@@ -158,7 +151,6 @@ def _trainer(settings: Settings) -> Found:
 _RULES: tuple[Callable[[Settings], Found], ...] = (
     _scheduler,
     _subset,
-    _pixels,
     _defects,
     _splits,
     _rate,

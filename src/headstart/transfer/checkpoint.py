@@ -56,6 +56,7 @@ def _from_exported(
         expected=("",),
         row_names=_row_names(detector, exported.class_names),
         preprocessing=exported.preprocessing,
+        size=exported.size,
         norm_eps=exported.norm_eps,
         lineage=tuple(exported.lineage),
         where=str(folder),

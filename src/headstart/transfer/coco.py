@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 from torchvision.models import detection
 
-from headstart.config.schema import CocoSourceConfig
+from headstart.config.schema import CocoSourceConfig, Resize
 from headstart.config.weights import Published
+from headstart.data.types import Size
 from headstart.detectors.files import hub_file, read_state
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -40,6 +41,7 @@ def load_coco(config: CocoSourceConfig, row: Published, detector: Detector) -> S
         expected=("",),
         row_names=tuple(weights.meta["categories"]),
         preprocessing=Preprocessing(*row.mean_std),
+        size=Size(row.stretched, row.stretched, Resize.stretch) if row.stretched else None,
         norm_eps=row.norm_eps,
         lineage=("imagenet", "coco"),
         where=f"{path}: {state}" if str(state) else str(path),

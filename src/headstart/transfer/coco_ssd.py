@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.models._meta import _COCO_CATEGORIES
 
 from headstart.config.fitting import installed_coco_ssd, refuse_coco_ssd
-from headstart.config.schema import BackboneConfig, CocoSourceConfig, CocoSsdConfig, ModelConfig
+from headstart.config.schema import BackboneConfig, CocoSourceConfig, CocoSsdConfig, ModelConfig, Resize
+from headstart.data.types import Size
 from headstart.detectors.graph_def import read_constants
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import HALF
@@ -51,6 +52,7 @@ def load_coco_ssd(
         expected=("",) if whole else tuple(detector.library_names()),
         row_names=tuple(_COCO_CATEGORIES) if whole else None,
         preprocessing=HALF,
+        size=Size(300, 300, Resize.stretch),
         lineage=("imagenet", "coco"),
         where=str(path),
         unused=tuple(sorted(set(library) - set(names.values()))),

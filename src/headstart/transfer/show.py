@@ -7,17 +7,28 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
+from headstart.data.types import Size
 from headstart.transfer.types import LoadReport, StagePlan, TransferPlan
 
 
-def report_table(report: LoadReport) -> Table:
-    """What the source gave."""
+def report_table(report: LoadReport, seen: Size | None, here: Size) -> Table:
+    """What the source gave; of which pictures it learned, where that is known, and what is other `here`."""
     table = Table(title="Source", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for what, value in report.as_rows():
+    pictures = [("pictures", _pictures(seen, here))] if seen else []
+    for what, value in [*report.as_rows(), *pictures]:
         table.add_row(what, value)
     return table
+
+
+def _pictures(seen: Size, here: Size) -> str:
+    """A source learned shapes as it saw them: where they were stretched, or are, it is told how to have the same."""
+    if seen == here:
+        return f"{seen}, as here"
+    remedy = f"dataset.resize={seen.resize.value} dataset.min_size={seen.min_size} dataset.max_size={seen.max_size}"
+    other_shapes = f"; to see shapes as it did: {remedy}" if seen.resize is not here.resize else ""
+    return f"{seen}; here {here}{other_shapes}"
 
 
 def plan_table(plan: TransferPlan) -> Table:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from headstart.data.types import Size
 from headstart.detectors.interface import Preprocessing
 
 
@@ -23,6 +24,8 @@ class SourceWeights:
     """Class name of each row of the source's head, background and `N/A` slots included; None without a head."""
     preprocessing: Preprocessing | None = None
     """None: the backbone's own."""
+    size: Size | None = None
+    """Of the pictures that they were trained on; None: not known."""
     norm_eps: float | None = None
     """Epsilon of the backbone's normalisation layers, where the weights need another than ours (COCO_V1 of
     torchvision's ResNet-50 detectors: 0.0)."""

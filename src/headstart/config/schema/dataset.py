@@ -17,6 +17,13 @@ class Cache(Enum):
     none = "none"
 
 
+class Resize(Enum):
+    """What becomes of a picture's shape."""
+
+    keep = "keep"  # its aspect ratio stays
+    stretch = "stretch"  # it becomes a square, whatever it was
+
+
 class Overlap(Enum):
     """What becomes of a picture that stands in two splits."""
 
@@ -35,6 +42,9 @@ class DatasetConfig:
     """Images keep their aspect ratio and are resized until the short side has this many pixels …"""
     max_size: int = 320
     """… or the long side this many, if that comes first."""
+    resize: Resize = Resize.keep
+    """`stretch`: both sides become `min_size` pixels, which `max_size` then equals, whatever the aspect ratio: as SSD
+    is trained."""
     fraction: float = 1.0
     """Share of the training images used, 0 < fraction <= 1; drawn with `subset_seed`."""
     shots: Optional[int] = None
