@@ -9,6 +9,7 @@ from typing import Any
 from headstart.config.schema import (
     Architecture,
     BackboneConfig,
+    BackboneLibrary,
     ModelConfig,
     RunConfig,
     SourceKind,
@@ -108,13 +109,15 @@ def refuse_coco(model: ModelConfig, backbone: BackboneConfig) -> str:
 
 def refuse_imagenet(backbone: BackboneConfig) -> str:
     """Why `source=imagenet` cannot be: empty where it can."""
-    if not backbone.tensorflow or backbone.architecture.startswith(TENSORFLOWS):
+    own_padding = backbone.library is not BackboneLibrary.timm or backbone.architecture.startswith(TENSORFLOWS)
+    if not backbone.tensorflow or own_padding:
         return ""
+    coco_ssd = "source=coco_ssd, " if any(_fits_backbone(row, backbone) for row in coco_rows()) else ""
     return (
         f"source=imagenet does not go with backbone={backbone.name}: timm's ImageNet weights of "
         f"{backbone.architecture} were not trained with TensorFlow's padding and epsilon, with which they give other "
-        "features (backbone.tensorflow=true). Use backbone.tensorflow=false, source=coco_ssd, or "
-        "source.path=<a file of weights that were>"
+        f"features (backbone.tensorflow=true). Use backbone.tensorflow=false, {coco_ssd}or source.path=<a file of "
+        "weights that were>"
     )
 
 
@@ -158,6 +161,8 @@ def other_network(
         "model": (model, model_then.get("architecture"), architecture and architecture.value),
         "model.variant": (model, model_then.get("variant"), variant and variant.value),
         "backbone.architecture": (backbone, backbone_then.get("architecture"), backbone and backbone.architecture),
+        # Of the same shape, and other features; what was trained before there was the setting, had it not.
+        "backbone.tensorflow": (backbone, backbone_then.get("tensorflow", False), backbone and backbone.tensorflow),
         "backbone.neck_channels": (backbone, backbone_then.get("neck_channels"), backbone and backbone.neck_channels),
     }
     return next(((name, then, now) for name, (group, then, now) in asked.items() if group and then != now), None)
