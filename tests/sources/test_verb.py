@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from headstart import cli
 from headstart.config.compose import compose
-from headstart.config.schema import Architecture, RetinaNetConfig, SourcesConfig
+from headstart.config.schema import Architecture, RetinaNetConfig, SourceKind, SourcesConfig, SSDConfig, SSDVariant
 from headstart.config.weights import PUBLISHED, Package
 from headstart.records.record import RunRecord
 from headstart.sources import places
@@ -180,6 +180,11 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, capsys: Any) -> None
     with pytest.raises(SystemExit, match="1"):
         cli.main(["sources", "folder=file"])
     assert "folder=file is no folder" in capsys.readouterr().err
+
+
+def test_of_a_model_that_is_defined_on_one_backbone_no_other_is_offered() -> None:
+    found = sources(SourcesConfig(model=SSDConfig(architecture=Architecture.ssd, variant=SSDVariant.tf)))
+    assert [(row.source, row.architecture) for row in found] == [(SourceKind.coco_ssd, Architecture.ssd)]
 
 
 def test_rows_are_given_to_python_too(capsys: Any) -> None:

@@ -67,9 +67,9 @@ def _read_torch(path: Path, setting: str) -> Any:
 
 def _refuse_packed(path: Path, setting: str) -> None:
     """torch packs nothing, but unpacks what is: a file of megabytes may hold as many gigabytes."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):  # raises for what says that it spans several disks
+            return
         with zipfile.ZipFile(path) as file:
             claimed = sum(item.file_size for item in file.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
