@@ -16,7 +16,7 @@ from headstart.config.schema import (
     SSDVariant,
     Variant,
 )
-from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Part, Published, installed
+from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Published, installed
 from headstart.errors import UserError
 
 TENSORFLOWS = "tf_"
@@ -31,7 +31,7 @@ def fits(row: Published, model: ModelConfig | None, backbone: BackboneConfig | N
 def _fits_model(row: Published, model: ModelConfig) -> bool:
     variant = getattr(model, "variant", None)
     if row.architecture is None:
-        return row.part is not Part.trunk or variant is not SSDVariant.tf
+        return variant is not SSDVariant.tf  # which is defined on one backbone, and has weights of its own
     whole_tail = getattr(model, "reduced_tail", True) is False
     return (row.architecture, row.variant) == (model.architecture, variant) and not whole_tail
 
