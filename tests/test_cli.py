@@ -184,7 +184,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate doctor compare convert"),
+        ("headstart ", "train evaluate doctor compare convert sources"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
@@ -192,6 +192,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
         ("headstart compare out", ""),
         ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
         ("headstart doctor dataset=bccd fi", "fix="),
+        ("headstart sources model=ssd", "model=ssd model=ssd_tf model=ssdlite"),
         ("headstart convert dataset=voc2", "dataset=voc2007 dataset=voc2007_1000 dataset=voc2012"),
         ("headstart convert fol", "folder="),
         ("headstart nonsense x", ""),

@@ -28,7 +28,7 @@ README = (REPOSITORY / "README.md").read_text()
 RUN = "outputs/<run>"
 
 
-VERB_KINDS = ("headstart evaluate", "headstart compare")
+VERB_KINDS = ("headstart evaluate", "headstart compare", "headstart sources")
 
 
 def blocks(language: str) -> list[str]:
@@ -110,7 +110,7 @@ def swept_by_the_experiment(overrides: list[str]) -> list[str]:
     chosen = [word.split("=")[1] for word in overrides if word.startswith("experiment=")]
     files = [conf_dir() / "experiment" / f"{name}.yaml" for name in chosen]
     nodes = [OmegaConf.load(path).get("hydra", {}) for path in files if path.is_file()]
-    return [f"{key}={values}" for node in nodes for key, values in node.sweeper.params.items()]
+    return [f"{key}={values}" for node in nodes if node for key, values in node.sweeper.params.items()]
 
 
 @pytest.mark.parametrize("command", of_kind("train"))

@@ -38,6 +38,8 @@ INSTEAD = {
     "trainer=ddp": ("trainer=ddp", "trainer.devices=1"),
     "hydra.sweeper.n_trials=20": ("hydra.sweeper.n_trials=2",),
     "seed=0,1,2": ("seed=0",),
+    "experiment=source_voc0712": ("experiment=source_voc0712", "dataset=voc2007_1000"),
+    "experiment=source_coco": ("experiment=source_coco", "dataset=coco208"),
     "experiment=study": ("experiment=study", "hydra.sweeper.params.seed='0'"),
     "source.trainer.max_epochs=30": ("source.trainer.max_epochs=1",),
 }
@@ -89,7 +91,7 @@ def photos(root: Path) -> None:
 def data_sets(root: Path, real: Path) -> None:
     """The named sets that the commands use; of VOC the first few photos, for it is the one that is pretrained on."""
     root.mkdir()
-    for name in ("kangaroo", "bccd"):
+    for name in ("kangaroo", "bccd", "coco208"):
         (root / name).symlink_to(real / name)
     for split in ("train", "val"):
         (root / "voc2007_1000" / split).mkdir(parents=True)
@@ -129,8 +131,9 @@ def small(command: str) -> list[str]:
     rest = [
         word for given_word in rest[1 if first == "python" else 0 :] for word in INSTEAD.get(given_word, (given_word,))
     ]
+    square = ["dataset.max_size=64"] if "dataset.resize=stretch" in rest else []
     named = any(re.match(r"(dataset|experiment)=", word) for word in rest)
-    return [*program, *rest, *SMALL, *(() if named else DRAWN)]
+    return [*program, *rest, *SMALL, *square, *(() if named else DRAWN)]
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,10 @@ def test_a_compare_command_compares(command: str, a_study: Path, tmp_path: Path)
 @pytest.mark.parametrize("command", of_kind("headstart evaluate"))
 def test_an_evaluate_command_measures(command: str, given: Given, finished_run: str) -> None:
     assert "mAP" in given([sys.executable, "-m", *words(command.replace(RUN, finished_run))])
+
+
+@pytest.mark.parametrize("command", of_kind("headstart sources"))
+def test_a_sources_command_shows_what_there_is(command: str, given: Given, finished_run: str) -> None:
+    said = given([sys.executable, "-m", *words(command)])
+    assert "Published weights" in said
+    assert ("source.path=" in said) == ("model=" not in command), "the finished run is of another network"

@@ -27,6 +27,7 @@ headstart: transfer learning for object detection
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
+  headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -38,6 +39,7 @@ VERBS = {
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "convert": ("headstart.convert", "convert"),
+    "sources": ("headstart.sources.verb", "sources"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -93,11 +95,12 @@ def _print_help(verb: str, arguments: list[str], position: int) -> None:
 def _run_verb(verb: str, overrides: list[str]) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
     from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig
+    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, SourcesConfig
 
     register()
 
@@ -116,6 +119,7 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
         "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
+        "sources": lambda cfg: typed(cfg, SourcesConfig),
     }
 
     def task(cfg: Any) -> None:
@@ -137,7 +141,14 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
 
     sys.argv = [command[0], *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions of Hydra itself reach `_guarded`, which prints them
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(task_with_command)()
+    except ConfigCompositionException:
+        from headstart.study.source_file import write_for
+
+        if remedy := write_for(overrides):
+            raise UserError(remedy) from None
+        raise
     if raised:
         raise raised[0]
 

@@ -6,6 +6,7 @@ import difflib
 import re
 from typing import Any
 
+from headstart.errors import UserError
 from headstart.quoting import advice
 from headstart.visible import masked, visible
 
@@ -36,7 +37,7 @@ _OF_HYDRA = (
 
 def _hint(error: BaseException) -> str:
     """Did you mean …, for a misspelt choice, which Hydra names together with the choices there are."""
-    if "@source." in str(error):
+    if "@source." in str(error) and not isinstance(error, UserError):
         return (
             "\nOnly source=pretrained, and sources made of it, are runs with groups of their own. In a study of "
             "several sources each needs a file: conf/source/<name>.yaml, as conf/source/voc2007_1000.yaml."

@@ -49,15 +49,9 @@ def quoted(text: str) -> str:
 @cache
 def text_keys(verb: str) -> frozenset[str]:
     """`dataset.root`, `output_dir` …: the settings of `verb` that are texts."""
-    from headstart.config.schema import SCHEMAS, CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, RunConfig
+    from headstart.config.help import ROOTS as roots
+    from headstart.config.schema import SCHEMAS
 
-    roots = {
-        "train": RunConfig,
-        "evaluate": EvaluateConfig,
-        "doctor": DoctorConfig,
-        "compare": CompareConfig,
-        "convert": ConvertConfig,
-    }
     groups = SCHEMAS.keys() & get_type_hints(roots[verb])
     of_groups = (key for group in groups for kind in SCHEMAS[group].values() for key in _texts(kind, f"{group}."))
     return frozenset([*_texts(roots[verb], ""), *of_groups])
@@ -138,6 +132,9 @@ def advice(word: str) -> str:
     key, equals, text = word.partition("=")
     if not equals:
         return ""
+    if " " in key.strip():
+        joined = key.replace(" ", "_")
+        return f"The name of a setting has no blanks; in the name of a class _ stands for one: {joined}={text}"
     if text.startswith("["):
         each = _each_quoted(text.strip("[]"))
         return f"In a list each text is quoted: {shown(f'{key}=[{each}]')}"

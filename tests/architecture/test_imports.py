@@ -31,7 +31,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor"},
+    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "sources"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -59,6 +59,7 @@ NO_TORCH = (
     "headstart.reporting.plots",
     "headstart.reporting.wandb_comparison",
     "headstart.records.record",
+    "headstart.sources.verb",
 )
 
 

@@ -92,7 +92,7 @@ def test_a_summary_counts_each_kind_once():
 
 
 def test_download_is_only_for_public_sets(tmp_path):
-    with pytest.raises(UserError, match=r"dataset.url_set=None: .* only coco2017, voc2007, voc2012"):
+    with pytest.raises(UserError, match=r"dataset.url_set=None: .* only coco2017, voc0712, voc2007, voc2012"):
         catalog.read(CocoConfig(name="mine", root=str(tmp_path), download=True), seed=0)
 
 

@@ -9,13 +9,25 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
-from headstart.data import download
+from headstart.config.compose import compose
+from headstart.data import catalog, download
 from headstart.data.download import Archive
 from headstart.errors import UserError
 
+LABEL = (
+    b"<annotation><object><name>cat</name><difficult>0</difficult><bndbox><xmin>5</xmin><ymin>5</ymin>"
+    b"<xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>"
+)
 CONTENT = {"annotations/a.xml": b"<annotation/>", "images/a.jpg": bytes(range(256)) * 2000}
+
+
+def jpeg(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (40, 30), (80 * shade, 40, 90)).save(buffer, "jpeg")
+    return buffer.getvalue()
 
 
 def packed(kind: str, content: dict[str, bytes] = CONTENT) -> bytes:
@@ -211,3 +223,28 @@ def test_pinned_voc_files_are_those_of_torchvision():
     }
     theirs = [voc[year] for year in ("2007", "2007-test", "2012")]  # the host's name differs among versions
     assert pinned == {file["url"].rpartition("/")[2]: f"md5:{file['md5']}" for file in theirs}
+
+
+def test_both_years_of_voc_are_one_set_with_the_lists_of_both(server, monkeypatch, tmp_path):
+    """16551 = 5011 + 11540 photos in the real one: here one of each year, and one that is tested on."""
+    listed = {"trainval": {"VOC2007": "000005", "VOC2012": "2008_000008"}, "test": {"VOC2007": "000001"}}
+    archives = []
+    for number, (file, year, split) in enumerate(
+        (("a.tar", "VOC2007", "trainval"), ("b.tar", "VOC2007", "test"), ("c.tar", "VOC2012", "trainval"))
+    ):
+        name, base = listed[split][year], f"VOCdevkit/{year}"
+        content = {
+            f"{base}/ImageSets/Main/{split}.txt": f"{name}\n".encode(),
+            f"{base}/Annotations/{name}.xml": LABEL,
+            f"{base}/JPEGImages/{name}.jpg": jpeg(number),
+        }
+        data = packed("tar", content)
+        server.files[file] = data
+        url = f"http://127.0.0.1:{server.server_port}/{file}"
+        archives.append(Archive(url, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}"))
+    assert [len(download.PUBLIC_SETS[name]) for name in ("voc2007", "voc2012", "voc0712")] == [2, 1, 3]
+    monkeypatch.setitem(download.PUBLIC_SETS, "voc0712", tuple(archives))
+    config = compose(["dataset=voc0712", f"data_dir={tmp_path}", "dataset.download=true"])
+    data = catalog.read(config.dataset, 0)
+    names = {split: sorted(Path(image.name).name for image in images) for split, images in data.splits.items()}
+    assert names == {"train": ["000005.jpg", "2008_000008.jpg"], "val": ["000001.jpg"]}

@@ -20,11 +20,11 @@ Objects = list[tuple[int, tuple[float, float, float, float]]]
 
 @st.composite
 def objects(draw: st.DrawFn) -> Objects:
-    """Labels, and boxes inside the image of at least half a pixel."""
+    """Labels, and boxes inside the image of at least half a pixel; one within the first alone is a share, or a doubt."""
     found: Objects = []
     for _ in range(draw(st.integers(1, 5))):
         x, y = draw(st.floats(0, WIDTH - 0.5)), draw(st.floats(0, HEIGHT - 0.5))
-        right, bottom = draw(st.floats(x + 0.5, WIDTH)), draw(st.floats(y + 0.5, HEIGHT))
+        right, bottom = draw(st.floats(max(x + 0.5, 1.5), WIDTH)), draw(st.floats(y + 0.5, HEIGHT))
         found.append((draw(st.integers(0, 2)), (x, y, right, bottom)))
     return found
 

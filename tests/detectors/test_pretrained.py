@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torchvision.models import detection
 
 from headstart.conf_path import conf_dir
+from headstart.config.fitting import as_asked, coco_rows, coco_weights
 from headstart.config.schema import (
     SCHEMAS,
     Architecture,
@@ -21,7 +22,6 @@ from headstart.config.schema import (
     BackboneLibrary,
     CocoSourceConfig,
     ImageNetConfig,
-    Resize,
     RetinaNetConfig,
     SourceKind,
     SSDConfig,
@@ -29,13 +29,10 @@ from headstart.config.schema import (
     SSDVariant,
     Variant,
 )
-from headstart.data.types import Size
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Preprocessing
 from headstart.detectors.pretrained import (
-    coco_combinations,
     default_preprocessing,
-    find_coco_weights,
     imagenet_state,
 )
 from headstart.errors import UserError
@@ -81,31 +78,32 @@ COCO = {
 }
 
 
-def test_coco_weights_are_found_for_the_eight_combinations_and_no_others():
+def test_coco_weights_of_torchvision_are_found_for_the_eight_combinations_and_no_others():
     found = {
-        (model.architecture.value, getattr(model, "variant", None), name): weights.enum
+        (model.architecture.value, getattr(model, "variant", None), name): getattr(detection, row.title).COCO_V1
         for model, name in product(models(), TORCHVISION_BACKBONES)
-        if (weights := find_coco_weights(model, torchvisions(name)))
+        if (row := coco_weights(model, torchvisions(name)))
     }
     assert found == COCO
 
 
 def test_there_are_no_coco_weights_for_timms_network_of_the_same_name():
     timms = BackboneConfig("resnet50", BackboneLibrary.timm, "resnet50")
-    assert not any(find_coco_weights(model, timms) or find_coco_weights(model, LITE0) for model in models())
+    assert not any(coco_weights(model, timms) or coco_weights(model, LITE0) for model in models())
 
 
 def test_there_are_no_coco_weights_for_the_whole_tail_of_mobilenet():
     whole = SSDLiteConfig(architecture=Architecture.ssdlite, reduced_tail=False)
-    assert find_coco_weights(whole, torchvisions("mobilenet_v3_large")) is None
+    assert coco_weights(whole, torchvisions("mobilenet_v3_large")) is None
 
 
 def test_the_combinations_are_named_as_one_asks_for_them():
     expected = [
-        f"model={model} backbone={backbone}" + (f" model.variant={variant.value}" if variant else "")
+        f"model={model}" + (f" model.variant={variant.value}" if variant else "") + f" backbone={backbone}"
         for model, variant, backbone in COCO
     ]
-    assert sorted(coco_combinations()) == sorted(expected)
+    named = [as_asked(row) for row in coco_rows() if row.source is SourceKind.coco]
+    assert sorted(named) == sorted(expected)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +115,9 @@ def test_the_combinations_are_named_as_one_asks_for_them():
 )
 def test_those_of_ssd_saw_pictures_stretched_as_torchvisions_network_stretches_them(build, model, backbone):
     theirs = build(weights=None, weights_backbone=None).transform
-    found = find_coco_weights(model, torchvisions(backbone))
+    found = coco_weights(model, torchvisions(backbone))
     assert found is not None
-    assert found.size == Size(*theirs.fixed_size, Resize.stretch)
+    assert (found.stretched, found.stretched) == theirs.fixed_size
 
 
 # ------------------------------------------------------------------------------------------------- ImageNet

@@ -23,13 +23,13 @@ from headstart import build
 from headstart.conf_path import conf_dir
 from headstart.config import schema as s
 from headstart.config.checks import check
+from headstart.config.fitting import coco_weights
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
 from headstart.data.info import describe
 from headstart.data.transforms import build_augmentation
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
-from headstart.detectors.pretrained import find_coco_weights
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.records.record import RunRecord
@@ -186,10 +186,10 @@ def metric(config: s.RunConfig) -> Any:
 
 def coco_file(config: s.RunConfig) -> Any:
     """Which weights of torchvision, or which file."""
-    found = find_coco_weights(config.model, config.backbone)
+    found = coco_weights(config.model, config.backbone)
     assert found is not None
     source: Any = config.source
-    return found.enum, source.weights, source.path
+    return found.title, source.weights, source.path
 
 
 def setting(config: s.RunConfig) -> Any:
@@ -295,7 +295,7 @@ TABLE: dict[str, Row] = {
     "backbone.name": Row("backbone.name=mine", IN_THE_NAME),
     "backbone.library": Row("backbone=resnet18", detector),
     "backbone.architecture": Row("backbone.architecture=mobilenetv3_small_100", detector),
-    "backbone.tensorflow": Row("backbone.tensorflow=false", detector, "backbone=mobilenetv2_100"),
+    "backbone.tensorflow": Row("backbone.tensorflow=false", detector, "backbone=mobilenetv2_100 source=scratch"),
     "backbone.neck_channels": Row("backbone.neck_channels=128", detector),
     # ---------------------------------------------------------------------------------------------- source
     "source.name": Row("source.name=mine", IN_THE_NAME),

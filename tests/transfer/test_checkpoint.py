@@ -65,6 +65,10 @@ def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, nam
         ({"architecture": "faster_rcnn"}, "model=faster_rcnn.* this run has model=retinanet"),
         ({"model": {"variant": "v2"}}, "model.variant=v2.* this run has model.variant=v1"),
         ({"backbone": {"architecture": "resnet50", "neck_channels": 8}}, "architecture=resnet50.*architecture=tiny"),
+        (
+            {"backbone": {"architecture": "tiny", "tensorflow": True}},
+            "backbone.tensorflow=True.*backbone.tensorflow=False",
+        ),
         ({"backbone": {"architecture": "tiny", "neck_channels": 256}}, "neck_channels=256.*neck_channels=8"),
     ],
 )

@@ -1,7 +1,7 @@
 """The 91 slots of torchvision's COCO heads become the target's classes, from torch.hub's cache, without a network."""
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +12,6 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CocoSourceConfig, SSDLiteConfig
 from headstart.config.schema import SourceKind as Kind
 from headstart.data.types import Prediction, Target
-from headstart.detectors import pretrained
 from headstart.detectors.interface import ClassAxis, Detector, Preprocessing, Stage
 from headstart.errors import UserError
 from headstart.transfer.head_surgery import apply_source
@@ -61,8 +60,6 @@ def cached(tmp_path, monkeypatch) -> dict[str, Tensor]:
     path = tmp_path / "hub" / "checkpoints" / Path(Weights.COCO_V1.url).name
     path.parent.mkdir(parents=True)
     torch.save(net.state_dict(), path)
-    found = SimpleNamespace(enum=Weights.COCO_V1, preprocessing=PREPROCESSING, backbone_norm_eps=None)
-    monkeypatch.setattr(pretrained, "find_coco_weights", lambda model, backbone: found)
     return net.state_dict()
 
 
@@ -101,10 +98,9 @@ def test_a_named_file_goes_before_the_cache(cached, tmp_path):
     assert torch.equal(weights.tensors["backbone.features.0.0.0.weight"], changed["backbone.features.0.0.0.weight"])
 
 
-def test_unknown_weights_and_unknown_combinations_are_refused_with_what_there_is(cached, monkeypatch):
+def test_unknown_weights_and_unknown_combinations_are_refused_with_what_there_is(cached):
     with pytest.raises(UserError, match=r"source\.weights=COCO_V9 is none of COCO_V1"):
         load(SSDLite(CLASSES), weights="COCO_V9")
-    monkeypatch.setattr(pretrained, "find_coco_weights", lambda model, backbone: None)
-    monkeypatch.setattr(pretrained, "coco_combinations", lambda: ["ssd + vgg16"])
-    with pytest.raises(UserError, match=r"model=ssdlite with backbone=mobilenet_v3_large.*ssd \+ vgg16"):
-        load(SSDLite(CLASSES))
+    other = replace(BACKBONE, name="mine", architecture="mobilenet_v3_small")
+    with pytest.raises(UserError, match=r"model=ssdlite with backbone=mine.*model=ssdlite backbone=mobilenet_v3_large"):
+        load_source(CocoSourceConfig("coco", Kind.coco), MODEL, other, SSDLite(CLASSES))

@@ -10,6 +10,7 @@ import timm
 import torch
 from torchvision.models._meta import _COCO_CATEGORIES
 
+from headstart.config.fitting import installed_coco_ssd
 from headstart.config.schema import (
     Architecture,
     BackboneConfig,
@@ -56,7 +57,7 @@ def test_every_tensor_of_the_detector_is_in_the_file_in_its_shape():
 @installed
 def test_detections_on_real_photos_are_those_of_opencv(real_data):
     cv2 = pytest.importorskip("cv2")
-    graph = coco_ssd._installed()
+    graph = installed_coco_ssd()
     net = cv2.dnn.readNetFromTensorflow(str(graph), str(graph.with_name("ssd_mobilenet_v2_coco_2018_03_29.pbtxt")))
     detector, compared = whole_detector(), 0
     for path in sorted((real_data / "voc2007_1000" / "JPEGImages").glob("*.jpg"))[:10]:

@@ -173,7 +173,7 @@ def test_the_table_is_what_the_optimizer_holds(trained):
 def test_the_result_has_the_plain_architecture(trained):
     model, _, experiment, *_ = trained
     merge_adapters(experiment.detector)
-    config = compose([f"model={model}", *OWN_BACKBONE.get(model, ())])
+    config = compose([f"model={model}", *OWN_BACKBONE.get(model, ()), "source=scratch"])
     plain = build_detector(config.model, config.backbone, experiment.info.class_names)
     shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
     assert {name: tensor.shape for name, tensor in experiment.detector.state_dict().items()} == shapes

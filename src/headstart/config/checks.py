@@ -13,6 +13,7 @@ from headstart.config.checks_defects import on_problems
 from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
+from headstart.config.fitting import check_installed, source_problems
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
@@ -32,6 +33,7 @@ def check(config: RunConfig) -> None:
     """Raises `UserError` with everything that is wrong, a line each."""
     problems = [
         *dataset_problems(config.dataset),
+        *source_problems(config),
         *_transfer(config),
         *_augment(config.augment),
         *_optimization(config),
@@ -48,6 +50,7 @@ def check_files(config: RunConfig) -> None:
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
+    check_installed(config)
     check_retention(config)
 
 

@@ -10,8 +10,11 @@ from headstart.config.schema import RunConfig
 def length_problems(config: RunConfig) -> Iterator[str]:
     """What shortens the training or its validation to nothing, and what makes no promise of where it ends."""
     trainer, strategy = config.trainer, config.strategy
-    if trainer.max_epochs is not None and trainer.max_epochs < 1:
-        yield f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end."
+    if trainer.max_epochs is not None and trainer.max_epochs < 0:
+        yield (
+            f"trainer.max_epochs={trainer.max_epochs} must be 1 or more: the learning rate needs to know the end; or "
+            "0, which trains nothing and measures the source as it is."
+        )
     if trainer.max_epochs is None and trainer.max_steps < 1:
         yield "trainer.max_epochs=null needs trainer.max_steps: the learning rate needs to know the end."
     elif trainer.max_steps != -1 and trainer.max_steps < 1:

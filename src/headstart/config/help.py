@@ -40,6 +40,7 @@ ABOUT = {
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
+    "sources": "What learning can start from on this machine, and the words of the command line for it.",
 }
 ROOTS = {
     "train": schema.RunConfig,
@@ -47,7 +48,10 @@ ROOTS = {
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "convert": schema.ConvertConfig,
+    "sources": schema.SourcesConfig,
 }
+OF_VERBS = {"doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
+"""Groups of the verbs beside `train`, which has them all."""
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -79,6 +83,11 @@ EXAMPLES = {
   headstart convert dataset=coco208 to=voc folder=coco208_voc link=true
 
   --help dataset   the settings of the data set
+""",
+    "sources": """\
+  headstart sources
+  headstart sources model=ssd_tf backbone=mobilenetv2_100
+  headstart sources model=faster_rcnn folder=outputs/
 """,
 }
 
@@ -115,7 +124,7 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
 
 def _groups(verb: str) -> list[str]:
     """Groups and nodes that the configuration of a verb has."""
-    return [*GROUPS, *schema.NODES] if verb == "train" else ["dataset"] if verb in ("doctor", "convert") else []
+    return [*GROUPS, *schema.NODES] if verb == "train" else [*OF_VERBS.get(verb, ())]
 
 
 def _group_page(group: str, folders: Sequence[Path]) -> Iterator[str]:

@@ -14,7 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
-from headstart.config.schema import SCHEMAS, CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, RunConfig
+from headstart.config.schema import (
+    SCHEMAS,
+    CompareConfig,
+    ConvertConfig,
+    DoctorConfig,
+    EvaluateConfig,
+    RunConfig,
+    SourcesConfig,
+)
 from headstart.errors import UserError
 
 T = TypeVar("T")
@@ -31,6 +39,7 @@ def register() -> None:
     store.store(name="compare_schema", node=CompareConfig)
     store.store(name="doctor_schema", node=DoctorConfig)
     store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="sources_schema", node=SourcesConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

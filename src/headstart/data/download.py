@@ -75,6 +75,7 @@ PUBLIC_SETS: dict[str, tuple[Archive, ...]] = {
         ),
     ),
 }
+PUBLIC_SETS["voc0712"] = PUBLIC_SETS["voc2007"] + PUBLIC_SETS["voc2012"]  # each unpacks below VOCdevkit/VOC<year>
 """Neither project publishes checksums. VOC's are those of torchvision.datasets.VOCDetection; COCO's, and all sizes,
 those of TensorFlow Datasets (url_checksums/coco.txt, voc.txt)."""
 

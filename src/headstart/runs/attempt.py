@@ -17,6 +17,7 @@ from headstart.errors import UserError
 from headstart.records.environment import environment
 from headstart.records.record import SCHEMA_VERSION, RunRecord
 from headstart.runs.began import command, now
+from headstart.runs.identity import model_name
 from headstart.runs.inputs import read_refusal
 from headstart.runs.ranks import described, together
 from headstart.runs.reserve import reserve, write_end
@@ -161,7 +162,7 @@ def choices(config: RunConfig) -> dict[str, Any]:
     """What distinguishes this run from its neighbours in a study."""
     return {
         "dataset": config.dataset.name,
-        "model": config.model.architecture.value,
+        "model": model_name(config.model),
         "backbone": config.backbone.name,
         "source": config.source.name,
         "strategy": config.strategy.name,

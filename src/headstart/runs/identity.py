@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks_transfer import source_folder
-from headstart.config.schema import FileDatasetConfig, RunConfig
+from headstart.config.schema import FileDatasetConfig, ModelConfig, RunConfig, SSDVariant
 from headstart.records.record import SCHEMA_VERSION
 from headstart.runs.idle import idle, is_without_effect, of_run
 
@@ -31,7 +31,7 @@ def run_name(config: RunConfig, resolved: dict[str, Any]) -> str:
     """`<choices>-seed<seed>-<hash of the resolved configuration>`."""
     choices = [
         config.dataset.name,
-        config.model.architecture.value,
+        model_name(config.model),
         config.backbone.name,
         config.source.name,
         config.strategy.name,
@@ -41,6 +41,12 @@ def run_name(config: RunConfig, resolved: dict[str, Any]) -> str:
     if config.dataset.shots is not None:
         choices.append(f"k{config.dataset.shots}")
     return "-".join([*choices, f"seed{config.seed}", config_hash(resolved)])
+
+
+def model_name(model: ModelConfig) -> str:
+    """The architecture; `ssd_tf` is another network than `ssd`, and was never called otherwise by the user."""
+    variant = getattr(model, "variant", None)
+    return f"{model.architecture.value}_tf" if variant is SSDVariant.tf else model.architecture.value
 
 
 def config_hash(resolved: dict[str, Any]) -> str:

@@ -37,6 +37,10 @@ WITHOUT_EFFECT = (
 """Settings that never change what a run finds, or the run that it starts from."""
 
 
+NESTED = ("dataset.", "source.", "strategy.", "augment.", "optimizer.", "scheduler.", "trainer.", "training.")
+"""What a source that is a run has of a run's settings."""
+
+
 def is_without_effect(name: str) -> bool:
     """Whether it never has one; `name` is one of a run, or of a source that is a run."""
     name = of_run(name)
@@ -45,8 +49,7 @@ def is_without_effect(name: str) -> bool:
 
 def of_run(name: str) -> str:
     """The same setting of the run itself: a source that is a run has settings of the same kinds."""
-    nested = ("dataset.", "source.", "strategy.", "augment.", "optimizer.", "scheduler.", "trainer.", "training.")
-    while name.startswith("source.") and name.removeprefix("source.").startswith(nested):
+    while name.startswith("source.") and name.removeprefix("source.").startswith(NESTED):
         name = name.removeprefix("source.")
     return name
 

@@ -94,7 +94,7 @@ class Checkpoints(Checkpoint):
             self._keep(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        if self.best_epoch is None and not trainer.fast_dev_run:
+        if self.best_epoch is None and not trainer.fast_dev_run and trainer.max_epochs != 0:
             say(f"No epoch has a {self.monitor.name} to be judged by: the weights of the last are kept.")
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from headstart.config.fitting import other_network
 from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
 from headstart.detectors.cosine import cosine_scale_of
 from headstart.detectors.files import read_state
@@ -63,18 +64,13 @@ def _from_exported(
 
 
 def _refuse_other_network(exported: ExportedModel, folder: Path, model: ModelConfig, backbone: BackboneConfig) -> None:
-    then_and_now = {
-        "model": (exported.architecture, model.architecture.value),
-        "model.variant": (exported.model.get("variant"), _variant(model)),
-        "backbone.architecture": (exported.backbone.get("architecture"), backbone.architecture),
-        "backbone.neck_channels": (exported.backbone.get("neck_channels"), backbone.neck_channels),
-    }
-    for setting, (then, now) in then_and_now.items():
-        if then != now:
-            raise UserError(
-                f"source.path={folder} was trained with {setting}={then}, but this run has {setting}={now}: "
-                f"use {setting}={then}, or another source"
-            )
+    then = {**exported.model, "architecture": exported.architecture}
+    if found := other_network(then, exported.backbone, model, backbone):
+        setting, was, now = found
+        raise UserError(
+            f"source.path={folder} was trained with {setting}={was}, but this run has {setting}={now}: "
+            f"use {setting}={was}, or another source"
+        )
 
 
 def _refuse_other_head(exported: ExportedModel, folder: Path, cosine_scale: float | None) -> None:
@@ -86,11 +82,6 @@ def _refuse_other_head(exported: ExportedModel, folder: Path, cosine_scale: floa
             f"source.path={folder} has a cosine head with strategy.cosine_scale={then}, but this run has "
             f"strategy.cosine_scale={now}: use strategy.cosine_scale={then}, or another source"
         )
-
-
-def _variant(model: ModelConfig) -> str | None:
-    variant = getattr(model, "variant", None)
-    return variant.value if variant else None
 
 
 def _from_state_dict(config: CheckpointConfig, path: Path, detector: Detector) -> SourceWeights:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torchvision.models import detection
 
-from headstart.config.schema import BackboneConfig, CocoSourceConfig, ModelConfig
-from headstart.detectors import pretrained
+from headstart.config.schema import CocoSourceConfig, Resize
+from headstart.config.weights import Published
+from headstart.data.types import Size
 from headstart.detectors.files import hub_file, read_state
-from headstart.detectors.interface import Detector
+from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
 from headstart.transfer.types import SourceWeights
 
@@ -28,17 +30,9 @@ RENAMED = (
 own models rename while loading (`_load_from_state_dict` of FeaturePyramidNetwork, RPNHead, RetinaNet's heads)."""
 
 
-def load_coco(
-    config: CocoSourceConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
-) -> SourceWeights:
-    """The COCO weights of this combination. Raises `UserError` where torchvision has none, or the file is absent."""
-    found = pretrained.find_coco_weights(model, backbone)
-    if found is None:
-        raise UserError(
-            f"source=coco: there are no COCO weights for model={model.architecture.value} with "
-            f"backbone={backbone.name}. There are for: {'; '.join(map(str, pretrained.coco_combinations()))}"
-        )
-    weights = _member(found.enum, config.weights)
+def load_coco(config: CocoSourceConfig, row: Published, detector: Detector) -> SourceWeights:
+    """torchvision's weights of `row`. Raises `UserError` where the file is absent, or `source.weights` none of them."""
+    weights = _member(getattr(detection, row.title).COCO_V1, config.weights)
     path = Path(config.path) if config.path else hub_file(weights.url)
     state = read_state(path, detector.state_dict())
     return SourceWeights(
@@ -46,9 +40,9 @@ def load_coco(
         tensors=with_new_names(state.tensors, detector.state_dict()),
         expected=("",),
         row_names=tuple(weights.meta["categories"]),
-        preprocessing=found.preprocessing,
-        size=found.size,
-        norm_eps=found.backbone_norm_eps,
+        preprocessing=Preprocessing(*row.mean_std),
+        size=Size(row.stretched, row.stretched, Resize.stretch) if row.stretched else None,
+        norm_eps=row.norm_eps,
         lineage=("imagenet", "coco"),
         where=f"{path}: {state}" if str(state) else str(path),
         unused=state.unused,

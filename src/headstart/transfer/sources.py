@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
+from headstart.config.fitting import coco_weights, refuse_coco, refuse_imagenet
 from headstart.config.schema import (
     BackboneConfig,
     CheckpointConfig,
@@ -16,6 +18,7 @@ from headstart.config.schema import (
 )
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import imagenet_state
+from headstart.errors import UserError
 from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.coco import load_coco
 from headstart.transfer.coco_ssd import load_coco_ssd
@@ -37,14 +40,35 @@ def load_source(
     if config.kind is SourceKind.imagenet:
         return _load_imagenet(cast(ImageNetConfig, config), backbone, detector)
     if config.kind is SourceKind.coco:
-        return load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
+        return _load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
     if config.kind is SourceKind.coco_ssd:
         return load_coco_ssd(cast(CocoSsdConfig, config), model, backbone, detector)
     return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 
+def _load_coco(
+    config: CocoSourceConfig, model: ModelConfig, backbone: BackboneConfig, detector: Detector
+) -> SourceWeights:
+    """What there is for the combination; the report says what it was."""
+    row = coco_weights(model, backbone)
+    if row is None:
+        raise UserError(refuse_coco(model, backbone))
+    if row.source is SourceKind.coco:
+        weights = load_coco(config, row, detector)
+    elif config.weights is None:
+        weights = load_coco_ssd(config, model, backbone, detector)
+    else:
+        raise UserError(
+            f"source.weights={config.weights} names weights of torchvision, but with backbone={backbone.name} "
+            f"source=coco takes {row.source.value}, of which there is one file: leave it out"
+        )
+    return replace(weights, where=f"{row.title} ({row.part.value}): {weights.where}")
+
+
 def _load_imagenet(config: ImageNetConfig, backbone: BackboneConfig, detector: Detector) -> SourceWeights:
     """The backbone's classifier weights (Russakovsky et al., IJCV 2015); neck and head are new."""
+    if config.path is None and (problem := refuse_imagenet(backbone)):
+        raise UserError(problem)
     names = detector.library_names()
     library, preprocessing, where = imagenet_state(backbone, config.path, names.values())
     return SourceWeights(

@@ -76,6 +76,7 @@ from headstart.config.schema.verbs import (
     EvaluateConfig,
     Format,
     Ignored,
+    SourcesConfig,
 )
 
 __all__ = [
@@ -139,6 +140,7 @@ __all__ = [
     "ShapesConfig",
     "SourceConfig",
     "SourceKind",
+    "SourcesConfig",
     "StrategyConfig",
     "StudyConfig",
     "TensorBoardConfig",

@@ -100,7 +100,7 @@ class VocConfig(FileDatasetConfig):
     download: bool = False
     """Fetch the public data set into `root` first (only for the named public sets)."""
     url_set: Optional[str] = None
-    """Which public set `download` fetches: `voc2007` or `voc2012`."""
+    """Which public set `download` fetches: `voc2007`, `voc2012` or both, `voc0712`."""
     one_based: bool = False
     """Pixels count from 1 and the last one belongs to the box, as in the genuine Pascal VOC sets; other programs
     write 0-based corners."""

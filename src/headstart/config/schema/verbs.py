@@ -8,8 +8,10 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from headstart.config.schema.backbone import BackboneConfig
 from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
+from headstart.config.schema.model import ModelConfig
 
 
 @dataclass
@@ -110,3 +112,15 @@ class ConvertConfig:
     seed: int = 0
     """Draws `dataset.fraction` and `shots`, where `dataset.subset_seed` does not."""
     enable_progress_bar: bool = True
+
+
+@dataclass
+class SourcesConfig:
+    """`headstart sources model=… backbone=…`."""
+
+    model: Optional[ModelConfig] = None
+    """null: any."""
+    backbone: Optional[BackboneConfig] = None
+    """null: any."""
+    folder: str = "outputs"
+    """Where your own runs lie; those below `folder`/sources count, too."""
