@@ -96,7 +96,7 @@ class DatasetInfo:
     min_size: int
     max_size: int
     """Images keep their aspect ratio and are resized, down or up, until the short side is `min_size` pixels,
-    or the long side `max_size` if that comes first."""
+    or the long side `max_size` if that comes first; 0: still to be found, where nothing is trained."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
     defect_actions: dict[str, dict[str, int]] = field(default_factory=dict)
