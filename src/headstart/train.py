@@ -15,7 +15,7 @@ from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.runs.attempt import why_failed
-from headstart.runs.from_data import Numbers, know, with_numbers
+from headstart.runs.from_data import Known, know, with_numbers
 from headstart.runs.identity import flat
 from headstart.runs.idle import idle_words
 from headstart.runs.inputs import same_inputs
@@ -34,8 +34,10 @@ class Single:
     command: Command
     level: int
     """0: the run of the command itself; 1: the source it starts from; 2: that one's own …"""
-    numbers: Numbers
-    """What was left to the data."""
+    lines: tuple[str, ...] = ()
+    """What was left to the data, and is found."""
+    known: Known | None = None
+    """Its data, where that was read for it."""
 
 
 def read_single(cfg: DictConfig, hydra: Any) -> Single:
@@ -50,7 +52,8 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
     numbers = with_numbers(config, lambda words: _set(cfg, words), know)
     chosen, level = selected(numbers.config), config.study.only_source
     _check(chosen)
-    return Single(chosen, command_of(hydra, hydra.overrides.task, numbers.words), level, numbers)
+    command = command_of(hydra, hydra.overrides.task, numbers.words)
+    return Single(chosen, command, level, numbers.lines, None if level else numbers.known)
 
 
 def _check(config: RunConfig) -> None:
@@ -70,13 +73,13 @@ def train(single: Single) -> None:
     if is_main_process():
         for line in idle_words(single.command.overrides, flat(resolved_dict(single.config))):
             say(line)
-        for line in single.numbers.lines:
+        for line in single.lines:
             say(line)
         _train_source(single)
 
     from headstart.run import run
 
-    run(single.config, None if single.level else single.numbers.known)
+    run(single.config, single.known)
 
 
 def _train_source(single: Single) -> None:
