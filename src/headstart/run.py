@@ -28,6 +28,7 @@ from headstart.replacing import tidy
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
+from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.fit import fit
 from headstart.runs.from_data import Known, data_of
@@ -93,6 +94,8 @@ def prepare(config: RunConfig, known: Known | None = None, show: bool = True) ->
     check_data(info, config)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)
+    for line in better_scale(config, data) if show else ():
+        say(line)
     for part in parts:
         part.shape(detector)
     weights = load_source(config.source, config.model, config.backbone, detector)

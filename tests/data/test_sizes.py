@@ -26,9 +26,7 @@ def boxes_of(sides: list[float], picture: tuple[int, int] = (1600, 1200)) -> Tra
     return TrainingBoxes(corners, pictures, pictures)
 
 
-@given(
-    st.lists(st.tuples(st.integers(20, 3000), st.integers(20, 3000)), min_size=1, max_size=20), st.integers(32, 800)
-)
+@given(st.lists(st.tuples(st.integers(20, 3000), st.integers(20, 3000)), min_size=1, max_size=20), st.integers(32, 800))
 def test_sizes_are_those_that_pictures_are_resized_to(sizes: list[tuple[int, int]], min_size: int) -> None:
     found = resized_wh(np.array(sizes), min_size, min_size + 100)
     assert found[:, ::-1].tolist() == [[*resized_hw((h, w), min_size, min_size + 100)] for w, h in sizes]

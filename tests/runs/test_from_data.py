@@ -16,6 +16,7 @@ from headstart.config.schema import DatasetConfig
 from headstart.data import catalog
 from headstart.errors import UserError
 from headstart.inference.export import DESCRIPTION
+from headstart.runs.box_fit import better_scale, fit
 from headstart.runs.from_data import Known, Numbers, data_of, know, knowing, with_numbers
 from headstart.runs.identity import run_name
 from headstart.runs.pretrained import folder_of, source_run
@@ -140,7 +141,10 @@ def test_the_command_says_what_was_found_and_hands_it_to_the_sources_process(pho
     assert folder_of(single.config) == folder_of(typed.config)
     assert single.command.words(1)[-4:] == [*FOUND, "study.only_source=1"]
     assert [line.split(":")[0] for line in single.lines] == [*FOUND]
-    assert "100% of the 6 training boxes of photos are below 32 px there, at most 20% should be; no more, for" in single.lines[0]
+    assert (
+        "100% of the 6 training boxes of photos are below 32 px there, at most 20% should be; no more, for"
+        in single.lines[0]
+    )
     assert typed.lines == ()
 
 
@@ -183,13 +187,32 @@ def test_pictures_outside_of_the_folder_are_read_again(photos, monkeypatch) -> N
     assert len(seen) == 1
 
 
-def test_a_single_run_is_given_its_data_and_a_source_is_not(photos, monkeypatch) -> None:
+def test_a_single_run_is_given_the_data_that_was_read(photos, monkeypatch) -> None:
     given: list[Known | None] = []
+    with monkeypatch.context() as patched:
+        single = read_by_the_command([*of(photos), *NULL, "source=scratch"], patched)
     monkeypatch.setattr(headstart.run, "run", lambda config, known=None: given.append(known))
-    single = read_by_the_command([*of(photos), *NULL, "source=scratch"], monkeypatch)
-    monkeypatch.undo()
+    train.train(single)
+    assert given == [single.known]
     assert single.known is not None
     assert len(single.known.data.splits["train"]) == 6
+
+
+# --------------------------------------------------------------------------- how well the numbers of a run fit
+
+
+def test_the_record_says_how_the_boxes_look_and_a_better_scale_is_named(photos) -> None:
+    typed = compose([*of(photos), "dataset.min_size=480", "dataset.max_size=640"])
+    data = catalog.read(typed.dataset, 0)
+    assert fit(typed, data) == {"median_side": 20.0, "small": 1.0, "met": 0.0}
+    (line,) = better_scale(typed, data)
+    assert line.startswith("Only 0% of the training boxes") and "model.anchor_scale=0.7, which" in line
+    found = asked(*of(photos), *NULL).config
+    assert fit(found, data)["met"] == 1.0
+    assert better_scale(found, data) == []
+    without = compose([*of(photos), "model=fcos"])
+    assert fit(without, data) == {"median_side": 10.0, "small": 1.0, "met": None}
+    assert better_scale(without, data) == []
 
 
 # ------------------------------------------------------------------------------------------------ in a study

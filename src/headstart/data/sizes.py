@@ -93,7 +93,12 @@ def find_min_size(boxes: TrainingBoxes, max_size: int | None, stretched: bool = 
 def _small(boxes: TrainingBoxes, step: int, max_size: int | None, stretched: bool) -> float:
     """The share of the boxes below `SMALL`."""
     seen, _ = boxes.seen(step, long_side(step, stretched) if max_size is None else max_size, stretched)
-    return float((_sides(seen) < SMALL).mean())
+    return share_small(seen)
+
+
+def share_small(boxes_xyxy: np.ndarray) -> float:
+    """Of the boxes, those below `SMALL`."""
+    return float((_sides(boxes_xyxy) < SMALL).mean())
 
 
 def _sides(boxes_xyxy: np.ndarray) -> np.ndarray:

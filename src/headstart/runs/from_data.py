@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headstart.config.checks_sizes import left_to_data
-from headstart.config.plain import plain
 from headstart.config.schema import DatasetConfig, RunConfig
 from headstart.runs.inputs import dataset_stamp
 from headstart.runs.pretrained import source_runs
@@ -58,7 +57,7 @@ def with_numbers(
         if not left_to_data(run):
             continue
         known = know(run.dataset)
-        found = {"source." * level + word: why for word, why in _find(run, known.data)}
+        found = {"source." * level + word: why for word, why in _find(run, known)}
         words = (*numbers.words, *found)
         lines = (*numbers.lines, *(f"{word}: {why}" for word, why in found.items()))
         numbers = Numbers(again(words), words, lines, numbers.known if level else known)
@@ -97,30 +96,7 @@ def data_of(config: RunConfig, known: Known | None) -> DetectionData:
     return catalog.read(config.dataset, config.seed)
 
 
-def _find(run: RunConfig, data: DetectionData) -> Iterator[tuple[str, str]]:
-    """(override, why) of each."""
-    from headstart.data.sizes import SHARE, SMALL, TrainingBoxes, find_min_size, long_side, median_side
-    from headstart.detectors import anchors
+def _find(run: RunConfig, known: Known) -> Iterator[tuple[str, str]]:
+    from headstart.runs.box_fit import find
 
-    boxes = TrainingBoxes.of(data)
-    of = f"of the {len(boxes.boxes_xyxy):,} training boxes of {data.name}"
-    min_size, max_size = run.dataset.min_size, run.dataset.max_size
-    stretched = plain(getattr(run.dataset, "resize", "keep")) == "stretch"
-    if min_size is None:
-        min_size, small, limit = find_min_size(boxes, max_size, stretched)
-        why = f"{small:.0%} {of} are below {SMALL} px there, at most {SHARE:.0%} should be"
-        yield f"dataset.min_size={min_size}", f"{why}; no more, for {limit}" if limit else why
-    if max_size is None:
-        max_size = long_side(min_size, stretched)
-        yield f"dataset.max_size={max_size}", f"goes with dataset.min_size={min_size}"
-    if "model.anchor_scale" in left_to_data(run):
-        seen, levels = boxes.seen(min_size, max_size, stretched), anchors.levels_of(run.model, run.backbone)
-        scale = anchors.find_scale(*seen, levels)
-        then, now = (f"{anchors.met(*seen, levels, one):.0%}" for one in (1.0, scale))
-        yield (
-            f"model.anchor_scale={scale:g}",
-            (
-                f"{now} {of} have an anchor of IoU {anchors.MET:g} or more ({then} with scale 1); their median side is "
-                f"{median_side(seen[0]):.0f} px at {min_size} x {max_size}"
-            ),
-        )
+    return find(run, known.data)
