@@ -47,7 +47,7 @@ def test_the_best_anchor_of_each_box_is_that_of_torchvisions_generator(network: 
 def test_a_detector_without_a_number_for_its_anchors_is_refused() -> None:
     for model in (s.RetinaNetConfig, s.FasterRCNNConfig):
         name = "retinanet" if model is s.RetinaNetConfig else "faster_rcnn"
-        with pytest.raises(UserError, match="model.anchor_scale=null"):
+        with pytest.raises(UserError, match=r"model\.anchor_scale=null"):
             build_detector(model(s.Architecture(name), anchor_scale=None), LITE0, ("a",))
 
 

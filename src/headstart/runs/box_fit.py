@@ -41,8 +41,8 @@ def find(run: RunConfig, data: DetectionData) -> Iterator[tuple[str, str]]:
 
 
 def fit(config: RunConfig, data: DetectionData) -> dict[str, float | None]:
-    """For the record, whoever chose the numbers. Of the boxes that train, in the detector's pixels: the median side, the
-    share below 32, and the share with an anchor of IoU 0.5, None where no anchors can be scaled."""
+    """For the record, whoever chose the numbers. Of the boxes that train, in the detector's pixels: the median side,
+    the share below 32, and the share with an anchor of IoU 0.5, None where no anchors can be scaled."""
     seen, levels, scale = _as_configured(config, data)
     return {
         "median_side": round(median_side(seen[0]), 1),
