@@ -14,9 +14,19 @@ from headstart.data.transforms import resized_hw
 from headstart.detectors.anchors import find_scale, met, retinanet
 from headstart.errors import UserError
 
-REAL = {  # words, share met by the default (240 x 320, scale 1), what is found without a limit, share met by that
-    "dataset=kangaroo": (1.0, "180 0.7", 1.0),
+REAL = {
+    "dataset=kangaroo": (1.0, "240 1", 1.0),
+    "dataset=bccd": (0.94, "240 1", 0.94),
+    "dataset=fruit": (1.0, "240 1", 1.0),
+    "dataset=rsod_110": (0.29, "480 0.7", 0.91),
+    "dataset=facemask_510": (0.38, "360 0.7", 0.8),
+    "dataset=voc2007_1000": (0.93, "240 1", 0.93),
+    "dataset=coco208": (0.53, "480 0.7", 0.81),
+    "dataset=voc_folder dataset.root={}/deepforest": (0.38, "480 1", 0.96),
+    "dataset=dota_folder dataset.root={}/dota_example": (0.0, "480 0.5", 0.92),
 }
+"""Set -> share of the training boxes with an anchor of IoU 0.5 by default (240 x 320 pixels, scale 1); what is found
+where nothing limits it; the share with that. Of RetinaNet's anchors. (The tenth, openimages5_broken, is refused.)"""
 
 
 def boxes_of(sides: list[float], picture: tuple[int, int] = (1600, 1200)) -> TrainingBoxes:
@@ -35,8 +45,8 @@ def test_sizes_are_those_that_pictures_are_resized_to(sizes: list[tuple[int, int
 @pytest.mark.parametrize(
     ("sides", "found"),
     [
-        ([1000] * 5, 180),
-        ([160] * 5, 240),  # at 180 of 1200 they have 24 pixels, at 240 exactly 32
+        ([1000] * 5, 240),
+        ([160] * 5, 240),  # exactly 32 pixels
         ([159.9] * 5, 360),
         ([1] + [160] * 4, 240),  # one in five may be small
         ([1, 1] + [160] * 4, 480),
@@ -131,5 +141,4 @@ def test_of_real_boxes_more_are_met_than_before(words: str, real_data, monkeypat
     scale = find_scale(*seen, retinanet())
     before = met(*boxes.seen(240, 320), retinanet(), 1.0)
     after = met(*seen, retinanet(), scale)
-    print(words, round(before, 2), f"{size} {scale:g}", round(after, 2))
     assert (round(before, 2), f"{size} {scale:g}", round(after, 2)) == REAL[words]

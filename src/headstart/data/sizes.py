@@ -14,8 +14,8 @@ SMALL = 32
 """Pixels: COCO's border of small objects. The size is found at which no more boxes than …"""
 SHARE = 0.2
 """… this share are below it."""
-LADDER = sorted(side * 2**octave for side in (180, 240) for octave in range(6))
-"""What the short side may be: steps so wide that a few more pictures seldom change it."""
+LADDER = sorted(side * 2**octave for side in (240, 360) for octave in range(6))
+"""What the short side may be: the default or more, in steps so wide that a few more pictures seldom change it."""
 MOST = 480
 """Of it, where nothing else is said: four times the pixels of the default."""
 ASPECT = 4 / 3

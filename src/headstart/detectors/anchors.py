@@ -93,12 +93,12 @@ def _iou(boxes: np.ndarray, centres: np.ndarray, half_wh: np.ndarray) -> np.ndar
     return both / ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + 4 * half_wh.prod() - both)
 
 
-SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+SCALES = (0.25, 0.35, 0.5, 0.7, 1.0)
 """What `model.anchor_scale` may become: half octaves, so that a few more boxes seldom change it."""
+TOLERANCE = 0.02
+"""Of the mean IoU, for which the scale does not leave torchvision's own: a smaller one takes boxes to coarser maps."""
 MET = 0.5
 """IoU from which on an anchor learns a box, whatever other boxes and anchors there are."""
-TOLERANCE = 0.02
-"""Share of the boxes for which no other scale than the nearest to 1 is taken."""
 MOST_BOXES = 20_000
 """Looked at: of more, so many evenly over all areas."""
 
@@ -109,9 +109,9 @@ def met(boxes_xyxy: np.ndarray, image_wh: np.ndarray, levels: Sequence[Level], s
 
 
 def find_scale(boxes_xyxy: np.ndarray, image_wh: np.ndarray, levels: Sequence[Level]) -> float:
-    """Of `SCALES` the nearest to 1 that meets as many boxes as the best of them, but for `TOLERANCE`."""
+    """The largest of `SCALES` with which the mean over the boxes of their best anchor's IoU is as high as with any, but
+    for `TOLERANCE`; that mean is what k-means over boxes raises (Redmon and Farhadi, "YOLO9000", CVPR 2017)."""
     areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)
     some = np.argsort(areas, kind="stable")[:: -(-len(areas) // MOST_BOXES)]
-    shares = {scale: met(boxes_xyxy[some], image_wh[some], levels, scale) for scale in SCALES}
-    good = [scale for scale, share in shares.items() if share >= max(shares.values()) - TOLERANCE]
-    return min(good, key=lambda scale: abs(np.log(scale)))
+    means = {scale: best_iou(boxes_xyxy[some], image_wh[some], levels, scale).mean() for scale in SCALES}
+    return max(scale for scale, mean in means.items() if mean >= max(means.values()) - TOLERANCE)
