@@ -21,9 +21,9 @@ REAL = {
     "dataset=rsod_110": (0.29, "480 0.7", 0.91),
     "dataset=facemask_510": (0.38, "360 0.7", 0.8),
     "dataset=voc2007_1000": (0.93, "240 1", 0.93),
-    "dataset=coco208": (0.53, "480 0.7", 0.81),
+    "dataset=coco208": (0.53, "480 1", 0.73),
     "dataset=voc_folder dataset.root={}/deepforest": (0.38, "480 1", 0.96),
-    "dataset=dota_folder dataset.root={}/dota_example": (0.0, "480 0.5", 0.92),
+    "dataset=dota_folder dataset.root={}/dota_example": (0.0, "480 0.7", 0.77),
 }
 """Set -> share of the training boxes with an anchor of IoU 0.5 by default (240 x 320 pixels, scale 1); what is found
 where nothing limits it; the share with that. Of RetinaNet's anchors. (The tenth, openimages5_broken, is refused.)"""

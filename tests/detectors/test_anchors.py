@@ -74,5 +74,5 @@ def test_no_scale_meets_the_boxes_much_better_and_no_larger_one_as_well(found: l
     pictures = np.tile([320, 240], (len(boxes), 1))
     means = {scale: best_iou(boxes, pictures, retinanet(), scale).mean() for scale in SCALES}
     chosen = find_scale(boxes, pictures, retinanet())
-    assert means[chosen] >= max(means.values()) - 0.02
-    assert all(means[larger] < max(means.values()) - 0.02 for larger in SCALES if larger > chosen)
+    assert means[chosen] >= max(means.values()) - 0.05
+    assert all(means[larger] < max(means.values()) - 0.05 for larger in SCALES if larger > chosen)

@@ -65,7 +65,7 @@ def test_a_run_with_null_is_the_run_with_the_numbers(photos) -> None:
 
 
 def test_each_is_found_for_what_the_others_say(photos) -> None:
-    assert asked(*of(photos), "model.anchor_scale=null").words == ("model.anchor_scale=0.25",)
+    assert asked(*of(photos), "model.anchor_scale=null").words == ("model.anchor_scale=0.35",)
     assert asked(*of(photos), "dataset.max_size=null", "dataset.min_size=300").words == ("dataset.max_size=400",)
     assert asked(*of(photos), *NULL[:2], "model=fcos").words == FOUND[:2]
     assert asked(*of(photos)).words == ()
