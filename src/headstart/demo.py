@@ -121,13 +121,14 @@ def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> Non
 
     from headstart.data import catalog
     from headstart.data.datamodule import DetectionDataset
-    from headstart.data.types import Size
+    from headstart.data.info import describe
     from headstart.inference.draw import draw_prediction, draw_truth, grid
     from headstart.inference.export import load_exported
 
     data = catalog.read(config.dataset, config.seed)
-    scale = -(-PICTURE_WIDTH // config.dataset.max_size)
-    images = DetectionDataset(data.splits["val"], Size.of(config.dataset))
+    info = describe(data, config.dataset)
+    scale = -(-PICTURE_WIDTH // info.max_size)
+    images = DetectionDataset(data.splits["val"], info.size)
     detectors = [load_exported(path)[0] for path, _ in runs]
     rows = []
     for index in range(min(NUM_PICTURES, len(images))):

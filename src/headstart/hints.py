@@ -51,7 +51,13 @@ def _hint(error: BaseException) -> str:
             return hint
         known = [str(option) for option in available if not str(option).startswith("schema_")]
         return did_you_mean(str(missing).rpartition("/")[2], known)
-    return _key_hint(error) or _quoting_hint(error)
+    return _null_hint(str(error)) or _key_hint(error) or _quoting_hint(error)
+
+
+def _null_hint(message: str) -> str:
+    """For the word that other programs have for it."""
+    found = re.search(r"Error merging override (dataset\.m(?:in|ax)_size|model\.anchor_scale)=auto", message)
+    return f"\n{found[1]}=null finds a number from the data." if found else ""
 
 
 def _quoting_hint(error: BaseException) -> str:

@@ -12,7 +12,6 @@ import lightning as L
 from headstart import build
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
-from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
 from headstart.data.refusals import check_data
@@ -29,8 +28,10 @@ from headstart.replacing import tidy
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
+from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.fit import fit
+from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
 from headstart.runs.lock import locked
@@ -48,8 +49,10 @@ from headstart.transfer.strategy import make_plan
 from headstart.transfer.types import SourceWeights
 
 
-def run(config: RunConfig) -> RunRecord:
+def run(config: RunConfig, known: Known | None = None) -> RunRecord:
     """Trains as configured, or goes on where the same run was interrupted, or tells that it is finished.
+
+    `known`: its data, where that was read before.
 
     Raises `UserError` where it was begun on other data or from other weights, unless `on_change` says what to do.
     """
@@ -58,39 +61,41 @@ def run(config: RunConfig) -> RunRecord:
     folder = run_folder(config, resolved)
     with locked(folder) if is_main_process() else nullcontext():
         set_aside_older(config, folder)
-        if record := finished_before(config, folder, lambda: describe_start(prepare(config, show=False))):
+        if record := finished_before(config, folder, lambda: describe_start(prepare(config, known, show=False))):
             say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
             return record
-        return _attempt(config, resolved, folder)
+        return _attempt(config, resolved, folder, known)
 
 
-def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path) -> RunRecord:
+def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path, known: Known | None) -> RunRecord:
     if is_main_process():
         tidy(folder)
         tidy(folder / "checkpoints")
         mend(folder / "checkpoints")
     with attempt(folder, config, resolved) as record, explained():
         stamp = input_stamp(config)  # before they are read: what changes meanwhile is noticed the next time
-        experiment = prepare(config)
+        experiment = prepare(config, known)
         begin(config, folder, record, describe_start(experiment), stamp)
         train(experiment, folder, record)
     say(f"Finished: {folder} ({outcome(record)})")
     return record
 
 
-def prepare(config: RunConfig, show: bool = True) -> Experiment:
+def prepare(config: RunConfig, known: Known | None = None, show: bool = True) -> Experiment:
     """Data, detector, source and plan: what the user got wrong fails here, before any training. `show`: tells what was
     found in the data."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     config = with_source_folder(config)
     parts = parts_of(config)
-    data = catalog.read(config.dataset, config.seed)
+    data = data_of(config, known)
     info = describe(data, config.dataset)
     if show:
         say(*dataset_report(info, config.dataset))
     check_data(info, config)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)
+    for line in better_scale(config, data) if show else ():
+        say(line)
     for part in parts:
         part.shape(detector)
     weights = load_source(config.source, config.model, config.backbone, detector)

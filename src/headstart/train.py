@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from headstart.config.resolve import resolved_dict, typed
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.runs.attempt import why_failed
+from headstart.runs.from_data import Known, know, with_numbers
 from headstart.runs.identity import flat
 from headstart.runs.idle import idle_words
 from headstart.runs.inputs import same_inputs
@@ -33,6 +34,10 @@ class Single:
     command: Command
     level: int
     """0: the run of the command itself; 1: the source it starts from; 2: that one's own …"""
+    lines: tuple[str, ...] = ()
+    """What was left to the data, and is found."""
+    known: Known | None = None
+    """Its data, where that was read for it."""
 
 
 def read_single(cfg: DictConfig, hydra: Any) -> Single:
@@ -43,10 +48,24 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
     for group, ours in (("hydra/sweeper", "basic"), ("hydra/launcher", "headstart")):
         if (choice := hydra.runtime.choices.get(group)) not in (None, ours):
             raise UserError(f"{group}={choice} has an effect on a study alone: add -m, or leave it out.")
-    chosen = selected(config)
-    check_all(chosen)
-    check_all_files(chosen)
-    return Single(chosen, command_of(hydra, hydra.overrides.task), config.study.only_source)
+    _check(selected(config))
+    numbers = with_numbers(config, lambda words: _set(cfg, words), know)
+    chosen, level = selected(numbers.config), config.study.only_source
+    _check(chosen)
+    command = command_of(hydra, hydra.overrides.task, numbers.words)
+    return Single(chosen, command, level, numbers.lines, None if level else numbers.known)
+
+
+def _check(config: RunConfig) -> None:
+    check_all(config)
+    check_all_files(config)
+
+
+def _set(cfg: DictConfig, words: Sequence[str]) -> RunConfig:
+    for word in words:
+        key, _, value = word.partition("=")
+        OmegaConf.update(cfg, key, value)
+    return typed(cfg, RunConfig)
 
 
 def train(single: Single) -> None:
@@ -54,11 +73,13 @@ def train(single: Single) -> None:
     if is_main_process():
         for line in idle_words(single.command.overrides, flat(resolved_dict(single.config))):
             say(line)
+        for line in single.lines:
+            say(line)
         _train_source(single)
 
     from headstart.run import run
 
-    run(single.config)
+    run(single.config, single.known)
 
 
 def _train_source(single: Single) -> None:

@@ -20,7 +20,7 @@ Objects = list[tuple[int, tuple[float, float, float, float]]]
 
 @st.composite
 def objects(draw: st.DrawFn) -> Objects:
-    """Labels, and boxes inside the image of at least half a pixel; one within the first alone is a share, or a doubt."""
+    """Labels, and boxes inside the image of at least half a pixel; not within the first one, where shares would be."""
     found: Objects = []
     for _ in range(draw(st.integers(1, 5))):
         x, y = draw(st.floats(0, WIDTH - 0.5)), draw(st.floats(0, HEIGHT - 0.5))

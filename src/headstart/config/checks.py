@@ -12,6 +12,7 @@ from typing import Any
 from headstart.config.checks_defects import on_problems
 from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
+from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.fitting import check_installed, source_problems
 from headstart.config.schema import (
@@ -39,6 +40,7 @@ def check(config: RunConfig) -> None:
         *_optimization(config),
         *_trainer(config),
         *length_problems(config),
+        *size_problems(config),
     ]
     if problems:
         raise UserError("\n".join(problems))
@@ -102,7 +104,8 @@ def dataset_problems(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:
         yield f"dataset.num_workers={config.num_workers} must be 0 or more, or null."
-    if not 32 <= config.min_size <= config.max_size:
+    shortest = 32 if config.min_size is None else config.min_size
+    if not 32 <= shortest <= (math.inf if config.max_size is None else config.max_size):
         yield (
             f"dataset.min_size={config.min_size} and dataset.max_size={config.max_size}: the short side of an image "
             "needs 32 pixels or more and cannot be longer than the long side."

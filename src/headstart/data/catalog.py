@@ -48,6 +48,11 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
     says what there is.
     """
     _check_subset(config)
+    return cut(whole(config, policy), config, seed)
+
+
+def whole(config: DatasetConfig, policy: Policy | None = None) -> DetectionData:
+    """As `read`, with all training images."""
     if isinstance(config, VocConfig | CocoConfig) and config.download:
         download.fetch(config.url_set, Path(config.root).expanduser())
     silent = policy is not None
@@ -58,7 +63,7 @@ def read(config: DatasetConfig, seed: int, policy: Policy | None = None) -> Dete
         _log.warning("%s: %s", one_line(data.name), summarise(data.defects))
     if isinstance(config, FileDatasetConfig):
         data = _with_classes(data, policy)
-    return _cut(data, config, seed if config.subset_seed is None else config.subset_seed)
+    return data
 
 
 @contextmanager
@@ -128,8 +133,10 @@ def _check_subset(config: DatasetConfig) -> None:
         )
 
 
-def _cut(data: DetectionData, config: DatasetConfig, seed: int) -> DetectionData:
+def cut(data: DetectionData, config: DatasetConfig, seed: int) -> DetectionData:
+    """`data` with the training images that `fraction` or `shots` leave."""
     train = data.splits["train"]
+    seed = seed if config.subset_seed is None else config.subset_seed
     if config.shots is not None:
         used, how = subsets.take_shots(train, config.shots, len(data.class_names), seed), f"shots={config.shots}"
     elif config.fraction < 1:

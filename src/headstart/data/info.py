@@ -13,7 +13,7 @@ import numpy as np
 from headstart.config.schema import DatasetConfig
 from headstart.data.boxes import box_areas
 from headstart.data.table import ImageTable
-from headstart.data.types import DatasetInfo, Defect, DetectionData
+from headstart.data.types import AnnotatedImage, DatasetInfo, Defect, DetectionData
 
 UNUSED_NAMED = 3
 """Names of unused files of each reason in a record."""
@@ -34,13 +34,13 @@ def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
         num_images={name: len(images) for name, images in splits.items()},
         num_boxes={name: _num_boxes(images, data.class_names) for name, images in splits.items()},
         evaluation_fingerprint=fingerprint(*(name for name in splits if name != "train")),
-        min_size=config.min_size,
-        max_size=config.max_size,
+        min_size=config.min_size or 0,
+        max_size=config.max_size or 0,
         resize=config.resize,
         defects=dict(Counter(defect.kind for defect in data.defects)),
         defect_actions=_actions(data.defects),
         fingerprints={name: fingerprint(name) for name in splits},
-        outside=sum(map(_is_outside, (name for images in splits.values() for name in images.names))),
+        outside=num_outside(splits.values()),
         num_ignored={name: _num_ignored(images) for name, images in splits.items()},
         splits_from=dict(data.splits_from),
         num_negatives={name: len(images) - len({*_trained(images)}) for name, images in splits.items()},
@@ -69,9 +69,10 @@ def _trained(images: ImageTable) -> list[int]:
     return images.owners()[~images.ignore].tolist()
 
 
-def _is_outside(name: str) -> bool:
-    """Whether an image lies outside of the data set's folder, to which names are relative."""
-    return name.startswith("/") or ".." in name.split("/")
+def num_outside(splits: Iterable[Sequence[AnnotatedImage]]) -> int:
+    """How many images lie outside of the data set's folder, to which names are relative."""
+    names = (name for images in splits for name in ImageTable.of(images).names)
+    return sum(name.startswith("/") or ".." in name.split("/") for name in names)
 
 
 def _fingerprint(digests: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> str:

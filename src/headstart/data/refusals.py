@@ -20,6 +20,12 @@ def check_boxes(info: DatasetInfo, dataset: DatasetConfig) -> None:
 def check_data(info: DatasetInfo, config: RunConfig) -> None:
     """As `check_boxes`; and where no epoch can be judged by what is monitored."""
     check_boxes(info, config.dataset)
+    for name in ("min_size", "max_size"):
+        if not getattr(info, name):
+            raise UserError(
+                f"dataset.{name}=null: a run is made with a number. `headstart train` finds one from the training "
+                "boxes; elsewhere give it."
+            )
     split, _, rest = config.monitor.name.partition("/ap/")
     boxes = info.num_boxes.get(split, {})
     if rest and boxes.get(rest) == 0:

@@ -25,7 +25,8 @@ class Size(NamedTuple):
 
     @classmethod
     def of(cls, config: DatasetConfig) -> Size:
-        return cls(config.min_size, config.max_size, config.resize)
+        """0 of a side that is still to be found."""
+        return cls(config.min_size or 0, config.max_size or 0, config.resize)
 
     def __str__(self) -> str:
         if self.resize is Resize.stretch:
@@ -115,7 +116,8 @@ class DatasetInfo:
     min_size: int
     max_size: int
     """Images keep their aspect ratio and are resized, down or up, until the short side is `min_size` pixels,
-    or the long side `max_size` if that comes first; unless `resize` says that both sides become `min_size`."""
+    or the long side `max_size` if that comes first; unless `resize` says that both sides become `min_size`. 0: still to
+    be found, where nothing is trained."""
     defects: dict[str, int] = field(default_factory=dict)
     """Kind of defect -> count."""
     defect_actions: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -16,16 +16,14 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from headstart.config.schema import BackboneConfig, BackboneLibrary, FasterRCNNConfig, Variant
+from headstart.config.schema import BackboneConfig, FasterRCNNConfig, Variant
+from headstart.detectors.anchors import RATIOS, faster_rcnn, is_mobilenet_v3_large, scale_of
 from headstart.detectors.backbones import Body, build_body
 from headstart.detectors.ignored import in_ignored, spared
 from headstart.detectors.interface import ClassAxis, ClassLogits, Features
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
-
-SIZES = (32, 64, 128, 256, 512)
-RATIOS = (0.5, 1.0, 2.0)
 
 
 class Proposer(RegionProposalNetwork):
@@ -47,11 +45,12 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     head_prefixes = ("rpn", "roi_heads")
 
     def __init__(self, config: FasterRCNNConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
-        body, sizes, proposal_threshold = _body_anchors_and_threshold(backbone)
+        body, proposal_threshold = _body_and_threshold(backbone)
+        levels, scale = faster_rcnn(backbone), scale_of(config)
         width, v2 = backbone.neck_channels, config.variant is Variant.v2
         norm = nn.BatchNorm2d if v2 else None
         anchors = AnchorGenerator(
-            tuple(tuple(size * config.anchor_scale for size in level) for level in sizes), (RATIOS,) * len(sizes)
+            tuple(tuple(size * scale for size in level.sizes) for level in levels), (RATIOS,) * len(levels)
         )
         rpn_head = RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=2 if v2 else 1)
         keep_gain(rpn_head.conv)
@@ -141,12 +140,12 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
         return ("roi_heads.box_predictor",)
 
 
-def _body_anchors_and_threshold(backbone: BackboneConfig) -> tuple[Body, tuple[tuple[int, ...], ...], float]:
-    """C2 to C5 with one anchor size each, and all proposals; on torchvision's MobileNetV3, as there, two maps with all
-    sizes, and proposals from a score of 0.05."""
-    if backbone.library is BackboneLibrary.torchvision and backbone.architecture == "mobilenet_v3_large":
-        return last_two_maps(), (SIZES,) * 3, 0.05
-    return build_body(backbone, (4, 8, 16, 32)), tuple((size,) for size in SIZES), 0.0
+def _body_and_threshold(backbone: BackboneConfig) -> tuple[Body, float]:
+    """C2 to C5, and all proposals; on torchvision's MobileNetV3, as there, two maps, and proposals from a score of
+    0.05."""
+    if is_mobilenet_v3_large(backbone):
+        return last_two_maps(), 0.05
+    return build_body(backbone, (4, 8, 16, 32)), 0.0
 
 
 def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:

@@ -13,6 +13,7 @@ from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, RetinaNetConfig, Variant
+from headstart.detectors.anchors import RATIOS, retinanet, scale_of
 from headstart.detectors.backbones import build_body
 from headstart.detectors.ignored import SparesIgnored
 from headstart.detectors.interface import ClassAxis
@@ -45,7 +46,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         RetinaNet.__init__(
             self,
             FpnBackbone(body.module, body.channels, width, extra),
-            anchor_generator=_anchors(config.anchor_scale),
+            anchor_generator=_anchors(scale_of(config)),
             head=head,
             num_classes=len(class_names),
             score_thresh=config.score_threshold,
@@ -73,7 +74,6 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
 
 
 def _anchors(scale: float) -> AnchorGenerator:
-    """torchvision's sizes, 32 to 512 pixels in thirds of an octave, times `scale`; whole pixels where scale is 1."""
-    octaves = [tuple(int(size * 2 ** (k / 3)) for k in range(3)) for size in (32, 64, 128, 256, 512)]
-    sizes = tuple(tuple(size * scale for size in octave) for octave in octaves)
-    return AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    """Those of `anchors.retinanet`, times `scale`; whole pixels where scale is 1."""
+    sizes = tuple(tuple(size * scale for size in level.sizes) for level in retinanet())
+    return AnchorGenerator(sizes, (RATIOS,) * len(sizes))

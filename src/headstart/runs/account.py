@@ -15,6 +15,7 @@ from headstart.records.environment import environment
 from headstart.records.record import RunRecord
 from headstart.runs.arithmetic import arithmetic
 from headstart.runs.attempt import record_in
+from headstart.runs.box_fit import fit
 from headstart.runs.experiment import Experiment
 from headstart.runs.fit import Fitted
 from headstart.runs.parent import TRIALS
@@ -28,7 +29,7 @@ def describe_start(experiment: Experiment) -> RunRecord:
     load = dataclasses.asdict(report) | {"digest": weights_digest(experiment.weights)}
     del load["kept_rows"]  # kept_classes says the same, without a thousand numbers
     return RunRecord(
-        dataset=plain(info),
+        dataset=plain(info) | {"fit": fit(experiment.config, experiment.data.data)},
         load=load,
         plan=[dataclasses.asdict(stage) for stage in plan.stages],
         lineage=[*report.lineage, info.name],

@@ -47,6 +47,12 @@ def input_stamp(config: RunConfig, tree: Tree | None = None) -> str:
     return _digest(stamps) if all(stamps) else ""
 
 
+def dataset_stamp(config: DatasetConfig) -> str:
+    """As `input_stamp`, of the data set alone."""
+    stamps = [*_dataset_stamps(config, tree_stamp)]
+    return _digest(stamps) if all(stamps) else ""
+
+
 def write_inputs(folder: Path, stamp: str) -> None:
     """The run in `folder` is what these files give."""
     _write(folder, {"stamp": stamp})

@@ -15,6 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from headstart.errors import UserError
+from headstart.runs.from_data import know, with_numbers
 from headstart.runs.parent import TRIALS
 from headstart.say import say
 from headstart.search import trials as optuna_study
@@ -39,7 +40,9 @@ def sweep(
     if settings.n_trials < 1:
         raise UserError(f"hydra.sweeper.n_trials={settings.n_trials}: a study has at least one trial.")
     space = search_space(arguments, context.config_loader)
-    cell, *_ = [compose_cell(context, config, space.overrides(point)) for point in space.probes()]
+    points = [space.overrides(point) for point in space.probes()]
+    cell, *_ = [compose_cell(context, config, overrides) for overrides in points]
+    cell = with_numbers(cell, lambda found: compose_cell(context, config, [*points[0], *found]), know).config
     if cell.rerun:
         raise UserError(
             "rerun=true: a study goes on with the trials it has. Leave it out, or begin a new study: "

@@ -14,6 +14,8 @@ class Command:
 
     overrides: tuple[str, ...]
     config_dirs: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    """Overrides that nobody typed: numbers that were left to the data."""
 
     def words(self, only_source: int = 0) -> list[str]:
         """For a process of its own: the run, or one of those that its source comes of (`study.only_source`)."""
@@ -21,6 +23,7 @@ class Command:
         for folder in self.config_dirs:
             words += ["--config-dir", folder]
         words += [word for word in self.overrides if not word.startswith(_OF_THE_STUDY)]
+        words += self.found
         return words + ([f"study.only_source={only_source}"] if only_source else [])
 
 
@@ -28,10 +31,10 @@ _OF_THE_STUDY = ("study.jobs=", "study.only_source=", "hydra.", "hydra/", "+hydr
 """What a single run has no use for."""
 
 
-def command_of(hydra: Any, overrides: Sequence[str]) -> Command:
+def command_of(hydra: Any, overrides: Sequence[str], found: Sequence[str] = ()) -> Command:
     """`hydra`: its own node of the configuration, which knows where the user's configuration lies."""
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    return Command(tuple(overrides), tuple(folders))
+    return Command(tuple(overrides), tuple(folders), tuple(found))
 
 
 def labels(cells: Sequence[Sequence[str]], given: Sequence[str] = ()) -> list[str]:

@@ -13,10 +13,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from headstart.config.resolve import resolved_dict, typed
-from headstart.config.schema import RunConfig
+from headstart.config.schema import DatasetConfig, RunConfig
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.runs.attempt import choices, record_in
+from headstart.runs.from_data import Known, knowing, with_numbers
 from headstart.runs.identity import flat
 from headstart.runs.idle import idle_words
 from headstart.runs.inputs import Tree, same_inputs, tree_stamp
@@ -34,6 +35,8 @@ class Cell:
     label: str
     config: RunConfig
     command: Command
+    lines: tuple[str, ...] = ()
+    """What was left to the data, and is found."""
 
 
 def run_cells(
@@ -57,13 +60,18 @@ def run_cells(
         for label, overrides in named
     ]
     _say_idle(cells)
-    refused = {i: result for i, cell in enumerate(cells) if (result := _refusal(cell))}
+    compose, know = partial(compose_cell, context, config), knowing()
+    ready = dict(enumerate(_ready(cell, compose, know) for cell in cells))
+    runnable = {i: cell for i, cell in ready.items() if isinstance(cell, Cell)}
+    refused = {i: result for i, result in ready.items() if isinstance(result, CellResult)}
+    for line in dict.fromkeys(line for cell in runnable.values() for line in cell.lines):
+        console.print(line, markup=False)
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
-    jobs, runs = make_jobs({i: cell for i, cell in enumerate(cells) if i not in refused}, watch)
+    jobs, runs = make_jobs(runnable, watch)
     with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
         (pool or Pool)(runs, places, study_name(config), view.tell).run()
-    return [refused[i] if i in refused else _result(cell, jobs[i]) for i, cell in enumerate(cells)]
+    return [refused[i] if i in refused else _result(runnable[i], jobs[i]) for i in ready]
 
 
 def _say_idle(cells: Sequence[Cell]) -> None:
@@ -120,16 +128,25 @@ def compose_cell(context: HydraContext, config: DictConfig, overrides: Sequence[
     return typed(composed, RunConfig)
 
 
-def _refusal(cell: Cell) -> CellResult | None:
-    """The cell's end where it cannot be run at all, which its record says too; None where it can."""
-    folder = folder_of(cell.config)
-    for check, status in ((check_all, "not applicable"), (check_all_files, "failed")):
-        try:
-            check(cell.config)
-        except UserError as error:
-            _record_refusal(cell.config, folder, status, error)
-            return CellResult(cell.command.overrides, folder, status, str(error))
-    return None
+def _ready(
+    cell: Cell, compose: Callable[[Sequence[str]], RunConfig], know: Callable[[DatasetConfig], Known]
+) -> Cell | CellResult:
+    """The cell with numbers for what it leaves to the data; its end where it cannot be run at all, which its record
+    says too."""
+    status = "not applicable"
+    try:
+        check_all(cell.config)
+        status = "failed"
+        check_all_files(cell.config)
+        numbers = with_numbers(cell.config, lambda found: compose([*cell.command.overrides, *found]), know)
+    except UserError as error:
+        folder = folder_of(cell.config)
+        _record_refusal(cell.config, folder, status, error)
+        return CellResult(cell.command.overrides, folder, status, str(error))
+    if not numbers.words:
+        return cell
+    command = replace(cell.command, found=numbers.words)
+    return _ready(Cell(cell.label, numbers.config, command, numbers.lines), compose, know)
 
 
 def _record_refusal(config: RunConfig, folder: Path, status: str, error: UserError) -> None:

@@ -38,10 +38,11 @@ class DatasetConfig:
 
     name: str = MISSING
     """Appears in the run's name and in the record."""
-    min_size: int = 240
-    """Images keep their aspect ratio and are resized until the short side has this many pixels …"""
-    max_size: int = 320
-    """… or the long side this many, if that comes first."""
+    min_size: Optional[int] = 240
+    """Images keep their aspect ratio and are resized until the short side has this many pixels; null: found from the
+    training boxes …"""
+    max_size: Optional[int] = 320
+    """… or the long side this many, if that comes first; null: 4/3 of `min_size`, which then may be up to 480."""
     resize: Resize = Resize.keep
     """`stretch`: both sides become `min_size` pixels, which `max_size` then equals, whatever the aspect ratio: as SSD
     is trained."""

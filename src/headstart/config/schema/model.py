@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Optional
 
 from omegaconf import MISSING
 
@@ -47,14 +48,15 @@ class ModelConfig:
 @dataclass
 class RetinaNetConfig(ModelConfig):
     variant: Variant = Variant.v1
-    anchor_scale: float = 1.0
-    """Multiplies torchvision's anchor sizes (32 … 512 pixels)."""
+    anchor_scale: Optional[float] = 1.0
+    """Multiplies torchvision's anchor sizes (32 … 512 pixels); null: found from the training boxes."""
 
 
 @dataclass
 class FasterRCNNConfig(ModelConfig):
     variant: Variant = Variant.v1
-    anchor_scale: float = 1.0
+    anchor_scale: Optional[float] = 1.0
+    """As in RetinaNet."""
 
 
 @dataclass

@@ -1,0 +1,55 @@
+"""Image size and anchors: which may be left to the data (`null`). Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.config.checks_transfer import EXPORTED, source_folder
+from headstart.config.schema import RunConfig, SourceKind, SSDVariant
+
+SIZES = ("min_size", "max_size")
+
+
+def left_to_data(config: RunConfig) -> list[str]:
+    """The settings that are null, for which the training boxes are to say the number."""
+    null = [f"dataset.{name}" for name in SIZES if getattr(config.dataset, name) is None]
+    return [*null, *(["model.anchor_scale"] if getattr(config.model, "anchor_scale", 1) is None else [])]
+
+
+def size_problems(config: RunConfig) -> Iterator[str]:
+    """An anchor scale that is none; and null where the source is a whole detector, whose own numbers fit as well."""
+    scale = getattr(config.model, "anchor_scale", None)
+    if scale is not None and not 0 < scale < float("inf"):
+        yield f"model.anchor_scale={scale} must be a number above 0, or null for one found from the training boxes."
+    null = left_to_data(config)
+    if null and (own := _own(config)):
+        yield (
+            f"{', '.join(f'{key}=null' for key in null)} with source={config.source.name}: it is a whole detector, "
+            f"trained with numbers of its own ({own}), and the data may ask for others. Give the numbers."
+        )
+
+
+def _own(config: RunConfig) -> str:
+    """Of a source that brings heads, the numbers that they were trained with; empty of any other."""
+    kind = config.source.kind
+    if kind is SourceKind.coco:
+        return "torchvision's: pictures of 800 to 1333 pixels, or of 300 or 320 for SSDs; model.anchor_scale=1"
+    if kind is SourceKind.coco_ssd and getattr(config.model, "variant", None) is SSDVariant.tf:
+        return "dataset.min_size=300 dataset.max_size=300"
+    return _exported(str(getattr(config.source, "path", ""))) if kind is SourceKind.checkpoint else ""
+
+
+def _exported(path: str) -> str:
+    """As the model's description says; reading all of it, and refusing what is wrong with it, comes later."""
+    file = source_folder(path) / EXPORTED[1]
+    try:
+        found: Any = json.loads(file.read_text())
+        numbers = {f"dataset.{name}": found["preprocessing"][name] for name in SIZES}
+        if "anchor_scale" in found["model"]:
+            numbers["model.anchor_scale"] = found["model"]["anchor_scale"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"which {Path(path)} does not say"
+    return " ".join(f"{key}={value}" for key, value in numbers.items())
