@@ -107,7 +107,9 @@ def test_a_strategy_of_the_user_and_a_source_that_is_a_run_have_room_for_parts(
 
 
 def test_aliases_need_no_plus(compose: Compose) -> None:
-    assert resolve(compose("source=coco", "source.aliases.ring=frisbee")).source.aliases == {"ring": "frisbee"}
+    assert resolve(
+        compose("source=coco", "model=ssdlite", "backbone=mobilenet_v3_large", "source.aliases.ring=frisbee")
+    ).source.aliases == {"ring": "frisbee"}
 
 
 def test_a_part_switched_off_is_the_run_without_it_and_a_part_given_another(compose: Compose) -> None:

@@ -209,10 +209,11 @@ def test_a_misspelt_choice_in_the_last_cell_stops_before_the_first_one(monkeypat
     assert "Did you mean 'head_only'?" in capsys.readouterr().err
 
 
-def test_groups_of_a_source_that_is_no_run_are_refused_with_what_to_write(monkeypatch, capsys):
+def test_groups_of_a_source_that_is_no_run_are_refused_with_the_command_that_works(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         study(["source=imagenet,pretrained", "dataset@source.dataset=voc2007_1000"], monkeypatch)
-    assert "each needs a file: conf/source/<name>.yaml" in capsys.readouterr().err
+    assert "headstart train --config-dir mine -m source=imagenet,from_voc2007_1000" in capsys.readouterr().err
 
 
 def test_the_users_folder_of_configuration_reaches_every_cell(monkeypatch, tmp_path):
