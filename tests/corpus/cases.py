@@ -302,7 +302,7 @@ def corners_for_centres(root: Path) -> None:
     "pictures made smaller, with the boxes of before",
     {"resized_image": 2, "clipped_box": 2},
     REFUSED,
-    ("p0.xml: 128x96 for 64x48", "resized_image=skip_image"),
+    ("p0.xml: 128x96 in the annotation", "resized_image=skip_image"),
 )
 def scaled_pictures(root: Path) -> None:
     for number in (0, 1):
