@@ -24,7 +24,8 @@ from headstart.errors import UserError
 
 OF_THE_DATA = {
     *("similar_names", "doubtful_units", "class_in_one_split", "unused_class", "doubled_box", "box_of_two_classes"),
-    *("tiny_box", "extreme_aspect", "exif_turned", "exif_raw", "exif_doubt"),
+    *("tiny_box", "extreme_aspect", "exif_turned", "exif_raw", "exif_doubt", "exif_invalid"),
+    *("greyscale", "palette", "transparent", "lying_suffix"),
 }
 """What may be said of a set that was written, as of the drawn one: nothing that a writer does wrong."""
 FORMATS = {"coco": (coco.write, CocoConfig), "voc": (voc.write, VocConfig), "yolo": (yolo.write, YoloConfig)}
