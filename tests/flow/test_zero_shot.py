@@ -44,6 +44,10 @@ def test_tensorflows_detector_knows_the_classes_of_voc_without_training(real_dat
         *COMMON,
     ]
     record = run(compose([*words, "trainer.max_epochs=0", f"output_dir={tmp_path}"]))
-    assert (record.load["source"], len(record.load["kept_classes"]), record.load["new_classes"]) == ("coco_ssd", 20, [])
+    assert (record.load["source"], len(record.load["kept_classes"]), [*record.load["new_classes"]]) == (
+        "coco_ssd",
+        20,
+        [],
+    )
     assert record.metrics["val"]["images"] == 200
     assert record.metrics["val"]["map_50"] >= 0.65

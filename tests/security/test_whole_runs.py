@@ -122,7 +122,8 @@ def test_nothing_beside_the_data_or_a_checkpoint_runs(tmp_path, hostile):
         f"train: images/train\nnames: !!python/object/apply:os.system ['touch {trace}']\n"
     )
     as_text = headstart(hostile, "train", *data, *SMALL, "logger=csv", "output_dir=other")
-    assert as_text.returncode == 0, as_text.stderr  # the tag is not obeyed: what it would call is the name of a class
+    assert as_text.returncode == 1
+    assert "would run code" in as_text.stderr
     (run / "model.json").write_text(json.dumps(described))
     source = ("source=checkpoint", f"source.path={run}")
     started = headstart(run, "train", *SHAPES, *SMALL, *source, "logger=csv", "output_dir=other")

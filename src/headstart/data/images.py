@@ -200,11 +200,10 @@ def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | N
     return 1 if annotated_size_wh == raw and raw != turned else facts.orientation
 
 
-def kind_of(path: Path) -> tuple[str, int]:
-    """(Pillow's name of the format, EXIF value 2 … 8 or 1) of a file that was inspected before."""
+def header(path: Path) -> ImageFacts:
+    """Of a file that was inspected before; without its digest."""
     with _opened(path, math.inf) as image:
-        facts = _facts(image, "")
-        return facts.format, facts.orientation
+        return _facts(image, "")
 
 
 def upright_size(raw_size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:

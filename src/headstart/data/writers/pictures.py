@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import PIL.Image
+
 from headstart.data import images
 from headstart.data.images import FileImage
 from headstart.data.types import AnnotatedImage, DetectionData
@@ -50,6 +52,11 @@ def source_of(image: AnnotatedImage) -> Path | None:
     return image.read.path if isinstance(image.read, FileImage) else None
 
 
+def channels(image: AnnotatedImage) -> int:
+    source = source_of(image)
+    return 3 if source is None else PIL.Image.getmodebands(images.header(source).mode)
+
+
 def named(data: DetectionData, report: Report) -> dict[str, list[PurePosixPath]]:
     """Split -> what each of its pictures is called below the folder of the split."""
     found: dict[str, list[PurePosixPath]] = {}
@@ -87,8 +94,7 @@ def _suffix(image: AnnotatedImage) -> str:
         return ".png"
     if source.suffix.lower() in images.SUFFIXES:
         return source.suffix
-    kind, _ = images.kind_of(source)
-    return _SUFFIX.get(kind, ".img")
+    return _SUFFIX.get(images.header(source).format, ".img")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.data.writers.losses import Loss, Report, of_area, of_crowd, used_classes
-from headstart.data.writers.pictures import Put, named, put_all
+from headstart.data.writers.pictures import Put, channels, named, put_all
 from headstart.errors import UserError
 
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -44,7 +44,7 @@ def _annotation(image: AnnotatedImage, split: str, name: PurePosixPath, classes:
     _add(top, "folder", (PurePosixPath("JPEGImages") / split / name).parent.as_posix())
     _add(top, "filename", name.name)
     size = SubElement(top, "size")
-    for key, pixels in zip(("width", "height", "depth"), (*image.size_wh, 3), strict=True):
+    for key, pixels in zip(("width", "height", "depth"), (*image.size_wh, channels(image)), strict=True):
         _add(size, key, str(pixels))
     _add(top, "segmented", "0")
     for box, label, ignored in zip(image.boxes_xyxy.tolist(), image.labels, image.ignore, strict=True):

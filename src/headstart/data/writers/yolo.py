@@ -77,7 +77,7 @@ def _upright(image: AnnotatedImage) -> tuple[np.ndarray, tuple[int, int], bool]:
     """(boxes, size of the picture as a viewer shows it, whether that is another one)."""
     if not isinstance(image.read, FileImage) or image.read.orientation != 1:
         return image.boxes_xyxy, image.size_wh, False
-    _, orientation = images.kind_of(image.read.path)
+    orientation = images.header(image.read.path).orientation
     size_wh = images.upright_size(image.size_wh, orientation)
     return _turn(image.boxes_xyxy, image.size_wh, orientation), size_wh, orientation != 1
 
