@@ -7,7 +7,6 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,8 +53,8 @@ def _read_safetensors(path: Path, setting: str) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, setting: str) -> Any:
     _refuse_packed(path, setting)
-    _refuse_endless_names(path, setting)
     try:
+        _check_names(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_claims(content, path.stat().st_size)
         return content
@@ -68,36 +67,31 @@ def _read_torch(path: Path, setting: str) -> Any:
         raise UserError(f"{setting}={path} is damaged or no torch file: {error}") from error
 
 
-def _refuse_endless_names(path: Path, setting: str) -> None:
-    """torch looks through what it says of a name it does not know in a time that grows with the name's square."""
-    for stream in _pickles(path):
-        if any(len(word) > _LONGEST_NAME for text in _texts(stream) for word in text.split()):
-            raise UserError(
-                f"{setting}={path} holds a name of more than {_LONGEST_NAME:,} characters: it was not read."
-            )
-
-
-def _texts(stream: IO[bytes]) -> Iterator[str]:
-    with suppress(Exception):  # whatever a stranger's bytes provoke: torch says what is damaged
-        for _ in range(_PICKLES):
-            yield from (value for _, value, _ in pickletools.genops(stream) if isinstance(value, str))
+def _check_names(path: Path) -> None:
+    """ValueError, or whatever a stranger's bytes provoke, for a pickle that is none or has a name without end: torch
+    looks through what it says of a name it does not know in a time that grows with the name's square."""
+    for stream, number in _pickles(path):
+        for _ in range(number):
+            texts = (value for _, value, _ in pickletools.genops(stream) if isinstance(value, str))
+            if any(len(word) > _LONGEST_NAME for text in texts for word in text.split()):
+                raise ValueError(f"a name of more than {_LONGEST_NAME:,} characters")
 
 
 _PICKLES, _LONGEST_NAME = 5, 10_000
 """What a file of the older form has before its numbers; characters."""
 
 
-def _pickles(path: Path) -> Iterator[IO[bytes]]:
-    """Of an older file itself."""
+def _pickles(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """(where they begin, how many there are)"""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
-            yield stream
+            yield stream, _PICKLES
         return
-    with suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError), zipfile.ZipFile(path) as file:
+    with zipfile.ZipFile(path) as file:
         for name in file.namelist():
-            if name.endswith(".pkl"):
+            if name.endswith("/data.pkl"):
                 with file.open(name) as stream:
-                    yield stream
+                    yield stream, 1
 
 
 def _refuse_packed(path: Path, setting: str) -> None:
