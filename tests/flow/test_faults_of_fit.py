@@ -211,6 +211,7 @@ def test_a_full_disk_is_told_with_the_file_and_given_room_the_same_command_goes_
     check_equal(folder_in(tmp_path / "done"), undisturbed)
 
 
+@pytest.mark.slow
 def test_outputs_that_cannot_be_written_are_refused_with_their_name_before_training(tmp_path, start):
     mount_or_skip()
     (tmp_path / "outputs").mkdir()

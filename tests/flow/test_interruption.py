@@ -102,6 +102,7 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
     assert [row["frozen_digest_before"] for row in found.plan] == [row["frozen_digest_before"] for row in expected.plan]
 
 
+@pytest.mark.slow
 def test_a_run_whose_monitor_stands_still_goes_on_where_it_was_killed(tmp_path, command, execute):
     """Nothing is detected, mAP is 0 in every epoch; and what the lost part of the fourth cost is counted."""
     words = command(*SETTINGS, "strategy=full", "model.score_threshold=0.999", "training.evaluate_untrained=false")
@@ -132,6 +133,7 @@ def test_a_run_killed_in_its_second_phase_ends_with_the_weights_of_an_undisturbe
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_broken_image_fails_the_run_by_name_and_mended_the_same_command_finishes(
     tmp_path, command, execute, draw_squares
 ):

@@ -65,7 +65,8 @@ def train(path, command, source, *overrides):
     return json.loads(path.read_text()), torch.load(path.with_suffix(".pt"), weights_only=True)
 
 
-@pytest.mark.parametrize("strategy", ["lp_ft", pytest.param("gradual_unfreeze", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["lp_ft", "gradual_unfreeze"])
 def test_all_ranks_have_the_same_weights_after_every_phase_and_those_of_one_process(
     strategy, tmp_path, command, full_run
 ):
