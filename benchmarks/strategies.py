@@ -148,7 +148,7 @@ def cells(output: Path, seconds: float) -> Iterator[Cell]:
             for network in NETWORKS:
                 for source in network.sources:
                     for strategy in STRATEGIES if source != "scratch" else STRATEGIES[:1]:
-                        yield cell("sources", network, source, strategy, target, seed)
+                        yield cell("strategies", network, source, strategy, target, seed)
         for shots in SHOTS:
             for strategy in ("full", "head_only", "tfa"):
                 few = cell(
@@ -193,7 +193,7 @@ def tables(output: Path, seconds: float) -> str:
             found.setdefault(cell.table, {}).setdefault(cell.row, {}).setdefault(cell.column, []).append(record)
     return "\n\n".join(
         (
-            _table(found["sources"], ("network", "source", "strategy"), [*IMAGES], [("CPU s", _seconds)]),
+            _table(found["strategies"], ("network", "source", "strategy"), [*IMAGES], [("CPU s", _seconds)]),
             _table(found["shots"], ("strategy",), [f"K = {shots}" for shots in SHOTS], []),
             _table(found["forgetting"], ("strategy",), ["kangaroo"], [("COCO kept", _kept), ("CPU s", _seconds)]),
             _images_a_second(output),
