@@ -48,7 +48,7 @@ type: $(STAMP) ## check types
 
 bench: bench-index bench-strategies ## run the timed comparisons, one after another
 
-bench-strategies: $(STAMP) ## the README's table of strategies on real data (an hour; needs HEADSTART_DATA)
+bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost (90 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/strategies.py
 
 bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
