@@ -117,8 +117,9 @@ def epochs(images: int, speed: float, seconds: float) -> list[str]:
 
 def source_runs(output: Path, seconds: float) -> Iterator[list[str]]:
     """The VOC detector of each network; and coco_ssd as a run, so that what is forgotten of COCO can be measured."""
+    speed = speeds(output)
     for network in NETWORKS:
-        time = epochs(SOURCE_IMAGES, speeds(output)[network.name, "full"], SOURCE_SHARE * seconds)
+        time = epochs(SOURCE_IMAGES, speed[network.name, "full"], SOURCE_SHARE * seconds)
         own = ["dataset=voc2007_1000", f"source={network.before}", "strategy=full", *time]
         yield [*network.overrides, *own, *COMMON, f"output_dir={output}/sources"]
     own = ["dataset=coco208", "source=coco_ssd", "strategy=full", "trainer.max_epochs=0"]

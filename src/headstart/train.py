@@ -51,7 +51,8 @@ def read_single(cfg: DictConfig, hydra: Any) -> Single:
     _check(selected(config))
     numbers = with_numbers(config, lambda words: _set(cfg, words), know)
     chosen, level = selected(numbers.config), config.study.only_source
-    _check(chosen)
+    if numbers.words:
+        _check(chosen)
     command = command_of(hydra, hydra.overrides.task, numbers.words)
     return Single(chosen, command, level, numbers.lines, None if level else numbers.known)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.util
 import json
 import re
 import resource
@@ -20,16 +19,7 @@ from headstart.config import schema as s
 from headstart.data import catalog
 from headstart.data.policy import Policy
 from headstart.errors import UserError
-
-
-def _beside(name: str):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-written, mutated = _beside("written"), _beside("mutated")
+from tests.data import mutated, written
 
 FORMATS = {**written.FORMATS, **written.OLDER}
 MEMORY_BYTES = 300_000_000

@@ -21,16 +21,9 @@ from headstart.config import schema as s
 from headstart.data import catalog, info
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
+from tests.data import written
+from tests.data import written_parquet as parquet
 
-
-def _beside(name: str):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-parquet, written = _beside("written_parquet"), _beside("written")
 ROWS = [parquet.row(number, items) for number, items in enumerate(written.BOXES.values(), 1)]
 TRAIN, VAL = ROWS[:3], ROWS[3:]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from headstart.config.checks_transfer import EXPORTED, source_folder
+from headstart.config.checks_transfer import EXPORTED, read_description, source_folder
 from headstart.config.schema import RunConfig, SourceKind, SSDVariant
+from headstart.errors import UserError
 
 SIZES = ("min_size", "max_size")
 
@@ -46,10 +45,10 @@ def _exported(path: str) -> str:
     """As the model's description says; reading all of it, and refusing what is wrong with it, comes later."""
     file = source_folder(path) / EXPORTED[1]
     try:
-        found: Any = json.loads(file.read_text())
+        found = read_description(file)
         numbers = {f"dataset.{name}": found["preprocessing"][name] for name in SIZES}
         if "anchor_scale" in found["model"]:
             numbers["model.anchor_scale"] = found["model"]["anchor_scale"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"which {Path(path)} does not say"
     return " ".join(f"{key}={value}" for key, value in numbers.items())

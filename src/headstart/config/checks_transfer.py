@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from headstart import limits
 from headstart.config.schema import NormPolicy, RunConfig, SourceKind, StrategyConfig
 from headstart.errors import UserError
 
 EXPORTED = ("model.safetensors", "model.json")
+
+
+def read_description(path: Path) -> Any:
+    """What a model.json holds, whatever that is; `UserError` for one too large to be one, OSError, ValueError or
+    RecursionError for what is no json."""
+    return json.loads(limits.read_bytes(path, limits.DESCRIPTION_BYTES, "a description of a model"))
 
 
 def parts_that_need_a_source(strategy: StrategyConfig) -> list[str]:

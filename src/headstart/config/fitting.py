@@ -82,9 +82,13 @@ def refuse_coco_ssd(model: ModelConfig, backbone: BackboneConfig) -> str:
     return f"source=coco_ssd does not go with backbone={backbone.name}: its trunk is backbone=mobilenetv2_100."
 
 
+COCO_SSD = next(row for row in PUBLISHED if row.source is SourceKind.coco_ssd)
+"""The whole detector; its trunk is in the same file."""
+
+
 def installed_coco_ssd() -> Path:
     """The file in its package. Raises `UserError` where that is not installed."""
-    row = next(row for row in PUBLISHED if row.source is SourceKind.coco_ssd)
+    row = COCO_SSD
     assert isinstance(row.place, Package)
     found = installed(row.place)
     if found is None:

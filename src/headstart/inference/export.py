@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headstart import limits
+from headstart.config.checks_transfer import EXPORTED, read_description, source_folder
 from headstart.config.plain import plain
 from headstart.config.restore import restore
 from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
@@ -28,7 +28,7 @@ from headstart.inference import described
 from headstart.replacing import replacing
 
 SCHEMA_VERSION = 1
-TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+TENSORS, DESCRIPTION = EXPORTED
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def save_exported(
 
 def read_exported(path: Path | str) -> ExportedModel:
     """From a run's folder, or one of the two files. Raises `UserError` naming the file and what is wrong with it."""
-    folder = Path(path).parent if Path(path).name in (TENSORS, DESCRIPTION) else Path(path)
+    folder = source_folder(str(path))
     for name in (TENSORS, DESCRIPTION):
         if not (folder / name).is_file():
             raise UserError(f"{folder} holds no {name}: name the folder of a finished run or of an exported model")
@@ -100,7 +100,7 @@ def read_exported(path: Path | str) -> ExportedModel:
 
 def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
     try:
-        values = json.loads(limits.read_bytes(path, limits.DESCRIPTION_BYTES, "a description of a model"))
+        values = read_description(path)
         if values["schema_version"] != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: schema_version={values['schema_version']}, this Headstart reads {SCHEMA_VERSION}: "

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart import limits
 from headstart.conf_path import conf_dir
-from headstart.config.checks_transfer import EXPORTED
+from headstart.config.checks_transfer import EXPORTED, read_description
 from headstart.config.fitting import other_network
 from headstart.config.schema import BackboneConfig, ModelConfig
 from headstart.errors import UserError
@@ -81,7 +81,7 @@ def _own_run(path: Path) -> Iterator[OwnRun]:
     if not _is_whole(weights):
         raise UserError(f"{weights} is not there, or not whole: rerun=true makes it anew.")
     try:
-        found = json.loads(limits.read_bytes(network, limits.DESCRIPTION_BYTES, "a description of a model"))
+        found = read_description(network)
         yield OwnRun(path.parent, record, {name: dict(found[name]) for name in ("model", "backbone")})
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{network} is no description of a model ({error}): rerun=true makes it anew.") from None

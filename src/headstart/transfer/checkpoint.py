@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from headstart.config.checks_transfer import source_folder
 from headstart.config.fitting import other_network
 from headstart.config.schema import BackboneConfig, CheckpointConfig, ModelConfig
 from headstart.detectors.cosine import cosine_scale_of
@@ -31,7 +32,7 @@ def load_checkpoint(
             f"source.path={path} does not exist: name a run folder, a folder with model.safetensors and model.json, "
             "or a state dict file"
         )
-    folder = path.parent if path.name in ("model.safetensors", "model.json") else path
+    folder = source_folder(config.path)
     if (folder / "model.json").is_file():
         exported = read_exported(folder)
         _refuse_other_network(exported, folder, model, backbone)

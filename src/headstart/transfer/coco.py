@@ -41,12 +41,17 @@ def load_coco(config: CocoSourceConfig, row: Published, detector: Detector) -> S
         expected=("",),
         row_names=tuple(weights.meta["categories"]),
         preprocessing=Preprocessing(*row.mean_std),
-        size=Size(row.stretched, row.stretched, Resize.stretch) if row.stretched else None,
+        size=size_of(row),
         norm_eps=row.norm_eps,
         lineage=("imagenet", "coco"),
         where=f"{path}: {state}" if str(state) else str(path),
         unused=state.unused,
     )
+
+
+def size_of(row: Published) -> Size | None:
+    """Of the pictures that the weights were trained on; None where they kept their shape."""
+    return Size(row.stretched, row.stretched, Resize.stretch) if row.stretched else None
 
 
 def _member(weights: Any, name: str | None) -> Any:

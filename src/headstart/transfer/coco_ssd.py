@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torchvision.models._meta import _COCO_CATEGORIES
 
-from headstart.config.fitting import installed_coco_ssd, refuse_coco_ssd
-from headstart.config.schema import BackboneConfig, CocoSourceConfig, CocoSsdConfig, ModelConfig, Resize
-from headstart.data.types import Size
+from headstart.config.fitting import COCO_SSD, installed_coco_ssd, refuse_coco_ssd
+from headstart.config.schema import BackboneConfig, CocoSourceConfig, CocoSsdConfig, ModelConfig
 from headstart.detectors.graph_def import read_constants
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import HALF
 from headstart.detectors.ssd_tf import EXTRA, TfSSDDetector
 from headstart.errors import UserError
+from headstart.transfer.coco import size_of
 from headstart.transfer.types import SourceWeights
 
 SHA1 = "35d571ac314f1d32ae678a857f87cc0ef6b220e8"
@@ -52,7 +52,7 @@ def load_coco_ssd(
         expected=("",) if whole else tuple(detector.library_names()),
         row_names=tuple(_COCO_CATEGORIES) if whole else None,
         preprocessing=HALF,
-        size=Size(300, 300, Resize.stretch),
+        size=size_of(COCO_SSD),
         lineage=("imagenet", "coco"),
         where=str(path),
         unused=tuple(sorted(set(library) - set(names.values()))),

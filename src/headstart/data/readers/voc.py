@@ -25,7 +25,7 @@ from headstart.data.readers.common import assemble, check_labelled, check_missin
 from headstart.data.readers.inside import fence
 from headstart.data.readers.layout import Key, relative_name
 from headstart.data.readers.raw import Malformed, RawData, RawImage
-from headstart.data.readers.voc_files import VocFiles
+from headstart.data.readers.voc_files import VocFiles, named_by
 from headstart.data.readers.xml_files import load
 from headstart.data.types import DetectionData
 
@@ -105,7 +105,7 @@ def _corner(item: Element, name: str) -> float:
 
 def _check_filename(top: Element, raw: RawImage, image: str, names: set[str], policy: Policy) -> None:
     """Many a program writes a path, of its own machine, or a name from before a renaming, which says nothing."""
-    said = (top.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    said = named_by(top)
     if said in ("", raw.path.name):
         return
     where = f"{raw.where}: <filename> {said} for {raw.path.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from headstart import limits
 from headstart.config.schema import VocConfig
@@ -72,7 +73,7 @@ class VocFiles:
         xml, names = relative_name(self.xml[key], self.root), [relative_name(path, self.root) for path in pictures]
         try:
             top = load(self.xml[key], limits.LABEL_BYTES, "the xml file of one picture")
-            said = (top.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+            said = named_by(top)
         except Malformed:
             said = ""
         fits = [path for path in pictures if path.name == said]
@@ -154,6 +155,11 @@ class VocFiles:
                 if split is not None and split not in known:
                     found[split].append(key)
         return found
+
+
+def named_by(annotation: Element) -> str:
+    """The picture's name as the xml has it, without a path, which is of another machine; empty where it has none."""
+    return (annotation.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
 
 
 def _split_of(path: Path) -> str:
