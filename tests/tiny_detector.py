@@ -1,10 +1,22 @@
 """A detector short enough to read: stem (conv, BatchNorm), stage1, stage2 (with dropout), neck, head."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from headstart.data.types import Prediction, Target
-from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Preprocessing, Stage
+from headstart.data.batch import Batch, Detections, detections
+from headstart.data.types import Prediction
+from headstart.detectors.interface import (
+    ClassAxis,
+    ClassLogits,
+    Detector,
+    Features,
+    Places,
+    Preprocessing,
+    Stage,
+    take_rows,
+)
 
 ANCHORS = 2
 
@@ -51,40 +63,45 @@ class TinyDetector(Detector):
         self.neck = nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8), nn.Dropout(neck_dropout))
         self.head = Head(background + len(class_names))
 
-    def features(self, images: list[Tensor]) -> Features:
-        batch = torch.stack(images).to(self.head.box.weight.dtype)
-        body = self.backbone(batch)
-        return Features(batch, [tuple(image.shape[1:]) for image in images], {"0": self.neck(body)}, (body,))
+    def features(self, batch: Batch) -> Features:
+        images = batch.images.to(self.head.box.weight.dtype)
+        body = self.backbone(images)
+        return Features(images, batch.sizes_hw, {"0": self.neck(body)}, (body,))
 
-    def logits(self, images: list[Tensor]) -> Tensor:
+    def logits(self, images: Sequence[Tensor]) -> Tensor:
         """(images, anchors, background + classes, cells)."""
-        out = self.head.cls(self.features(images).maps["0"])
-        return out.reshape(len(images), ANCHORS, self.background + len(self.class_names), -1)
+        return self._logits(self.features(Batch.of(images)))
 
-    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+    def _logits(self, features: Features) -> Tensor:
+        out = self.head.cls(features.maps["0"])
+        return out.reshape(len(out), ANCHORS, self.background + len(self.class_names), -1)
+
+    def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         out = self.head.cls(features.maps["0"])
         rows = self.background + len(self.class_names)
         logits = out.reshape(len(out), ANCHORS, rows, -1).permute(0, 3, 1, 2).reshape(len(out), -1, rows).float()
-        places = [torch.arange(logits.shape[1])] * len(out) if places is None else places
-        return ClassLogits([of_image[here] for of_image, here in zip(logits, places, strict=True)], places)
+        if places is None:
+            everywhere = torch.arange(logits.shape[1]).expand(len(out), -1)
+            places = Places(torch.ones_like(everywhere, dtype=torch.bool), everywhere)
+        return ClassLogits(take_rows(logits, places.where), places)
 
-    def losses(
-        self, images: list[Tensor], targets: list[Target], features: Features | None = None
-    ) -> dict[str, Tensor]:
-        level = (features or self.features(images)).maps["0"]
-        wanted = torch.stack([target.boxes_xyxy.mean() for target in targets])
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        level = (features or self.features(batch)).maps["0"]
+        wanted = batch.targets.boxes_xyxy.mean((1, 2))
         return {
             "classification": self.head.cls(level).square().mean(),
             "box": (self.head.box(level).mean((1, 2, 3)) - wanted).square().mean(),
         }
 
-    def predict(self, images: list[Tensor]) -> list[Prediction]:
-        scores = self.logits(images).sigmoid().amax((1, 3))[:, self.background :]
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
+        scores = self._logits(features or self.features(batch)).sigmoid().amax((1, 3))[:, self.background :]
         best = scores.max(1)
-        return [
-            Prediction(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), best.values[i : i + 1], best.indices[i : i + 1])
-            for i in range(len(images))
-        ]
+        return detections(
+            [
+                Prediction(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), best.values[i : i + 1], best.indices[i : i + 1])
+                for i in range(len(batch))
+            ]
+        )
 
     def stages(self) -> list[Stage]:
         inner = [Stage(name, (f"backbone.{name}",)) for name in ("stem", "stage1", "stage2")]

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig, ShapesConfig
 from headstart.data import cache, shapes
+from headstart.data.batch import Batch
 from headstart.data.datamodule import DetectionDataModule, DetectionDataset
 from headstart.data.info import describe
-from headstart.data.types import Batch, Size
+from headstart.data.types import Size
 from headstart.errors import UserError
 
 STRONG = AugmentConfig(name="strong", hflip=0.5, brightness=0.4, hue=0.05, scale_min=0.6, scale_max=1.6, crop=0.3)

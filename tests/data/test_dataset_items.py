@@ -53,8 +53,8 @@ def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() ->
     samples = [DetectionDataset(images, (MIN_SIZE, MAX_SIZE))[i] for i in range(3)]
     batch = collate(samples)
     assert len(batch) == 3
-    assert batch.targets[1].boxes_xyxy.shape == (0, 4)
-    for (pixels, target), image, packed in zip(samples, batch.images, batch.targets, strict=True):
+    assert batch.targets.present.sum(1).tolist() == [1, 0, 2]
+    for (pixels, target), (image, packed) in zip(samples, batch.per_image(), strict=True):
         assert torch.equal(pixels, image)
         assert target.per_object().keys() == packed.per_object().keys()
         assert all(torch.equal(rows, packed.per_object()[name]) for name, rows in target.per_object().items())
@@ -65,19 +65,19 @@ def test_a_batch_holds_the_samples_and_images_of_any_size_and_without_boxes() ->
         )
 
 
-def test_a_batch_of_a_hundred_images_is_six_blocks_of_memory() -> None:
+def test_a_batch_of_a_hundred_images_is_eight_blocks_of_memory() -> None:
     """Each block that a worker hands over is an open file, of which a process usually may have 1024."""
     image = still(np.zeros((60, 80, 3), dtype=np.uint8), [[1, 2, 3, 4]])
     batch = collate([DetectionDataset([image] * 100, (MIN_SIZE, MAX_SIZE))[i] for i in range(100)])
-    tensors = [*batch.images, *(rows for target in batch.targets for rows in target.per_object().values())]
-    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 6
+    tensors = [batch.images, batch.sizes_hw, *vars(batch.targets).values()]
+    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == len(tensors) == 8
 
 
 def test_a_batch_moves_with_everything_that_is_said_of_its_objects() -> None:
     image = still(np.zeros((60, 80, 3), dtype=np.uint8), [[1, 2, 3, 4]])
-    (target,) = collate([DetectionDataset([image], (MIN_SIZE, MAX_SIZE))[0]]).to("meta").targets
-    tensors = [value for value in vars(target).values() if isinstance(value, torch.Tensor)]
-    assert len(tensors) == len(target.per_object()) == 5
+    batch = collate([DetectionDataset([image], (MIN_SIZE, MAX_SIZE))[0]]).to("meta")
+    tensors = [batch.images, batch.sizes_hw, *vars(batch.targets).values()]
+    assert len(tensors) == 8
     assert all(tensor.is_meta for tensor in tensors)
 
 

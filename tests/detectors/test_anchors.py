@@ -9,6 +9,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from headstart.config import schema as s
+from headstart.data.batch import Batch
 from headstart.detectors.anchors import SCALES, best_iou, find_scale, levels_of, retinanet
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
@@ -35,9 +36,9 @@ def test_the_best_anchor_of_each_box_is_that_of_torchvisions_generator(network: 
     model, backbone = NETWORKS[network]
     model.anchor_scale = scale
     detector = build_detector(model, backbone, ("a",)).eval()
-    found = detector.features([torch.zeros(3, 200, 290, dtype=torch.uint8)])
+    found = detector.features(Batch.of([torch.zeros(3, 200, 290, dtype=torch.uint8)]))
     generator = detector.rpn.anchor_generator if "rcnn" in network else detector.anchor_generator
-    (anchors,) = generator(ImageList(found.batch, found.sizes), list(found.maps.values()))
+    (anchors,) = generator(ImageList(found.batch, [(200, 290)]), list(found.maps.values()))
     boxes = some_boxes(290, 200)
     expected = box_iou(torch.from_numpy(boxes), anchors.double()).amax(1)
     ours = best_iou(boxes, np.tile([290, 200], (300, 1)), levels_of(model, backbone), scale)

@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, SSDConfig
+from headstart.data.batch import Batch
 from headstart.detectors import backbones
 from headstart.detectors.backbones import Body, build_body, set_norm_eps
 from headstart.detectors.factory import build_detector
@@ -181,7 +182,7 @@ def test_the_head_of_ssd_sees_body_maps_of_unit_size_whatever_the_backbone():
     with torch.no_grad():
         for parameter in detector.backbone.body.parameters():
             parameter.mul_(3)
-        maps = list(detector.features([torch.rand(3, 300, 300)]).maps.values())[:3]
+        maps = list(detector.features(Batch.of([torch.rand(3, 300, 300)])).maps.values())[:3]
     assert [level.shape[1] for level in maps] == [40, 112, 320]
     for level in maps:
         assert level.square().mean(dim=1).sqrt().mean() == pytest.approx(1.0, abs=1e-3)

@@ -26,6 +26,7 @@ from headstart.config.schema import (
     SourceKind,
     Variant,
 )
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.factory import build_detector
@@ -339,7 +340,7 @@ def test_losses_are_torchvisions(compared):
     target = Target(0, boxes, labels, no, no, torch.ones(3), (0, 0), (0, 0))
     torch.manual_seed(0)
     with torch.no_grad():
-        found = compared.ours.losses([compared.photo], [target])
+        found = compared.ours.losses(Batch.of([compared.photo], [target]))
     torch.manual_seed(0)
     expected = torchvisions_losses(compared, boxes, torch.tensor([categories.index(n) for n in OBJECTS]))
     assert found.keys() == expected.keys()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.conf_path import conf_dir
 from headstart.config.schema import SCHEMAS, BackboneConfig, BackboneLibrary, ModelConfig
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
@@ -239,7 +240,7 @@ def losses(detector: Detector, targets: list[Target], images: list[Tensor] = IMA
     """With the same draws each time: Faster R-CNN samples its proposals."""
     torch.manual_seed(0)
     detector.zero_grad()
-    return detector.losses(images, targets)
+    return detector.losses(Batch.of(images, targets))
 
 
 def predict(detector: Detector, images: list[Tensor] = IMAGES) -> list[tuple[Tensor, Tensor, Tensor]]:

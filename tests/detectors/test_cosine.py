@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from headstart.conf_path import conf_dir
 from headstart.config.schema import SCHEMAS, BackboneConfig, BackboneLibrary
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.cosine import CosineConv2d, CosineLinear, use_cosine_head
 from headstart.detectors.factory import build_detector
@@ -169,7 +170,7 @@ def test_a_cosine_head_learns_the_directions_of_its_rows_and_not_their_lengths(m
     use_cosine_head(detector, SCALE)
     box, no, area = torch.tensor([[8.0, 8.0, 48.0, 40.0]]), torch.tensor([False]), torch.tensor([1280.0])
     targets = [Target(i, box, torch.tensor([i]), no, no, area, (64, 96), (64, 96)) for i in (0, 1)]
-    torch.stack(list(detector.losses(IMAGES, targets).values())).sum().backward()
+    torch.stack(list(detector.losses(Batch.of(IMAGES, targets)).values())).sum().backward()
     weight = detector.get_parameter(detector.class_axes()[0].tensor)
     assert weight.grad is not None
     lengths = weight.grad.flatten(1).norm(dim=1)

@@ -22,6 +22,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, Variant
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
@@ -74,7 +75,7 @@ def target(*objects: Box, ignored: Sequence[Box] = ()) -> Target:
 
 def losses_of(detector: Detector, targets: list[Target]) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return detector.losses(pictures()[: len(targets)], targets)
+    return detector.losses(Batch.of(pictures()[: len(targets)], targets))
 
 
 def same(ones: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
@@ -477,7 +478,7 @@ def test_objects_of_which_half_are_ignored_are_found_surely():
     optimizer = torch.optim.AdamW(detector.parameters(), 1e-3)
     for step in range(60):
         images, boxes = zip(*(squares(4 * step + i) for i in range(4)), strict=True)
-        losses = detector.losses(list(images), [target(one, ignored=[other]) for one, other in boxes])
+        losses = detector.losses(Batch.of(images, [target(one, ignored=[other]) for one, other in boxes]))
         optimizer.zero_grad()
         sum(losses.values(), torch.zeros(())).backward()
         optimizer.step()

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Features, stage_of_tensor
@@ -43,6 +44,10 @@ def pictures() -> list[Tensor]:
 def targets() -> list[Target]:
     box, label, no = torch.tensor([[4.0, 6.0, 44.0, 50.0]]), torch.tensor([1]), torch.tensor([False])
     return [Target(0, box, label, no, no, torch.tensor([1760.0]), size, size) for size in SIZES]
+
+
+def batch() -> Batch:
+    return Batch.of(pictures(), targets())
 
 
 def calls_of(module: nn.Module) -> list[tuple]:
@@ -88,17 +93,17 @@ def test_features_are_the_maps_that_the_head_is_given(detector):
     head = calls_of(detector.get_submodule("rpn.head" if hasattr(detector, "rpn") else "head"))
     with torch.no_grad():
         detector.predict(pictures())
-        found = detector.features(pictures())
+        found = detector.features(batch())
     ((maps,), _) = head[0]
     assert len(maps) == len(found.maps) > 2
     assert all(torch.equal(one, other) for one, other in zip(maps, found.maps.values(), strict=True))
-    assert found.sizes == list(SIZES)
+    assert found.sizes_hw.tolist() == [list(size) for size in SIZES]
     assert found.batch.shape[0] == 2
 
 
 def test_body_maps_depend_on_every_parameter_of_the_body_and_on_no_other(detector):
     detector.zero_grad()
-    sum(level.sum() for level in detector.features(pictures()).body_maps).backward()
+    sum(level.sum() for level in detector.features(batch()).body_maps).backward()
     owner = stage_of_tensor(detector)
     reached = {tensor for tensor, parameter in detector.named_parameters() if parameter.grad is not None}
     body = {tensor for tensor, _ in detector.named_parameters() if owner[tensor].startswith("st")}
@@ -117,18 +122,18 @@ BODY_CHANNELS = {
 
 def test_there_is_a_body_map_for_each_scale_of_the_body(name, detector):
     with torch.no_grad():
-        maps = detector.features(pictures()).body_maps
+        maps = detector.features(batch()).body_maps
     assert [level.shape[1] for level in maps] == BODY_CHANNELS.get(name, [40, 112, 320])
 
 
 def test_losses_from_given_features_are_the_same_bit_for_bit_without_another_pass(detector):
     passes = calls_of(detector.get_submodule("backbone"))
     torch.manual_seed(1)
-    expected = detector.losses(pictures(), targets())
-    features = detector.features(pictures())
+    expected = detector.losses(batch())
+    features = detector.features(batch())
     before = len(passes)
     torch.manual_seed(1)
-    found = detector.losses(pictures(), targets(), features)
+    found = detector.losses(batch(), features)
     assert len(passes) == before == 2
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
@@ -136,14 +141,14 @@ def test_losses_from_given_features_are_the_same_bit_for_bit_without_another_pas
 
 def test_no_hook_stays_behind(detector):
     hooks = [len(module._forward_hooks) for module in detector.modules()]
-    detector.features(pictures())
+    detector.features(batch())
     assert [len(module._forward_hooks) for module in detector.modules()] == hooks
 
 
 def test_cells_that_begin_in_the_padding_are_outside():
     batch = torch.zeros(2, 3, 64, 32)
     level = torch.zeros(2, 5, 4, 2)  # cells of 16 pixels
-    found = Features(batch, [(64, 16), (33, 17)], {"0": level}, ()).inside(level)
+    found = Features(batch, torch.tensor([(64, 16), (33, 17)]), {"0": level}, ()).inside(level)
     expected = [[[1, 0], [1, 0], [1, 0], [1, 0]], [[1, 1], [1, 1], [1, 1], [0, 0]]]
     assert found.tolist() == torch.tensor(expected).bool().tolist()
 
@@ -160,7 +165,7 @@ def test_logits_of_a_picture_without_padding_are_all_of_the_heads(detector):
     heads = calls_of(detector.get_submodule("head"))
     with torch.no_grad():
         detector.predict([torch.ones(3, side, side)])
-        found = detector.class_logits(detector.features([torch.ones(3, side, side)]))
+        found = detector.class_logits(detector.features(Batch.of([torch.ones(3, side, side)])))
     expected = heads[0][1]["cls_logits"]
     assert expected.shape[2] == found.logits[0].shape[1]
     assert torch.equal(found.logits[0], expected[0])
@@ -184,23 +189,25 @@ def test_places_in_the_padding_are_left_out(name, detector):
     images = [torch.ones(3, side // 2, side // 2), torch.ones(3, side, side)]
     with torch.no_grad():
         detector.predict(images)
-        found = detector.class_logits(detector.features(images))
+        found = detector.class_logits(detector.features(Batch.of(images)))
     boxes = anchors[0][1][0]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     within = (centres < side // 2 - 1e-3).all(dim=1).nonzero().squeeze(1).tolist()
-    assert set(within) <= set(found.places[0].tolist())
-    assert [len(places) for places in found.places] == [IN_A_QUARTER[name], len(boxes)]
-    assert [len(logits) for logits in found.logits] == [len(places) for places in found.places]
+    present, where = found.places.present, found.places.where
+    assert set(within) <= set(where[0, present[0]].tolist())
+    assert present.sum(1).tolist() == [IN_A_QUARTER[name], len(boxes)]
+    assert found.logits.shape[:2] == present.shape == where.shape
 
 
 @pytest.mark.parametrize("name", DENSE, indirect=True)
 def test_a_dense_head_answers_at_the_places_it_is_asked_about(detector):
     with torch.no_grad():
-        features = detector.features(pictures())
+        features = detector.features(batch())
         everywhere = detector.class_logits(features)
-        places = [of_image[[7, 3]] for of_image in everywhere.places]
+        places = everywhere.places.take(torch.tensor([[7, 3], [2, 9]]))
         found = detector.class_logits(features, places)
-    assert all(torch.equal(some, all_[[7, 3]]) for some, all_ in zip(found.logits, everywhere.logits, strict=True))
+    assert torch.equal(found.logits[0], everywhere.logits[0, [7, 3]])
+    assert torch.equal(found.logits[1], everywhere.logits[1, [2, 9]])
 
 
 @pytest.mark.parametrize("name", TWO_STAGES, indirect=True)
@@ -209,17 +216,16 @@ def test_a_second_stage_answers_about_its_own_proposals_or_those_given(detector)
     predictor = calls_of(detector.get_submodule("roi_heads.box_predictor"))
     with torch.no_grad():
         detector.predict(pictures())
-        features = detector.features(pictures())
+        features = detector.features(batch())
         own = detector.class_logits(features)
-        chosen = [own.places[0][[7, 3]], own.places[1][:0]]
-        found = detector.class_logits(features, chosen)
-    assert torch.equal(torch.cat(own.logits), predictor[0][1][0])
-    assert [len(logits) for logits in own.logits] == [len(boxes) for boxes in own.places]
-    torch.testing.assert_close(found.logits[0], own.logits[0][[7, 3]])
-    assert found.logits[1].shape == (0, 4)
+        found = detector.class_logits(features, own.places.take(torch.tensor([[7, 3], [0, 1]])))
+    torch.testing.assert_close(own.logits[own.places.present], predictor[0][1][0])
+    assert own.logits.shape[:2] == own.places.present.shape == own.places.where.shape[:2]
+    torch.testing.assert_close(found.logits[0], own.logits[0, [7, 3]])
 
 
 def test_logits_are_exact_in_bfloat16_and_carry_gradients(detector):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = detector.class_logits(detector.features(pictures()))
-    assert all(logits.dtype == torch.float32 and logits.requires_grad for logits in found.logits)
+        found = detector.class_logits(detector.features(batch()))
+    assert found.logits.dtype == torch.float32
+    assert found.logits.requires_grad

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import Engine
-from headstart.data.types import Batch, Prediction, Target
+from headstart.data.batch import Batch, detections
+from headstart.data.types import Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 
@@ -112,8 +113,8 @@ class Replay(torch.nn.Module):
         super().__init__()
         self.predictions = [prediction for batch in batches for prediction, _ in batch]
 
-    def predict(self, images):
-        return [self.predictions[int(image)] for image in images]
+    def detect(self, batch):
+        return detections([self.predictions[frame.image_id] for frame in batch.frames])
 
 
 def validations(batches, count):
@@ -121,7 +122,9 @@ def validations(batches, count):
     module = EvaluationModule(Replay(batches), CocoMeanAveragePrecision(["a"]))
     options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = L.Trainer(accelerator="cpu", devices=1, enable_checkpointing=False, **options)
-    seen = [Batch([torch.tensor(t.image_id) for _, t in batch], [t for _, t in batch]) for batch in batches]
+    seen = [
+        Batch.of([torch.zeros(3, *t.image_hw, dtype=torch.uint8) for _, t in b], [t for _, t in b]) for b in batches
+    ]
     results = []
     for _ in range(count):
         trainer.validate(module, DataLoader(seen, batch_size=None), verbose=False)

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from headstart.conf_path import conf_dir
 from headstart.config.schema import SCHEMAS, BackboneConfig, BackboneLibrary
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, stage_of_tensor
@@ -51,7 +52,7 @@ def losses(detector: Detector) -> dict[str, Tensor]:
     box, no, area = torch.tensor([[8.0, 8.0, 48.0, 40.0]]), torch.tensor([False]), torch.tensor([1280.0])
     targets = [Target(i, box, torch.tensor([i]), no, no, area, (64, 96), (64, 96)) for i in (0, 1)]
     torch.manual_seed(0)  # Faster R-CNN draws the regions it learns from
-    return detector.losses(IMAGES, targets)
+    return detector.losses(Batch.of(IMAGES, targets))
 
 
 def adapt(detector: Detector, weights=None) -> dict[str, tuple[str, ...]]:

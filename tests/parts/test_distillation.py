@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, DistillConfig
+from headstart.data.batch import Batch
 from headstart.detectors.factory import build_detector
-from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, stage_of_tensor
+from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Places, stage_of_tensor, take_rows
 from headstart.parts.distillation import Teacher, comparable, feature_loss, output_loss, surest_places
 from headstart.transfer.head_surgery import apply_source
 
@@ -35,7 +36,8 @@ def moved_away(detector: Detector) -> Detector:
 
 
 def losses_of(teacher: Teacher, student: Detector, images: list[Tensor]) -> dict[str, Tensor]:
-    return teacher.losses(student, images, student.features(images))
+    batch = Batch.of(images)
+    return teacher.losses(student, batch, student.features(batch))
 
 
 # --------------------------------------------------------------------------------------- what is kept and compared
@@ -84,7 +86,7 @@ def test_each_loss_is_multiplied_by_its_weight(tiny, weights_of, batch):
 def features(*levels: list, size: tuple[int, int] = (4, 4)) -> Features:
     """One image of `size` in a batch of 4 by 4 pixels, with maps of one channel."""
     maps = {str(i): torch.tensor(level, dtype=torch.float32)[None, None] for i, level in enumerate(levels)}
-    return Features(torch.zeros(1, 3, 4, 4), [size], maps, ())
+    return Features(torch.zeros(1, 3, 4, 4), torch.tensor([size]), maps, ())
 
 
 def test_maps_are_compared_relative_to_the_teachers_and_averaged():
@@ -108,11 +110,13 @@ def test_a_teacher_that_is_silent_gives_a_finite_loss():
 
 def head(background: int, *images: list) -> SimpleNamespace:
     """A detector with nothing but a head, whose logits are given for each image and place."""
-    everywhere = [torch.tensor(rows, dtype=torch.float32) for rows in images]
+    everywhere = torch.tensor(images, dtype=torch.float32)
 
     def class_logits(features, places=None):
-        places = [torch.arange(len(rows)) for rows in everywhere] if places is None else places
-        return ClassLogits([rows[here] for rows, here in zip(everywhere, places, strict=True)], places)
+        if places is None:
+            where = torch.arange(everywhere.shape[1]).expand(everywhere.shape[:2])
+            places = Places(torch.ones_like(where, dtype=torch.bool), where)
+        return ClassLogits(take_rows(everywhere, places.where), places)
 
     return SimpleNamespace(class_axes=lambda: [ClassAxis("", background=background)], class_logits=class_logits)
 
@@ -145,8 +149,14 @@ def test_the_128_places_where_the_teacher_is_surest_of_a_kept_class_are_compared
 
 def test_the_surest_place_is_that_of_the_likeliest_class_not_of_the_largest_logit():
     logits = torch.tensor([[9.0, 8.0, 0.0], [0.0, 1.0, 4.0]])
-    assert surest_places(logits, background=1).tolist() == [1, 0]
-    assert surest_places(logits, background=0).tolist() == [0, 1]
+    both = torch.tensor([[True, True]])
+    assert surest_places(logits[None], both, background=1).tolist() == [[1, 0]]
+    assert surest_places(logits[None], both, background=0).tolist() == [[0, 1]]
+
+
+def test_a_place_that_is_not_there_is_never_surer_than_one_that_is():
+    logits = torch.tensor([[[9.0], [1.0], [4.0]]])
+    assert surest_places(logits, torch.tensor([[False, True, True]]), background=0).tolist() == [[2, 1, 0]]
 
 
 def test_only_under_a_softmax_is_a_constant_without_meaning():
@@ -156,9 +166,12 @@ def test_only_under_a_softmax_is_a_constant_without_meaning():
 
 
 def test_no_proposal_is_no_difference():
-    empty = head(1, torch.zeros(0, 3).tolist())
-    empty.class_logits = lambda features, places=None: ClassLogits([torch.zeros(0, 3)], [torch.zeros(0, 4)])
-    assert output_loss(empty, empty, features(), features(), kept=(0,)) == 0
+    def saying(value):
+        nowhere = Places(torch.tensor([[False]]), torch.zeros(1, 1, 4))
+        answer = ClassLogits(torch.tensor([[[0.0, value, 0.0]]]), nowhere)
+        return SimpleNamespace(class_axes=head(1, [[0]]).class_axes, class_logits=lambda features, places=None: answer)
+
+    assert output_loss(saying(1.0), saying(5.0), features(), features(), kept=(0,)) == 0
 
 
 # ------------------------------------------------------------------------------------------ on every architecture
@@ -208,8 +221,9 @@ def test_the_students_features_serve_its_own_losses_and_the_distillation(learnin
     student, teacher = learning
     passes: list[nn.Module] = []
     student.get_submodule("backbone").register_forward_hook(lambda module, *_: passes.append(module))
-    features = student.features(images)
-    losses = student.losses(images, batch[1], features) | teacher.losses(student, images, features)
+    one = Batch.of(images, batch[1])
+    features = student.features(one)
+    losses = student.losses(one, features) | teacher.losses(student, one, features)
     assert len(losses) >= 4
     assert len(passes) == 1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from headstart.config.schema import AdamWConfig, MonitorConfig, NormPolicy, StrategyConfig
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.evaluation.coco_map import MapResult
 from headstart.evaluation.spending import Spending
 from headstart.parts.interpolation import InterpolationPart, interpolated, source_copy
@@ -108,7 +108,7 @@ def mixed_at_a_half(tiny, weights_of, norm):
             [part],
             MonitorConfig(),
             torch.device("cpu"),
-            lambda: iter([Batch(images, [])]),
+            lambda: iter([Batch.of(images)]),
             lambda: result,
             Spending(),
         )

@@ -10,7 +10,7 @@ from headstart.config.schema import (
     FasterRCNNConfig,
     Variant,
 )
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 from headstart.parts.recalibration import recalibrate
@@ -23,7 +23,7 @@ BATCHNORM = ["backbone.stem.bn", "backbone.stage1.bn", "backbone.stage2.bn"]
 def batches():
     """Three of two images each, unlike one another."""
     generator = torch.Generator().manual_seed(0)
-    return [Batch([shade * torch.rand(3, 32, 32, generator=generator) for _ in "ab"], []) for shade in (0.2, 0.6, 1.0)]
+    return [Batch.of(shade * torch.rand(2, 3, 32, 32, generator=generator)) for shade in (0.2, 0.6, 1.0)]
 
 
 class Seen:
@@ -47,7 +47,7 @@ def assert_statistics_of(layer, inputs):
 
 def test_statistics_of_the_first_and_of_deeper_layers_are_those_of_all_pixels(tiny, batches):
     detector = tiny()
-    pixels = [detector.backbone.stem.conv(torch.stack(batch.images)).detach().double() for batch in batches]
+    pixels = [detector.backbone.stem.conv(batch.images).detach().double() for batch in batches]
     seen = Seen(detector, BATCHNORM[1:])
     assert recalibrate(detector, batches, BATCHNORM) == 6
     first = detector.backbone.stem.bn
@@ -90,8 +90,10 @@ def test_dropout_is_off_and_no_random_number_is_drawn(tiny, batches):
 
 def test_modes_and_momentum_come_back_after_an_error(tiny):
     detector = tiny().train()
+    broken = Batch.of([torch.rand(3, 32, 32)])
+    broken.images = torch.rand(1, 4, 32, 32)
     with pytest.raises(RuntimeError):
-        recalibrate(detector, [Batch([torch.rand(4, 32, 32)], [])], BATCHNORM)
+        recalibrate(detector, [broken], BATCHNORM)
     assert detector.training
     assert detector.backbone.stage2.drop.training
     assert detector.backbone.stem.bn.momentum == 0.1
@@ -107,7 +109,7 @@ def test_the_head_of_faster_rcnn_v2_is_recalibrated_too():
     assert len(head) == 4
     seen = Seen(detector, [head[0], head[-1], "backbone.fpn.inner_blocks.0.1"])
     images = torch.randint(0, 256, (2, 2, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    assert recalibrate(detector, [Batch(list(pair), []) for pair in images], layers) == 4
+    assert recalibrate(detector, [Batch.of(pair) for pair in images], layers) == 4
     assert {int(detector.get_submodule(name).num_batches_tracked) for name in layers} == {2}
     for name, inputs in seen.inputs.items():
         assert_statistics_of(detector.get_submodule(name), inputs)

@@ -26,9 +26,9 @@ from headstart.config.checks import check
 from headstart.config.fitting import coco_weights
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
+from headstart.data.batch import Batch
 from headstart.data.info import describe
 from headstart.data.transforms import build_augmentation
-from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -128,15 +128,10 @@ KNOWN: dict[str, Any] = {}
 def _of_bytes(kind: Any) -> Any:
     """A detector that takes pictures of bytes, and such without boxes, as those of ours do."""
 
-    def features(self: Any, images: list[torch.Tensor]) -> Any:
-        return kind.features(self, [image.float() / 255 for image in images])
+    def features(self: Any, batch: Batch) -> Any:
+        return kind.features(self, Batch(batch.images.float() / 255, batch.sizes_hw, batch.targets, batch.frames))
 
-    def losses(self: Any, images: list[torch.Tensor], targets: list[Target], features: Any = None) -> Any:
-        boxes = [target.boxes_xyxy if len(target.boxes_xyxy) else torch.zeros(1, 4) for target in targets]
-        targets = [dataclasses.replace(one, boxes_xyxy=box) for one, box in zip(targets, boxes, strict=True)]
-        return kind.losses(self, images, targets, features)
-
-    return type("OfBytes", (kind,), {"features": features, "losses": losses})
+    return type("OfBytes", (kind,), {"features": features})
 
 
 def data(config: s.RunConfig) -> Any:

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import AdamWConfig, Decay, SchedulerConfig, StrategyConfig
-from headstart.data.types import Batch, Target
+from headstart.data.batch import Batch
+from headstart.data.types import Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.training.module import DetectionModule
 from headstart.transfer.freezing import apply_phase
@@ -27,7 +28,7 @@ def a_batch(number: int, size: int = 2) -> Batch:
     images = [torch.rand(3, 32, 32, generator=generator) for _ in range(size)]
     box, label, no = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]), torch.tensor([False])
     targets = [Target(number * size + i, box, label, no, no, torch.ones(1), (32, 32), (32, 32)) for i in range(size)]
-    return Batch(images, targets)
+    return Batch.of(images, targets)
 
 
 @pytest.fixture

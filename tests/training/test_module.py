@@ -52,7 +52,7 @@ def test_statistics_move_when_the_model_is_validated_in_training_mode(make_modul
     module.train()
     with torch.no_grad():
         (batch,) = batches(1)
-        module.detector.losses(batch.images, batch.targets)
+        module.detector.losses(batch)
     assert any("running_mean" in name for name in moved(before, all_digests(module)))
 
 
@@ -166,12 +166,13 @@ def test_boxes_keep_their_precision_in_a_network_of_half_precision(make_module, 
     module, seen = make_module(), []
     batch = next(iter(batches(1)))
     exact = torch.tensor([[100.3, 50.7, 201.9, 333.1]])
-    batch.targets[0].boxes_xyxy = exact
+    batch.targets.boxes_xyxy[0] = exact
     losses = module.detector.losses
 
-    def kept(images, targets, features=None):
-        seen.append(targets[0].boxes_xyxy)
-        return losses([image.bfloat16() for image in images], targets, features)
+    def kept(batch, features=None):
+        seen.append(batch.targets.boxes_xyxy[0])
+        batch.images = batch.images.bfloat16()
+        return losses(batch, features)
 
     module.detector.losses = kept
     make_trainer(1, precision="bf16-true", limit_val_batches=0).fit(
@@ -184,9 +185,9 @@ def poisoned(module, call, how):
     """The `call`-th batch has a loss that is not finite, or one whose gradient is not."""
     losses, seen = module.detector.losses, []
 
-    def poisoning(images, targets, features=None):
-        found = losses(images, targets, features)
-        seen.append(targets)
+    def poisoning(batch, features=None):
+        found = losses(batch, features)
+        seen.append(batch)
         if len(seen) == call:
             bias = module.detector.head.box.bias.sum()
             found["box"] = {

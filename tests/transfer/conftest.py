@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.interface import Detector
 from headstart.transfer.freezing import apply_phase, set_train_mode
@@ -55,7 +56,7 @@ def train() -> Callable[..., None]:
             set_train_mode(detector, plan.phases[0])
             images, targets = a_batch(size, seed=step)
             optimizer.zero_grad()
-            torch.stack(list(detector.losses(images, targets).values())).sum().backward()
+            torch.stack(list(detector.losses(Batch.of(images, targets)).values())).sum().backward()
             optimizer.step()
 
     return run

@@ -11,8 +11,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CocoSourceConfig, SSDLiteConfig
 from headstart.config.schema import SourceKind as Kind
-from headstart.data.types import Prediction, Target
-from headstart.detectors.interface import ClassAxis, Detector, Preprocessing, Stage
+from headstart.data.batch import Batch, Detections
+from headstart.detectors.interface import ClassAxis, Detector, Features, Preprocessing, Stage
 from headstart.errors import UserError
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.sources import load_source
@@ -41,10 +41,10 @@ class SSDLite(Detector):
     def stages(self) -> list[Stage]:
         return [Stage("stem", ("backbone",)), Stage("head", ("head",))]
 
-    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def predict(self, images: list[Tensor]) -> list[Prediction]:
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         raise NotImplementedError
 
     def library_names(self) -> dict[str, str]:

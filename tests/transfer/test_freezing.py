@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from headstart.config.schema import AdamWConfig, NormPolicy, StrategyConfig
+from headstart.data.batch import Batch
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.proof import digest, moved, tensor_digests
@@ -44,9 +45,9 @@ def test_a_frozen_stage_computes_in_training_what_it_computes_in_evaluation(tiny
     stage = detector.get_submodule(f"backbone.{freeze_through}")
     stage.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     set_train_mode(detector, plan.phases[0])
-    detector.features(batch[0])
+    detector.features(Batch.of(*batch))
     detector.eval()
-    detector.features(batch[0])
+    detector.features(Batch.of(*batch))
     assert torch.equal(*outputs)
 
 
@@ -72,12 +73,12 @@ def test_freezing_parameters_alone_moves_batchnorm_and_the_plan_does_not(tiny, w
     buffers = [name for name, _ in detector.named_buffers()]
     before = tensor_digests(detector, buffers)
     detector.requires_grad_(False).train()
-    detector.features(batch[0])
+    detector.features(Batch.of(*batch))
     assert moved(before, tensor_digests(detector, buffers)) == sorted(buffers)  # the trap
 
     before = tensor_digests(detector, buffers)
     set_train_mode(detector, plan.phases[0])
-    detector.features(batch[0])
+    detector.features(Batch.of(*batch))
     assert moved(before, tensor_digests(detector, buffers)) == []
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from headstart.config.schema import AdamWConfig, StrategyConfig
-from headstart.data.types import Prediction, Target
-from headstart.detectors.interface import ClassAxis, Detector, Preprocessing, Stage
+from headstart.data.batch import Batch, Detections
+from headstart.detectors.interface import ClassAxis, Detector, Features, Preprocessing, Stage
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.proof import moved, tensor_digests
@@ -23,10 +23,10 @@ class Wrapped(Detector):
         self.preprocessing = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         self.net = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3)
 
-    def losses(self, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def predict(self, images: list[Tensor]) -> list[Prediction]:
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         raise NotImplementedError
 
     def stages(self) -> list[Stage]:

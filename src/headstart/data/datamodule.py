@@ -17,10 +17,11 @@ from torchvision import tv_tensors
 
 from headstart.config.schema import AugmentConfig, DatasetConfig
 from headstart.data import cache
+from headstart.data.batch import Batch
 from headstart.data.boxes import scale_boxes
 from headstart.data.sampling import EpochSampler, stable_seed
 from headstart.data.transforms import build_augmentation, resize, wrap_boxes
-from headstart.data.types import AnnotatedImage, Batch, DatasetInfo, DetectionData, Size, Target
+from headstart.data.types import AnnotatedImage, DatasetInfo, DetectionData, Size, Target
 from headstart.data.workers import begin
 from headstart.errors import UserError
 
@@ -86,22 +87,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
 
 
 def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
-    """A batch whose tensors are views of six.
-
-    A worker hands over each tensor's memory as an open file: with hundreds of small ones the process runs out.
-    """
-    images, targets = [image for image, _ in samples], [target for _, target in samples]
-    rows = [target.per_object() for target in targets]
-    blocks = {name: _in_one([own[name] for own in rows]) for name in rows[0]}
-    packed = [replace(target, **{name: parts[i] for name, parts in blocks.items()}) for i, target in enumerate(targets)]
-    return Batch(_in_one(images), packed)
-
-
-def _in_one(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Equal tensors that share one block of memory."""
-    block = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    parts = block.split([tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    return Batch.of([image for image, _ in samples], [target for _, target in samples])
 
 
 class DetectionDataModule(L.LightningDataModule):

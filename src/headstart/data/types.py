@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ import PIL.Image
 from headstart.config.schema import DatasetConfig, Resize
 
 if TYPE_CHECKING:  # what only reads a data set does without
-    import torch
     from torch import Tensor
 
 
@@ -172,10 +171,6 @@ class Target:
         """The fields that have a row for each object, by name."""
         return {name: getattr(self, name) for name in ("boxes_xyxy", "labels", "crowd", "difficult", "area")}
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Target:
-        moved = {name: rows.to(device, non_blocking=non_blocking) for name, rows in self.per_object().items()}
-        return replace(self, **moved)
-
 
 @dataclass
 class Prediction:
@@ -187,26 +182,3 @@ class Prediction:
     """(N,) float32 in 0..1."""
     labels: Tensor
     """(N,) int64, 0-based index into the class names."""
-
-
-class Batch:
-    """What a data loader gives: `images[i]` (3, H_i, W_i) uint8 belongs to `targets[i]`.
-
-    No dataclass: Lightning turns every number in one to the network's type, and in bfloat16 a box has whole pixels.
-    """
-
-    def __init__(self, images: list[Tensor], targets: list[Target]) -> None:
-        self.images = images
-        self.targets = targets
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        return Batch(
-            [image.to(device, non_blocking=non_blocking) for image in self.images],
-            [target.to(device, non_blocking) for target in self.targets],
-        )
-
-    def pin_memory(self) -> Batch:
-        return Batch([image.pin_memory() for image in self.images], self.targets)
-
-    def __len__(self) -> int:
-        return len(self.images)

@@ -17,10 +17,11 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from headstart.config.schema import BackboneConfig, FasterRCNNConfig, Variant
+from headstart.data.batch import pad, presence
 from headstart.detectors.anchors import RATIOS, faster_rcnn, is_mobilenet_v3_large, scale_of
 from headstart.detectors.backbones import Body, build_body
 from headstart.detectors.ignored import in_ignored, spared
-from headstart.detectors.interface import ClassAxis, ClassLogits, Features
+from headstart.detectors.interface import ClassAxis, ClassLogits, Features, Places
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
@@ -101,19 +102,22 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
             proposals, _ = self.rpn(batch, features)
             return self.roi_heads(features, proposals, batch.image_sizes)[0]
 
-    def _features(self, batch: ImageList) -> OrderedDict[str, Tensor]:
+    def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """In float32: anchors and pooled regions take the features' type."""
-        return OrderedDict((name, at_least_float32(level)) for name, level in super()._features(batch).items())
+        return OrderedDict((name, at_least_float32(level)) for name, level in super()._features(images).items())
 
-    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
-        maps = OrderedDict(features.maps)
+    def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
+        maps, sizes = OrderedDict(features.maps), [(int(h), int(w)) for h, w in features.sizes_hw]
         if places is None:
             with self._mode(training=False):
-                places, _ = self.rpn(ImageList(features.batch, features.sizes), maps)
-        places = [of_image.to(next(iter(maps.values()))) for of_image in places or []]
-        regions = self.roi_heads.box_head(self.roi_heads.box_roi_pool(maps, places, features.sizes))
+                proposals, _ = self.rpn(ImageList(features.batch, sizes), maps)
+            most = max(1, *(len(boxes) for boxes in proposals))
+            present = presence([len(boxes) for boxes in proposals], most, features.batch.device)
+            places = Places(present, pad(proposals, most))
+        boxes = list(places.where.to(next(iter(maps.values()))))
+        regions = self.roi_heads.box_head(self.roi_heads.box_roi_pool(maps, boxes, sizes))
         logits, _ = self.roi_heads.box_predictor(regions)
-        return ClassLogits(list(logits.split([len(of_image) for of_image in places])), places)
+        return ClassLogits(logits.unflatten(0, places.present.shape), places)
 
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from headstart.data.types import Prediction, Target
+from headstart.data.batch import Batch, Detections, Padded
+from headstart.data.types import Prediction
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Features:
 
     batch: Tensor
     """(N, 3, H, W): normalised, padded to the right and below."""
-    sizes: list[tuple[int, int]]
-    """(height, width) of each image in pixels, without the padding."""
+    sizes_hw: Tensor
+    """(N, 2) int64: height and width of each image in pixels, without the padding."""
     maps: dict[str, Tensor]
     """(N, C, h, w) each, as the head sees them, in its order."""
     body_maps: tuple[Tensor, ...]
@@ -58,51 +60,67 @@ class Features:
 
     def inside(self, level: Tensor) -> Tensor:
         """(N, h, w) bool: the cells of one of the maps that begin in the image rather than in the padding."""
-        sizes = torch.tensor(self.sizes, device=level.device)
 
         def along(axis: int) -> Tensor:
             cells, pixels = level.shape[axis], self.batch.shape[axis]
-            return torch.arange(cells, device=level.device) * pixels < sizes[:, axis, None] * cells
+            return torch.arange(cells, device=level.device) * pixels < self.sizes_hw[:, axis, None] * cells
 
         return along(-2)[:, :, None] & along(-1)[:, None, :]
+
+
+@dataclass(frozen=True)
+class Places(Padded):
+    """What a head's rows are about, for each of N images."""
+
+    where: Tensor
+    """(N, M) int64 indices of anchors or cells, or (N, M, 4) proposals xyxy in pixels."""
+
+    def take(self, rows: Tensor) -> Places:
+        """Those of the (N, K) rows."""
+        return self.map(lambda tensor: take_rows(tensor, rows))
+
+
+def take_rows(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Of (N, M, …), the (N, K) rows of each image: (N, K, …)."""
+    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], rows]
 
 
 @dataclass(frozen=True)
 class ClassLogits:
     """What a head says about the classes, before sigmoid or softmax."""
 
-    logits: list[Tensor]
-    """(M, background + classes) for each image, float32 or finer; M may differ between images."""
-    places: list[Tensor]
-    """What each image's M rows are about: (M,) indices of anchors or cells, or (M, 4) proposals xyxy in pixels."""
+    logits: Tensor
+    """(N, M, background + classes), float32 or finer."""
+    places: Places
 
 
 class Detector(nn.Module, ABC):
-    """An object detector. `losses` and `predict`, no switch on `self.training`.
+    """An object detector. `losses` and `detect`, no switch on `self.training`.
 
-    Images are a list of (3, H, W) tensors, uint8 in 0..255 or float in 0..1, of any sizes; the detector
-    normalises them with `preprocessing`, pads them to a batch, and computes in the autocast precision it is
-    called in, but always decodes boxes and computes losses in float32.
+    It takes a `Batch`, normalises the images with `preprocessing`, sets the padding to zero after that, and computes
+    in the autocast precision it is called in, but always decodes boxes and computes losses in float32.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
 
     @abstractmethod
-    def losses(
-        self, images: list[Tensor], targets: list[Target], features: Features | None = None
-    ) -> dict[str, Tensor]:
-        """Named scalar losses, to be summed. A target may be empty.
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        """Named scalar losses, to be summed. An image may have no object.
 
         Ignored boxes are no objects; what would be background and lies in one by half of its area is left out, too
         (`detectors/ignored.py`).
 
-        `features`: those of the same images, where they are known already.
+        `features`: those of the same batch, where they are known already.
         """
 
     @abstractmethod
-    def predict(self, images: list[Tensor]) -> list[Prediction]:
-        """Detections above the score threshold, after non-maximum suppression, best first."""
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
+        """Detections above the score threshold, after non-maximum suppression. `features` as in `losses`."""
+
+    def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """`detect` for a list of (3, H, W) images, uint8 in 0..255 or float in 0..1, of any sizes."""
+        return self.detect(Batch.of(images)).per_image()
 
     @abstractmethod
     def stages(self) -> list[Stage]:
@@ -126,15 +144,15 @@ class Detector(nn.Module, ABC):
         """
         raise NotImplementedError
 
-    def features(self, images: list[Tensor]) -> Features:
-        """The feature maps of the images, as `losses` and `predict` compute them."""
+    def features(self, batch: Batch) -> Features:
+        """The feature maps of the images, as `losses` and `detect` compute them."""
         raise NotImplementedError
 
-    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+    def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         """The head's logits at `places`, as another network of this architecture gave them for the same images.
 
-        None: at all of the head's own, outside the padding. Layers in training mode take this for another batch:
-        batch normalisation in a head moves its statistics.
+        None: at all of the head's own, of which those outside the padding are present. Layers in training mode take
+        this for another batch: batch normalisation in a head moves its statistics.
         """
         raise NotImplementedError
 

@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from headstart.config.schema import ModelConfig
-from headstart.data.types import Prediction, Target
+from headstart.data.batch import Batch, Detections, detections
+from headstart.data.types import Prediction
 from headstart.detectors.backbones import Body
-from headstart.detectors.interface import ClassLogits, Detector, Features, Preprocessing, Stage
+from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.errors import UserError
 
 
@@ -111,8 +113,8 @@ class TorchvisionDetector(Detector):
     def library_names(self) -> dict[str, str]:
         return dict(self._library_names)
 
-    def features(self, images: list[Tensor]) -> Features:
-        batch = self._batch(images)
+    def features(self, batch: Batch) -> Features:
+        images = self._batch(batch)
         body_maps: list[Tensor] = []
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -120,25 +122,26 @@ class TorchvisionDetector(Detector):
 
         hooks = [self.get_submodule(name).register_forward_hook(keep) for name in self.body_outputs]
         try:
-            maps = self._features(batch)
+            maps = self._features(images)
         finally:
             for hook in hooks:
                 hook.remove()
-        return Features(batch.tensors, batch.image_sizes, maps, tuple(body_maps))
+        return Features(images, batch.sizes_hw, maps, tuple(body_maps))
 
-    def losses(
-        self, images: list[Tensor], targets: list[Target], features: Features | None = None
-    ) -> dict[str, Tensor]:
-        features = features or self.features(images)
-        batch, maps = ImageList(features.batch, features.sizes), OrderedDict(features.maps)
-        return self._losses(batch, maps, [self._torchvision_target(target) for target in targets])
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        features = features or self.features(batch)
+        images, maps = ImageList(features.batch, [frame.image_hw for frame in batch.frames]), OrderedDict(features.maps)
+        return self._losses(images, maps, self._torchvision_targets(batch))
 
-    def predict(self, images: list[Tensor]) -> list[Prediction]:
-        batch = self._batch(images)
-        return [
-            Prediction(found["boxes"], found["scores"], found["labels"] - self.background)
-            for found in self._detections(batch, self._features(batch))
-        ]
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
+        features = features or self.features(batch)
+        images, maps = ImageList(features.batch, [frame.image_hw for frame in batch.frames]), OrderedDict(features.maps)
+        return detections(
+            [
+                Prediction(found["boxes"], found["scores"], found["labels"] - self.background)
+                for found in self._detections(images, maps)
+            ]
+        )
 
     @abstractmethod
     def _losses(
@@ -148,22 +151,26 @@ class TorchvisionDetector(Detector):
     @abstractmethod
     def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]: ...
 
-    def _features(self, batch: ImageList) -> OrderedDict[str, Tensor]:
-        return self.backbone(batch.tensors)
+    def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self.backbone(images)
 
-    def _batch(self, images: list[Tensor]) -> ImageList:
-        """Normalised, then padded with zeros to the right and below, as torchvision does."""
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        height, width = (self._canvas(max(size[axis] for size in sizes)) for axis in (0, 1))
-        dtype, device = self._dtype(), images[0].device
+    def _batch(self, batch: Batch) -> Tensor:
+        """(N, 3, H, W): normalised, then padded with zeros to the right and below, as torchvision does."""
+        height, width = (self._canvas(side) for side in batch.images.shape[-2:])
+        dtype, device = self._dtype(), batch.images.device
         mean = torch.tensor(self.preprocessing.mean, dtype=dtype, device=device)[:, None, None]
         std = torch.tensor(self.preprocessing.std, dtype=dtype, device=device)[:, None, None]
-        batch = torch.zeros(len(images), 3, height, width, dtype=dtype, device=device)
-        batch = batch.to(memory_format=self._memory_format)
-        for row, image in zip(batch, images, strict=True):
-            scaled = image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
-            row[:, : image.shape[-2], : image.shape[-1]] = (scaled - mean) / std
-        return ImageList(batch, sizes)
+        scaled = batch.images.to(dtype) / 255 if batch.images.dtype == torch.uint8 else batch.images.to(dtype)
+        normalised = torch.where(self._inside(batch), (scaled - mean) / std, 0)
+        right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
+        return functional.pad(normalised, (0, right, 0, below)).contiguous(memory_format=self._memory_format)
+
+    @staticmethod
+    def _inside(batch: Batch) -> Tensor:
+        """(N, 1, H, W) bool: the pixels of the images, without the padding."""
+        down, right = (torch.arange(side, device=batch.images.device) for side in batch.images.shape[-2:])
+        heights, widths = batch.sizes_hw[:, :1], batch.sizes_hw[:, 1:]
+        return ((down < heights)[:, :, None] & (right < widths)[:, None, :])[:, None]
 
     def _canvas(self, size: int) -> int:
         return -(-max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
@@ -171,12 +178,16 @@ class TorchvisionDetector(Detector):
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
-    def _torchvision_target(self, target: Target) -> dict[str, Tensor]:
-        boxes = target.boxes_xyxy
-        keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        boxes = boxes.to(torch.promote_types(self._dtype(), torch.float32))
-        labels = target.labels[keep] + self.background
-        return {"boxes": boxes[keep], "labels": labels, "ignored": boxes[target.ignore]}
+    def _torchvision_targets(self, batch: Batch) -> list[dict[str, Tensor]]:
+        targets = [target for _, target in batch.per_image()]
+        found = []
+        for target in targets:
+            boxes = target.boxes_xyxy
+            keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+            boxes = boxes.to(torch.promote_types(self._dtype(), torch.float32))
+            labels = target.labels[keep] + self.background
+            found.append({"boxes": boxes[keep], "labels": labels, "ignored": boxes[target.ignore]})
+        return found
 
 
 class OneStageDetector(TorchvisionDetector):
@@ -185,18 +196,19 @@ class OneStageDetector(TorchvisionDetector):
     head: nn.Module
     anchor_generator: AnchorGenerator | DefaultBoxGenerator
 
-    def class_logits(self, features: Features, places: list[Tensor] | None = None) -> ClassLogits:
+    def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         head = self.head.get_submodule("classification_head")
         logits = at_least_float32(head(list(features.maps.values())))
         places = self._places(features) if places is None else places
-        return ClassLogits([of_image[here] for of_image, here in zip(logits, places, strict=True)], places)
+        return ClassLogits(take_rows(logits, places.where), places)
 
-    def _places(self, features: Features) -> list[Tensor]:
-        """Indices of the anchors, in the head's order, whose cells lie in the image."""
+    def _places(self, features: Features) -> Places:
+        """Indices of the anchors, in the head's order; present where their cells lie in the image."""
         counts = self.anchor_generator.num_anchors_per_location()
         levels = zip(features.maps.values(), counts, strict=True)
         inside = [features.inside(level).flatten(1).repeat_interleave(count, dim=1) for level, count in levels]
-        return [of_image.nonzero().squeeze(1) for of_image in torch.cat(inside, dim=1)]
+        present = torch.cat(inside, dim=1)
+        return Places(present, torch.arange(present.shape[1], device=present.device).expand_as(present))
 
     def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
         outputs = {name: at_least_float32(output) for name, output in self.head(list(features.values())).items()}

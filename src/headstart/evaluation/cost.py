@@ -13,7 +13,7 @@ import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.replacing import replacing
 
 MIB = 1024**2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import lightning as L
 
-from headstart.data.types import Batch, Prediction
+from headstart.data.batch import Batch
+from headstart.data.types import Prediction
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
@@ -31,8 +32,8 @@ class EvaluationModule(L.LightningModule):
         self._finish("test")
 
     def _predict(self, batch: Batch) -> dict[str, list[Prediction]]:
-        predictions = self.detector.predict(batch.images)
-        self.metric.update(predictions, batch.targets)
+        predictions = self.detector.detect(batch).per_image()
+        self.metric.update(predictions, [target for _, target in batch.per_image()])
         return {"predictions": predictions}
 
     def _finish(self, split: str) -> None:

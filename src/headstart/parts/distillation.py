@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from headstart.config.schema import DistillConfig, RunConfig
-from headstart.detectors.interface import Detector, Features, stage_of_tensor
+from headstart.data.batch import Batch
+from headstart.detectors.interface import Detector, Features, stage_of_tensor, take_rows
 from headstart.detectors.torchvision_base import at_least_float32
 from headstart.parts.part import Part
 from headstart.transfer.types import LoadReport, TransferPlan
@@ -38,16 +39,16 @@ class Teacher:
         self.detector.to(device)
         return self
 
-    def losses(self, student: Detector, images: list[Tensor], student_features: Features) -> dict[str, Tensor]:
+    def losses(self, student: Detector, batch: Batch, student_features: Features) -> dict[str, Tensor]:
         """`distill_features` and `distill_outputs`, weighted, to be summed with the student's own losses.
 
-        `student_features` are those of `images`, with gradients. A loss whose weight is 0 is absent, and so is
+        `student_features` are those of `batch`, with gradients. A loss whose weight is 0 is absent, and so is
         `distill_outputs` where no class is kept. The teacher moves to the images' device, and computes in the autocast
         precision of the caller.
         """
         losses = {}
         with torch.no_grad():
-            features = self.to(images[0].device).detector.features(images)
+            features = self.to(batch.images.device).detector.features(batch)
         if self.config.features:
             losses["distill_features"] = self.config.features * feature_loss(student_features, features, self.with_neck)
         if self.config.outputs and self.kept:
@@ -68,8 +69,10 @@ def feature_loss(student: Features, teacher: Features, with_neck: bool) -> Tenso
 
 def _map_loss(student: Tensor, teacher: Tensor, inside: Tensor) -> Tensor:
     """Of (N, C, h, w) each, in the cells of `inside` (N, h, w)."""
-    ours, theirs = (at_least_float32(level.movedim(1, -1)[inside]) for level in (student, teacher))
-    return (ours - theirs).square().mean() / theirs.square().mean().clamp_min(torch.finfo(theirs.dtype).tiny)
+    ours, theirs, here = at_least_float32(student), at_least_float32(teacher), inside[:, None]
+    values = inside.sum() * teacher.shape[1]
+    apart, size = (torch.where(here, level, 0).square().sum() / values for level in (ours - theirs, theirs))
+    return apart / size.clamp_min(torch.finfo(theirs.dtype).tiny)
 
 
 # ------------------------------------------------------------------------------------------------ outputs
@@ -83,26 +86,28 @@ def output_loss(
     rows = [*range(background), *(background + index for index in kept)]
     with torch.no_grad():
         found = teacher.class_logits(teacher_features)
-        best = [surest_places(logits[:, rows], background) for logits in found.logits]
-        places = [of_image[here] for of_image, here in zip(found.places, best, strict=True)]
-    theirs = torch.cat([logits[here] for logits, here in zip(found.logits, best, strict=True)])
-    ours = torch.cat(student.class_logits(student_features, places).logits)
-    difference = comparable(ours[:, rows], background) - comparable(theirs[:, rows], background)
-    return difference.square().sum() / max(difference.numel(), 1)  # no proposal, no difference
+        best = surest_places(found.logits[..., rows], found.places.present, background)
+        places, theirs = found.places.take(best), take_rows(found.logits, best)
+    ours = student.class_logits(student_features, places).logits
+    difference = comparable(ours[..., rows], background) - comparable(theirs[..., rows], background)
+    apart = torch.where(places.present[..., None], difference, 0).square().sum()
+    return apart / (places.present.sum() * len(rows)).clamp(min=1)  # no proposal, no difference
 
 
-def surest_places(logits: Tensor, background: int) -> Tensor:
-    """Indices of up to `PLACES` rows of (M, background + kept) with the highest probability of a kept class.
+def surest_places(logits: Tensor, present: Tensor, background: int) -> Tensor:
+    """(N, up to `PLACES`): rows of (N, M, background + kept) with the highest probability of a kept class; those that
+    are not present come last.
 
     The softmax goes over these columns alone: the others are new in the teacher, and random.
     """
-    scores = logits.softmax(dim=1)[:, background:] if background else logits
-    return scores.amax(dim=1).topk(min(PLACES, len(scores))).indices
+    scores = logits.softmax(dim=-1)[..., background:] if background else logits
+    best = scores.amax(dim=-1).masked_fill(~present, -torch.inf)
+    return best.topk(min(PLACES, best.shape[1])).indices
 
 
 def comparable(logits: Tensor, background: int) -> Tensor:
     """Logits under a softmax are known up to a constant for each place, which is taken out."""
-    return logits - logits.mean(dim=1, keepdim=True) if background else logits
+    return logits - logits.mean(dim=-1, keepdim=True) if background else logits
 
 
 # --------------------------------------------------------------------------------- the part of a strategy
@@ -133,9 +138,9 @@ class DistillationPart(Part):
         self.teacher = Teacher(detector, report, self.config)
         return plan
 
-    def losses(self, detector: Detector, images: list[Tensor], features: Features | None) -> dict[str, Tensor]:
+    def losses(self, detector: Detector, batch: Batch, features: Features | None) -> dict[str, Tensor]:
         assert features is not None
-        return self.teacher.losses(detector, images, features)
+        return self.teacher.losses(detector, batch, features)
 
 
 def distillation(config: RunConfig) -> Part | None:

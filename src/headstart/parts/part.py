@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from headstart.config.schema import MonitorConfig
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import MapResult
 from headstart.evaluation.spending import Spending
@@ -67,8 +67,8 @@ class Part:
     def before_fit(self, work: Work) -> None:
         """Once in a run's life: not where a run is gone on with."""
 
-    def losses(self, detector: Detector, images: list[Tensor], features: Features | None) -> dict[str, Tensor]:
-        """Of a training step, to be summed with the detector's own; `features` are those of `images`."""
+    def losses(self, detector: Detector, batch: Batch, features: Features | None) -> dict[str, Tensor]:
+        """Of a training step, to be summed with the detector's own; `features` are those of `batch`."""
         return {}
 
     def after_fit(self, work: Work) -> None:

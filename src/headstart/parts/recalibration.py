@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from headstart.config.schema import NormPolicy, RunConfig
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
 from headstart.parts.part import Part, Work
@@ -34,7 +34,7 @@ def recalibrate(detector: Detector, batches: Iterable[Batch], layers: Collection
     images = 0
     with _estimating([detector.get_submodule(name) for name in layers], detector), torch.no_grad():
         for batch in batches:
-            detector.predict(batch.to(device).images)
+            detector.detect(batch.to(device))
             images += len(batch)
     if not images:
         raise UserError("strategy.norm=recalibrate needs training images: the data set gives none")

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from headstart.config.schema import SchedulerConfig
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
@@ -102,7 +102,7 @@ class DetectionModule(EvaluationModule):
         losses = self._losses(batch)
         total = torch.stack(list(losses.values())).sum()
         where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-        self.watch.saw(where, [self.name_of(target.image_id) for target in batch.targets], losses)
+        self.watch.saw(where, [self.name_of(frame.image_id) for frame in batch.frames], losses)
         named = {f"train/{name}": value for name, value in losses.items()}
         # One collective per epoch each; what the bar shows between them is this process's own.
         named["train/loss"] = total
@@ -121,10 +121,10 @@ class DetectionModule(EvaluationModule):
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         needed = any(part.needs_features for part in self.parts)
-        features = self.detector.features(batch.images) if needed else None
-        losses = self.detector.losses(batch.images, batch.targets, features)
+        features = self.detector.features(batch) if needed else None
+        losses = self.detector.losses(batch, features)
         for part in self.parts:
-            losses |= part.losses(self.detector, batch.images, features)
+            losses |= part.losses(self.detector, batch, features)
         return losses
 
     def configure_optimizers(self) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-from headstart.data.types import Batch
+from headstart.data.batch import Batch
 from headstart.training.history import History
 from headstart.training.schedule import planned_epochs
 

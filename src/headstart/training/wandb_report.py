@@ -12,7 +12,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes
 
-from headstart.data.types import Batch, Prediction, Target
+from headstart.data.batch import Batch
+from headstart.data.types import Prediction, Target
 from headstart.transfer.types import TransferPlan
 from headstart.visible import cell
 
@@ -45,7 +46,8 @@ class LogDetections(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         room = self.num_images - len(self.shown)
-        self.shown += list(zip(batch.images, batch.targets, outputs["predictions"], strict=True))[:room]
+        pairs = zip(batch.per_image(), outputs["predictions"], strict=True)
+        self.shown += [(image, target, found) for (image, target), found in pairs][:room]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero or pl_module.evaluation is None or not pl_module.evaluation.map > self.best:
