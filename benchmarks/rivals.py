@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
-from headstart.data.types import AnnotatedImage
+from headstart.data.types import AnnotatedImage, Prediction
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 
@@ -72,13 +72,23 @@ def images_a_second(
     for epoch in range(epochs):
         for images, targets in batches(of, batch_size, epoch):
             with half:
-                loss = torch.stack(list(model(images, targets).values())).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-            optimizer.step()
+                step(model, optimizer, images, targets)
             seen += len(images)
     return seen / (_now(device) - begun)
+
+
+def step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, images: list[Tensor], targets: list[dict[str, Tensor]]
+) -> None:
+    loss = torch.stack(list(model(images, targets).values())).sum()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+    optimizer.step()
+
+
+def predictions(found: list[dict[str, Tensor]]) -> list[Prediction]:
+    return [Prediction(one["boxes"], one["scores"], one["labels"]) for one in found]
 
 
 def _now(device: torch.device) -> float:
