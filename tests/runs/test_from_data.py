@@ -106,12 +106,14 @@ def test_a_source_with_heads_of_its_own_takes_a_number(null, tmp_path) -> None:
     with pytest.raises(UserError, match="800 to 1333"):
         compose(["source=coco", null])
     compose(["source=coco_ssd", "backbone=mobilenetv2_100", null])  # its trunk alone
+    compose(["source=coco", "backbone=mobilenetv2_100", null])  # the same, which is what fits
 
 
 def test_stated_where_the_source_is_tensorflows_ssd() -> None:
     words = ["backbone=mobilenetv2_100", "source=coco_ssd", "dataset.min_size=null"]
-    with pytest.raises(UserError, match=r"dataset\.min_size=300 dataset.max_size=300"):
-        compose(["model=ssd_tf", *words])
+    for source in ("coco_ssd", "coco"):
+        with pytest.raises(UserError, match=r"dataset\.min_size=300 dataset.max_size=300"):
+            compose(["model=ssd_tf", *words, f"source={source}"])
 
 
 @pytest.mark.parametrize("scale", ["0", "-1", "inf", "nan"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.config.checks_transfer import EXPORTED, read_description, source_folder
+from headstart.config.fitting import taken_kind
 from headstart.config.schema import RunConfig, SourceKind, SSDVariant
 from headstart.errors import UserError
 
@@ -33,7 +34,7 @@ def size_problems(config: RunConfig) -> Iterator[str]:
 
 def _own(config: RunConfig) -> str:
     """Of a source that brings heads, the numbers that they were trained with; empty of any other."""
-    kind = config.source.kind
+    kind = taken_kind(config)
     if kind is SourceKind.coco:
         return "torchvision's: pictures of 800 to 1333 pixels, or of 300 or 320 for SSDs; model.anchor_scale=1"
     if kind is SourceKind.coco_ssd and getattr(config.model, "variant", None) is SSDVariant.tf:

@@ -143,11 +143,15 @@ def source_problems(config: RunConfig) -> Iterator[str]:
 
 def check_installed(config: RunConfig) -> None:
     """Raises `UserError` where the weights come as a package that is not installed."""
+    if taken_kind(config) is SourceKind.coco_ssd and getattr(config.source, "path", None) is None:
+        installed_coco_ssd()
+
+
+def taken_kind(config: RunConfig) -> SourceKind:
+    """The source's kind; of `source=coco`, that of what it takes for this network."""
     kind = config.source.kind
     row = coco_weights(config.model, config.backbone) if kind is SourceKind.coco else None
-    wanted = row.source if row else kind
-    if wanted is SourceKind.coco_ssd and getattr(config.source, "path", None) is None:
-        installed_coco_ssd()
+    return row.source if row else kind
 
 
 def other_network(

@@ -10,7 +10,7 @@ from typing import Any
 import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from headstart.config.schema import LoggerConfig, WandbConfig
+from headstart.config.schema import LoggerConfig, SSDVariant, WandbConfig
 from headstart.errors import UserError
 from headstart.say import is_main_process
 from headstart.visible import masked
@@ -79,14 +79,14 @@ def _describe(logger: WandbLogger, resolved: Mapping[str, Any]) -> None:
 
 def _flat(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """What studies sweep over, a name each."""
-    dataset, optimizer, strategy = resolved["dataset"], resolved["optimizer"], resolved["strategy"]
+    dataset, model, optimizer, strategy = (resolved[group] for group in ("dataset", "model", "optimizer", "strategy"))
     names = {
         group: resolved[group]["name"]
         for group in ("dataset", "backbone", "source", "strategy", "augment", "optimizer", "scheduler")
     }
     preset = strategy["lr"].get(optimizer["name"])
     return names | {
-        "model": resolved["model"]["architecture"],
+        "model": model["architecture"] + "_tf" * (model.get("variant") == SSDVariant.tf.value),
         "seed": resolved["seed"],
         "fraction": dataset["fraction"],
         "shots": dataset["shots"],
