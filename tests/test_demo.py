@@ -22,6 +22,8 @@ MAPS = {
     ("scratch", "full"): 0.05,
     ("checkpoint", "full"): 0.4,
     ("checkpoint", "head_only"): 0.3,
+    ("coco_ssd", "full"): 0.6,
+    ("coco_ssd", "head_only"): 0.5,
 }
 
 
@@ -53,6 +55,11 @@ class FakeTraining:
         return subprocess.CompletedProcess(command, 0)
 
 
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "coco_ssd_here", lambda: None)
+
+
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTraining:
     fake = FakeTraining()
@@ -79,6 +86,23 @@ def test_the_source_is_trained_first_and_every_transfer_starts_from_it(
     printed = capsys.readouterr().out
     assert "0.050" in printed
     assert "0.400" in printed
+
+
+def test_where_the_coco_detector_is_installed_it_is_the_source_and_none_is_trained(
+    training: FakeTraining, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "coco_ssd_here", lambda: Path("frozen_inference_graph.pb"))
+    demo.demo()
+    configs = [compose(command[4:]) for command in training.commands]
+    assert [(config.source.name, config.strategy.name) for config in configs] == [
+        ("scratch", "full"),
+        ("coco_ssd", "full"),
+        ("coco_ssd", "head_only"),
+    ]
+    assert {(config.dataset.name, config.backbone.name) for config in configs} == {("shapes", "mobilenetv2_100")}
+    printed = capsys.readouterr().out
+    assert "1/3" in printed
+    assert "0.600" in printed
 
 
 def test_pictures_and_the_table_are_saved(training: FakeTraining) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.config.compose import compose
+from headstart.config.fitting import coco_ssd_here
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
+from headstart.data.types import Size
 from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.reporting.measured import Run
@@ -27,7 +29,8 @@ OUTPUT = "output_dir=outputs/demo"
 ANCHORS = "model.anchor_scale=0.5"
 """The pictures are drawn at 320 x 240 and seen at half of it. Not in the experiments: not every model has anchors."""
 NUM_PICTURES = 3
-PICTURE_WIDTH = 320
+AS_DRAWN = Size(240, 320)
+"""In which they are shown, whatever the detectors saw."""
 console = SafeConsole(soft_wrap=True, highlight=False)
 
 
@@ -39,41 +42,39 @@ class Step:
     overrides: tuple[str, ...]
 
 
+FROM_SCRATCH = (
+    "From scratch: the target (small shapes on dark, textured ground) has few labels. What do they teach alone?"
+)
+FULL = "Full fine-tuning: the same images, but starting from the source's weights."
+HEAD_ONLY = "Head only: the source's features stay frozen, only the head learns. How much cheaper, at what loss?"
 SOURCE = Step(
     "The source: a detector learns large shapes on bright paper, of which there are many labelled images.",
-    ("experiment=demo_source",),
-)
-BASELINE = Step(
-    "From scratch: the target (small shapes on dark, textured ground) has few labels. What do they teach alone?",
-    ("experiment=demo_target", "source=scratch", "strategy=full"),
+    ("experiment=demo_source", ANCHORS),
 )
 
 
-def transfers(source: Path) -> tuple[Step, Step]:
-    """The ways in which the source's weights are moved to the target."""
-    start = ("experiment=demo_target", "source=checkpoint", f"source.path={source}")
+def targets(target: Sequence[str], source: Sequence[str]) -> tuple[Step, Step, Step]:
+    """The baseline, and the ways in which the source's weights are moved to the target."""
     return (
-        Step("Full fine-tuning: the same images, but starting from the source's weights.", (*start, "strategy=full")),
-        Step(
-            "Head only: the source's features stay frozen, only the head learns. How much cheaper, at what loss?",
-            (*start, "strategy=head_only"),
-        ),
+        Step(FROM_SCRATCH, (*target, "source=scratch", "strategy=full")),
+        Step(FULL, (*target, *source, "strategy=full")),
+        Step(HEAD_ONLY, (*target, *source, "strategy=head_only")),
     )
 
 
 def demo(extra: Sequence[str] = ()) -> None:
     """Trains what is not yet trained, and shows what came of it. Raises `UserError` where a run fails."""
-    source, _ = do(1, SOURCE, extra)
-    steps = (BASELINE, *transfers(source))
-    runs = [do(number, step, extra) for number, step in enumerate(steps, start=2)]
-    folder = source.parent
+    steps, done = plan(extra)
+    total = done + len(steps)
+    runs = [do(f"{number}/{total}", step, extra) for number, step in enumerate(steps, start=done + 1)]
+    folder = runs[0][0].parent
     summary = summarise(runs)
     console.rule("what came of it", align="left")
     console.print(summary.as_rich())
     (folder / "summary.md").write_text(summary.as_markdown())
     plot_summary(runs, folder / "summary.png")
     scratch, best_transfer = runs[0], max(runs[1:], key=_map)
-    draw_detections(compose([*BASELINE.overrides, ANCHORS, OUTPUT, *extra]), [scratch, best_transfer], folder)
+    draw_detections(compose([*steps[0].overrides, OUTPUT, *extra]), [scratch, best_transfer], folder)
     console.print(f"""
 Pictures: {folder / "summary.png"} (mAP, curves, cost), {folder / "detections.png"} (what the detectors see)
 Table:    {folder / "summary.md"}
@@ -84,12 +85,22 @@ Next: your own images.
   headstart train --help""")
 
 
-def do(number: int, step: Step, extra: Sequence[str]) -> Run:
+def plan(extra: Sequence[str]) -> tuple[tuple[Step, Step, Step], int]:
+    """What is compared, and how many trainings came before: a real COCO detector is the source where it is installed,
+    else one that is trained first."""
+    if coco_ssd_here():
+        console.print("The source: TensorFlow's SSD, trained on COCO's 118,000 photos; it never saw a drawn shape.")
+        return targets(("experiment=demo_coco",), ("source=coco_ssd",)), 0
+    source, _ = do("1/4", SOURCE, extra)
+    return targets(("experiment=demo_target", ANCHORS), ("source=checkpoint", f"source.path={source}")), 1
+
+
+def do(number: str, step: Step, extra: Sequence[str]) -> Run:
     """The finished run of `step`, trained by a process of its own where that has not been done yet."""
-    overrides = [*step.overrides, ANCHORS, OUTPUT, *extra]
+    overrides = [*step.overrides, OUTPUT, *extra]
     config = compose(overrides)
     folder = run_folder(config, resolved_dict(config))
-    console.rule(f"{number}/4", align="left")
+    console.rule(number, align="left")
     console.print(step.why)
     if _is_finished(folder):
         console.print(f"Done before: {folder}")
@@ -120,6 +131,7 @@ def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> Non
     import torch
 
     from headstart.data import catalog
+    from headstart.data.boxes import scale_boxes
     from headstart.data.datamodule import DetectionDataset
     from headstart.data.info import describe
     from headstart.inference.draw import draw_prediction, draw_truth, grid
@@ -127,16 +139,18 @@ def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> Non
 
     data = catalog.read(config.dataset, config.seed)
     info = describe(data, config.dataset)
-    scale = -(-PICTURE_WIDTH // info.max_size)
-    images = DetectionDataset(data.splits["val"], info.size)
+    images, originals = (DetectionDataset(data.splits["val"], size) for size in (info.size, AS_DRAWN))
     detectors = [load_exported(path)[0] for path, _ in runs]
     rows = []
     for index in range(min(NUM_PICTURES, len(images))):
-        pixels, target = images[index]
+        (seen, _), (pixels, target) = images[index], originals[index]
+        ratio_wh = (pixels.shape[2] / seen.shape[2], pixels.shape[1] / seen.shape[1])
         with torch.inference_mode():
-            found = [detector.predict([pixels])[0] for detector in detectors]
-        pictures = [draw_prediction(pixels, prediction, data.class_names, scale=scale) for prediction in found]
-        rows.append([draw_truth(pixels, target, data.class_names, scale), *pictures])
+            found = [detector.predict([seen])[0] for detector in detectors]
+        for one in found:
+            one.boxes_xyxy = scale_boxes(one.boxes_xyxy, ratio_wh)
+        pictures = [draw_prediction(pixels, prediction, data.class_names) for prediction in found]
+        rows.append([draw_truth(pixels, target, data.class_names), *pictures])
     grid(rows, ["ground truth", *map(_title, runs)]).save(folder / "detections.png", optimize=True)
 
 

