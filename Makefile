@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-strategies bench-index docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-processes bench-strategies bench-index docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## train four small detectors on drawn shapes and show what transfer was worth (minutes)
+demo: $(STAMP) ## train small detectors on drawn shapes and show what transfer was worth (minutes)
 	$(BIN)/python -m headstart.demo
 
 # A process per processor, up to four (each holds torch); what measures time or memory has the machine to itself.
@@ -46,7 +46,19 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-index bench-strategies ## run the timed comparisons, one after another
+bench: bench-training bench-time bench-study bench-processes bench-index bench-strategies ## run the timed comparisons, one after another
+
+bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/training.py
+
+bench-time: $(STAMP) ## time to a given mAP against the same (half an hour; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/time_to_map.py
+
+bench-study: $(STAMP) ## a study whose cells share a frozen prefix against separate runs (minutes)
+	$(BIN)/python benchmarks/study.py
+
+bench-processes: $(STAMP) ## two processes against one, and memory of head_only (minutes; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/processes.py
 
 bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost (90 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/strategies.py
