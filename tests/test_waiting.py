@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torchvision.ops import nms
 
-from headstart.training.finite import Reading
+from headstart.evaluation.reading import Reading
 
 from .waiting import Waited, no_waiting
 

@@ -11,8 +11,8 @@ from lightning.pytorch.plugins import MixedPrecision
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
 from headstart.errors import UserError
+from headstart.evaluation.reading import Reading
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
-from headstart.training.finite import Reading
 from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
