@@ -28,6 +28,8 @@ WAITS = {
     "masked_select": (lambda: X.masked_select(MASK), "aten::masked_select"),
     "index": (lambda: X[MASK], "aten::index"),
     "index of rows": (lambda: X[MASK[0]], "aten::index"),
+    "index of a list": (lambda: X[..., [0, 1]], "torch.__getitem__"),
+    "index_put of a list": (lambda: X.clone().__setitem__([0], 0.0), "torch.__setitem__"),
     "index_put": (lambda: X.clone().__setitem__(MASK, torch.zeros(3)), "aten::"),
     "unique": (lambda: X.unique(), "aten::_unique2"),
     "unique rows": (lambda: X.unique(dim=0), "aten::unique_dim"),

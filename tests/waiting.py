@@ -9,12 +9,14 @@ that are listed; and anything below Python in a C++ thread of its own.
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,9 +40,10 @@ LEAVES_DEVICE = {"tolist", "cpu", "numpy", "__array__"}
 """Methods that copy to the host. Those of a tensor on a CPU dispatch nothing."""
 MADE_OF_NUMBERS = {"tensor", "as_tensor", "asarray", "new_tensor", "from_numpy"}
 """Functions that copy the host's numbers; onto a GPU, where a device is given, from memory that makes them wait."""
-ON_THE_HOST = {"Reading.get", "_get_value"}
-"""Functions that read numbers which lie on the host anyway: ours of what came on its way, and torch's optimizers', of
-their number of steps."""
+ON_THE_HOST = {"Reading.get", "_get_value", "_MapDatasetFetcher.fetch"}
+"""Functions whose numbers lie on the host anyway: ours of what came on its way, torch's optimizers' of their number of
+steps, and the loader's."""
+LIBRARIES = ("site-packages", sysconfig.get_path("stdlib"), __file__)
 
 
 class Waited(AssertionError):
@@ -87,7 +90,7 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        if name in LEAVES_DEVICE or _made_of_numbers(name, args, kwargs):
+        if name in LEAVES_DEVICE or _made_of_numbers(name, args, kwargs) or _by_list(name, args):
             self.watch.saw(f"torch.{name}")
         return func(*args, **kwargs)
 
@@ -98,6 +101,15 @@ def _made_of_numbers(name: str, args: Any, kwargs: Any) -> bool:
         return True
     named = isinstance(kwargs.get("device"), (torch.device, int)) or kwargs.get("device") not in (None, "cpu")
     return name in MADE_OF_NUMBERS and named and not any(isinstance(arg, torch.Tensor) for arg in args)
+
+
+def _by_list(name: str, args: Any) -> bool:
+    """`tensor[[1, 2]]` copies the numbers to the device before it indexes with them."""
+    if name not in ("__getitem__", "__setitem__"):
+        return False
+    return any(
+        isinstance(index, (list, np.ndarray)) for index in (args[1] if isinstance(args[1], tuple) else args[1:2])
+    )
 
 
 def _by_mask(indices: Any) -> bool:
@@ -118,6 +130,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _place(frames: list[FrameType]) -> str:
     """The innermost line that belongs to no library: of the package, or of a test."""
-    ours = [f for f in frames if "site-packages" not in f.f_code.co_filename and f.f_globals["__name__"] != __name__]
-    places = [f"{f.f_code.co_filename}:{f.f_lineno} in {f.f_code.co_qualname}" for f in ours]
-    return next((place for place in places if "/headstart/" in place), places[0])
+    ours = [frame for frame in frames if not any(part in frame.f_code.co_filename for part in LIBRARIES)]
+    return (
+        f"{ours[0].f_code.co_filename}:{ours[0].f_lineno} in {ours[0].f_code.co_qualname}" if ours else "in a library"
+    )

@@ -58,7 +58,7 @@ class FiniteWatch:
     """
 
     def __init__(self) -> None:
-        self.processes = 1
+        self.process, self.processes = 0, 1
         self._batches: list[Seen] = []
         self._update: Update | None = None
 
@@ -66,15 +66,16 @@ class FiniteWatch:
         """A batch, the names of its losses and their values (K,)."""
         self._batches.append(Seen(where, pictures, tuple(names), losses))
 
-    def before_update(self, gradients: Iterable[Tensor] | None, facts: str) -> None:
+    def before_update(self, gradients: Iterable[Tensor] | None, step: int, rates: Sequence[float]) -> None:
         """Raises `UserError` where a loss since the last update, or a gradient, is not finite, or the last update's.
 
-        `facts` is what else is to be told of the step. No gradients where a scaler skips such updates itself.
+        `step` counts from 1; `rates` are those of the optimizer's groups. No gradients where a scaler skips such
+        updates itself.
         """
         self.read_update()
         batches, self._batches = self._batches, []
         found = list(gradients or ())
-        self._update = Update(batches, Reading(_largest(found)) if found else None, facts)
+        self._update = Update(batches, Reading(_largest(found)) if found else None, self._facts(step, rates))
         if self._update.is_there():
             self.read_update(SKIPPED)
 
@@ -91,6 +92,12 @@ class FiniteWatch:
         if self.processes > 1:  # it is the sum of theirs: the one whose loss it was says so
             time.sleep(OTHERS_SECONDS)
         raise _error("The loss is finite, but not its gradient", update.batches, update.facts, done)
+
+    def _facts(self, step: int, rates: Sequence[float]) -> str:
+        least, most = min(rates), max(rates)
+        shown = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+        of_several = f", process {self.process + 1} of {self.processes}"
+        return f"step {step}, learning rate {shown}" + of_several * (self.processes > 1)
 
     def before_keeping(self, weights: Iterable[Tensor], epoch: int) -> None:
         """At the end of an epoch. Raises `UserError` where a weight is not finite."""

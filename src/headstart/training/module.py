@@ -64,7 +64,7 @@ class DetectionModule(EvaluationModule):
     def setup(self, stage: str) -> None:
         # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
         self.trainer.precision_plugin.convert_module(self)
-        self.watch.processes = self.trainer.world_size
+        self.watch.process, self.watch.processes = self.global_rank, self.trainer.world_size
 
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
@@ -92,7 +92,8 @@ class DetectionModule(EvaluationModule):
         # Lightning calls it after the backward pass, and leaves the optimizer alone where it raises.
         scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        self.watch.before_update(None if scales else gradients, self._facts(optimizer))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        self.watch.before_update(None if scales else gradients, self.trainer.global_step + 1, rates)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self._log_steps()
@@ -120,15 +121,6 @@ class DetectionModule(EvaluationModule):
             if self.trainer.log_every_n_steps and (step + 1) % self.trainer.log_every_n_steps == 0:
                 for logger in self.trainer.loggers:
                     logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
-
-    def _facts(self, optimizer: Optimizer) -> str:
-        """Of a step that fails."""
-        rates = [group["lr"] for group in optimizer.param_groups]
-        least, most = min(rates), max(rates)
-        shown = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
-        of_several = f", process {self.global_rank + 1} of {self.trainer.world_size}"
-        step = f"step {self.trainer.global_step + 1}, learning rate {shown}"
-        return step + of_several * (self.trainer.world_size > 1)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         needed = any(part.needs_features for part in self.parts)
