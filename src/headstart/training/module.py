@@ -117,9 +117,10 @@ class DetectionModule(EvaluationModule):
 
     def _log_steps(self) -> None:
         """Losses of steps that have come: Lightning would wait for them."""
+        trainer: Any = self.trainer
         for step, loss in self.running.arrived():
-            if self.trainer.log_every_n_steps and (step + 1) % self.trainer.log_every_n_steps == 0:
-                for logger in self.trainer.loggers:
+            if trainer.log_every_n_steps and (step + 1) % trainer.log_every_n_steps == 0:
+                for logger in trainer.loggers:
                     logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
