@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-strategies bench-index docs clean
+.PHONY: help install demo test test-all lint type bench bench-strategies bench-index bench-map docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +46,16 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-index bench-strategies ## run the timed comparisons, one after another
+bench: bench-index bench-map bench-strategies ## run the timed comparisons, one after another
 
 bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost (90 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/strategies.py
 
 bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
 	$(BIN)/python benchmarks/index.py
+
+bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
+	$(BIN)/python benchmarks/map.py
 
 docs: $(STAMP) ## write the pages that are made from tables of the code
 	$(BIN)/python docs/make_defects.py
