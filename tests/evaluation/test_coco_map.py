@@ -15,6 +15,8 @@ from headstart.data.types import Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 
+from .lists import update
+
 NAMES = ("a", "b", "c", "only detected")
 BOX = (100, 100, 200, 200)
 """100 x 100 pixels: large."""
@@ -51,7 +53,7 @@ def by_hand(target, prediction):
 
 def updated(metric, batches):
     for batch in batches:
-        metric.update([prediction for prediction, _ in batch], [target for _, target in batch])
+        update(metric, batch)
     return metric
 
 

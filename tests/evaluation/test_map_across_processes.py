@@ -19,6 +19,11 @@ from headstart.config.schema import Engine
 from headstart.data.sampling import EpochSampler
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 
+if __name__ == "__main__":
+    from lists import update
+else:
+    from .lists import update
+
 NAMES = ("a", "b", "c", "only detected")
 PATIENCE = 20
 """Seconds after which processes that wait for each other are given up."""
@@ -32,8 +37,8 @@ def measure_on_one_rank(rank, folder, engine, rounds):
     dist.init_process_group("gloo", meeting, timedelta(seconds=PATIENCE), len(rounds[0]), rank)
     metric, results = CocoMeanAveragePrecision(NAMES, engine), []
     for shares in rounds:
-        for prediction, target in shares[rank]:
-            metric.update([prediction], [target])
+        for image in shares[rank]:
+            update(metric, [image])
         results.append(metric.compute())
     (folder / f"{rank}.results").write_bytes(pickle.dumps(results))
 
@@ -97,7 +102,7 @@ def bits(results):
 
 def of_one_process(images, engine=Engine.hotcoco):
     metric = CocoMeanAveragePrecision(NAMES, engine)
-    metric.update([prediction for prediction, _ in images], [target for _, target in images])
+    update(metric, images)
     return metric.compute()
 
 

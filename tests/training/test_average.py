@@ -46,7 +46,7 @@ def test_the_average_is_that_of_the_definition(decay):
     """d a + (1 - d) c, computed in float64."""
     averages, current = [torch.randn(100), torch.randn(3, 4)], [torch.randn(100), torch.randn(3, 4)]
     expected = [decay * a.double() + (1 - decay) * c.double() for a, c in zip(averages, current, strict=True)]
-    move(averages, current, torch.tensor(MANY), decay)
+    move(averages, current, MANY, decay)
     for found, wanted in zip(averages, expected, strict=True):
         torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=1e-6)
 

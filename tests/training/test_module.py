@@ -7,15 +7,18 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
 from headstart.errors import UserError
+from headstart.evaluation.reading import Reading
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
-from headstart.training.finite import Reading
 from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
+
+from .conftest import a_batch
 
 
 def all_digests(module):
@@ -162,6 +165,33 @@ def test_losses_are_reduced_once_an_epoch_however_many_steps_it_has(reductions):
     assert [reductions(steps) for steps in (1, 7)] == [2 * 3 * 2 + 3] * 2
 
 
+def test_the_losses_of_an_epoch_are_means_over_its_images_and_a_step_is_logged_with_its_number(
+    make_module, make_trainer, tmp_path
+):
+    """Batches of two images and of one; every second step is logged."""
+    module, seen, logged = make_module(), [], []
+    losses = module.detector.losses
+
+    def kept(batch, features=None):
+        found = losses(batch, features)
+        seen.append((len(batch), {name: value.item() for name, value in found.items()}))
+        return found
+
+    class Log(CSVLogger):
+        def log_metrics(self, metrics, step=None):
+            logged.append((step, metrics))
+
+    module.detector.losses = kept
+    loader = torch.utils.data.DataLoader([a_batch(0), a_batch(1), a_batch(2, size=1)], batch_size=None)
+    trainer = make_trainer(1, logger=Log(tmp_path), log_every_n_steps=2, limit_val_batches=0)
+    trainer.fit(module, loader)
+    for name in ("box", "classification"):
+        expected = sum(images * found[name] for images, found in seen) / 5
+        assert float(trainer.callback_metrics[f"train/{name}"]) == pytest.approx(expected, rel=1e-6)
+    steps = [(step, metrics["train/loss_step"]) for step, metrics in logged if "train/loss_step" in metrics]
+    assert steps == [(1, pytest.approx(sum(seen[1][1].values())))]
+
+
 def test_boxes_keep_their_precision_in_a_network_of_half_precision(make_module, batches, make_trainer):
     module, seen = make_module(), []
     batch = next(iter(batches(1)))
@@ -255,16 +285,18 @@ class Validated(Callback):
         self.epochs.append(trainer.current_epoch)
 
 
+@pytest.mark.parametrize(("how", "what"), [("loss", "loss is not finite"), ("gradient", "not its gradient")])
 @pytest.mark.parametrize("call", [2, 3])
-def test_a_gradient_that_is_read_late_ends_the_run_before_anything_is_validated_or_kept(
-    make_module, make_trainer, batches, monkeypatch, tmp_path, call
+def test_a_loss_or_gradient_that_is_read_late_ends_the_run_before_anything_is_validated_or_kept(
+    make_module, make_trainer, batches, monkeypatch, tmp_path, call, how, what
 ):
     """As on a GPU, which is not waited for: the second batch's is read at the third, the last one's at the end."""
     monkeypatch.setattr(Reading, "is_there", lambda self: False)
     validated, kept = Validated(), checkpoints(tmp_path, MonitorConfig())
     trainer = make_trainer(callbacks=[validated, kept], enable_checkpointing=True)
-    with pytest.raises(UserError, match=rf"not its gradient in epoch 1, batch {call} .*\nIts pictures: {2 * call - 2}"):
-        trainer.fit(poisoned(make_module(), call, "gradient"), batches(3), batches(1))
+    with pytest.raises(UserError, match=rf"{what} in epoch 1, batch {call} .*\nIts pictures: {2 * call - 2}") as raised:
+        trainer.fit(poisoned(make_module(), call, how), batches(3), batches(1))
+    assert "No update was made" not in str(raised.value)
     assert trainer.global_step == call
     assert validated.epochs == []
     assert list(tmp_path.glob("*.ckpt")) == []

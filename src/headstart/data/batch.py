@@ -109,7 +109,8 @@ class Batch:
         return cls(canvas, torch.tensor(sizes, device=device), found, frames)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """From pinned memory without waiting; Lightning asks for that with nothing but a tensor."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
 
     def pin_memory(self) -> Batch:
         return self._map(Tensor.pin_memory)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 import torch.distributed as dist
+from torch import Tensor
 from torchmetrics import Metric
 
 from headstart.config.schema import Engine
-from headstart.data.types import Prediction, Target
+from headstart.data.batch import Detections, Frame, Targets
 from headstart.evaluation.engines import evaluate
+from headstart.evaluation.reading import Reading
 from headstart.evaluation.types import ImageResult
 
 
@@ -60,12 +64,19 @@ class CocoMeanAveragePrecision(Metric):
         self.engine = engine
         self.max_detections = max_detections
         self.images: dict[int, ImageResult] = {}
+        self._on_their_way: deque[Arriving] = deque()
 
-    def update(self, predictions: list[Prediction], targets: list[Target]) -> None:
-        for prediction, target in zip(predictions, targets, strict=True):
-            self.images[target.image_id] = _image_result(prediction, target)
+    def update(self, found: Detections, truth: Targets, frames: Sequence[Frame]) -> None:
+        """Waits for no device: one copy to the host begins here, and is read once it has come."""
+        self._on_their_way.append(Arriving(Reading(_packed(found, truth)), found.scores.shape[1], tuple(frames)))
+        self._read(all_of_them=False)
+
+    def _read(self, all_of_them: bool) -> None:
+        while self._on_their_way and (all_of_them or self._on_their_way[0].reading.is_there()):
+            self.images |= self._on_their_way.popleft().results()
 
     def compute(self) -> MapResult:
+        self._read(all_of_them=True)
         images = _gathered(self.images)
         numbers = evaluate(images, len(self.class_names), self.engine, self.max_detections)
         return MapResult(
@@ -78,6 +89,7 @@ class CocoMeanAveragePrecision(Metric):
     def reset(self) -> None:
         super().reset()
         self.images = {}
+        self._on_their_way.clear()
 
 
 def _gathered(images: dict[int, ImageResult]) -> dict[int, ImageResult]:
@@ -89,22 +101,50 @@ def _gathered(images: dict[int, ImageResult]) -> dict[int, ImageResult]:
     return dict(sorted(images.items()))
 
 
-def _image_result(prediction: Prediction, target: Target) -> ImageResult:
-    scale_y, scale_x = (original / seen for original, seen in zip(target.original_hw, target.image_hw, strict=True))
-    scale = np.array([scale_x, scale_y, scale_x, scale_y])
+DETECTION, OBJECT = 7, 9
+"""Numbers of a row: box, score, label, present; and box, label, crowd, difficult, area, present."""
+
+
+def _packed(found: Detections, truth: Targets) -> Tensor:
+    """(N, rows of each image): everything in one tensor, so that it is one copy. Labels are exact in float32."""
+    detections = (found.boxes_xyxy, found.scores, found.labels, found.present)
+    objects = (truth.boxes_xyxy, truth.labels, truth.crowd, truth.difficult, truth.area, truth.present)
+    sides = [[c.float().reshape(*c.shape[:2], -1) for c in columns] for columns in (detections, objects)]
+    return torch.cat([torch.cat(columns, dim=2).flatten(1) for columns in sides], dim=1)
+
+
+@dataclass
+class Arriving:
+    """A batch on its way to the host."""
+
+    reading: Reading
+    """Of `_packed`."""
+    detections: int
+    """Rows of an image that are about them."""
+    frames: tuple[Frame, ...]
+
+    def results(self) -> dict[int, ImageResult]:
+        """In original pixels, all images at once, by image."""
+        packed = self.reading.arrived().numpy().astype(np.float64)
+        split = self.detections * DETECTION
+        found = packed[:, :split].reshape(len(packed), -1, DETECTION)
+        truth = packed[:, split:].reshape(len(packed), -1, OBJECT)
+        scale = np.array([np.divide(frame.original_hw, frame.image_hw)[[1, 0, 1, 0]] for frame in self.frames])
+        for rows in (found, truth):
+            rows[..., :4] *= scale[:, None]
+            rows[..., 2:4] -= rows[..., :2]
+        images = zip(self.frames, found, truth, strict=True)
+        return {f.image_id: _image_result(a[a[:, -1] > 0], b[b[:, -1] > 0]) for f, a, b in images}
+
+
+def _image_result(found: np.ndarray, truth: np.ndarray) -> ImageResult:
     return ImageResult(
-        truth_xywh=_xywh(target.boxes_xyxy, scale),
-        truth_labels=target.labels.cpu().numpy(),
-        crowd=target.crowd.cpu().numpy(),
-        difficult=target.difficult.cpu().numpy(),
-        area=target.area.cpu().numpy().astype(np.float64),
-        boxes_xywh=_xywh(prediction.boxes_xyxy, scale),
-        scores=prediction.scores.detach().float().cpu().numpy().astype(np.float64),
-        labels=prediction.labels.cpu().numpy(),
+        truth_xywh=truth[:, :4],
+        truth_labels=truth[:, 4].astype(np.int64),
+        crowd=truth[:, 5] > 0,
+        difficult=truth[:, 6] > 0,
+        area=truth[:, 7],
+        boxes_xywh=found[:, :4],
+        scores=found[:, 4],
+        labels=found[:, 5].astype(np.int64),
     )
-
-
-def _xywh(boxes_xyxy: Any, scale: np.ndarray) -> np.ndarray:
-    boxes = boxes_xyxy.detach().float().cpu().numpy().astype(np.float64).reshape(-1, 4) * scale
-    boxes[:, 2:] -= boxes[:, :2]
-    return boxes

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import lightning as L
 
-from headstart.data.batch import Batch
-from headstart.data.types import Prediction
+from headstart.data.batch import Batch, Detections
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
@@ -19,22 +18,22 @@ class EvaluationModule(L.LightningModule):
         self.metric = metric
         self.evaluation: MapResult | None = None
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Detections]:
         return self._predict(batch)
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Detections]:
         return self._predict(batch)
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")
 
-    def _predict(self, batch: Batch) -> dict[str, list[Prediction]]:
-        predictions = self.detector.detect(batch).per_image()
-        self.metric.update(predictions, [target for _, target in batch.per_image()])
-        return {"predictions": predictions}
+    def _predict(self, batch: Batch) -> dict[str, Detections]:
+        found = self.detector.detect(batch)
+        self.metric.update(found, batch.targets, batch.frames)
+        return {"detections": found}
 
     def _finish(self, split: str) -> None:
         self.evaluation = self.metric.compute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ class Teacher:
         self.with_neck = neck <= set(report.loaded)
 
     def to(self, device: torch.device) -> Teacher:
-        self.detector.to(device)
+        if next(self.detector.parameters()).device != device:
+            self.detector.to(device)
         return self
 
     def losses(self, student: Detector, batch: Batch, student_features: Features) -> dict[str, Tensor]:
@@ -83,15 +85,21 @@ def output_loss(
 ) -> Tensor:
     """Mean squared difference of the kept classes' logits where the teacher is surest of one of them."""
     background = max(axis.background for axis in teacher.class_axes())
-    rows = [*range(background), *(background + index for index in kept)]
     with torch.no_grad():
         found = teacher.class_logits(teacher_features)
+        rows = _rows((*range(background), *(background + index for index in kept)), found.logits.device)
         best = surest_places(found.logits[..., rows], found.places.present, background)
         places, theirs = found.places.take(best), take_rows(found.logits, best)
     ours = student.class_logits(student_features, places).logits
     difference = comparable(ours[..., rows], background) - comparable(theirs[..., rows], background)
     apart = torch.where(places.present[..., None], difference, 0).square().sum()
     return apart / (places.present.sum() * len(rows)).clamp(min=1)  # no proposal, no difference
+
+
+@lru_cache
+def _rows(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Brought to the device once: a step that brought them again would wait for it."""
+    return torch.tensor(numbers, device=device)
 
 
 def surest_places(logits: Tensor, present: Tensor, background: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from headstart.config.schema import PullConfig, RunConfig
 from headstart.detectors.interface import Detector
 from headstart.parts.part import Part
+from headstart.training.average import foreach
 from headstart.transfer.types import LoadReport, TransferPlan
 
 
@@ -47,13 +48,16 @@ class Pull:
             return
         for group in optimizer.param_groups:
             share = float(group["lr"]) * self.strength
-            for parameter in group["params"]:
-                if parameter.requires_grad and parameter in self._references:
-                    self._references[parameter].pull(parameter, share)
+            found = [p for p in group["params"] if p.requires_grad and p in self._references]
+            whole = [parameter for parameter in found if self._references[parameter].rows is None]
+            if whole:
+                foreach._foreach_lerp_(whole, [self._references[p].beside(p) for p in whole], share)
+            for parameter in found:
+                self._references[parameter].pull_rows(parameter, share)
 
 
 class _Reference:
-    """The source's values of one parameter, or of some of its rows."""
+    """The source's values of one parameter, or of some of its rows. They follow the parameter to its device."""
 
     def __init__(self, parameter: nn.Parameter, rows: tuple[int, ...] | None) -> None:
         self.rows = None if rows is None else torch.tensor(rows, dtype=torch.int64, device=parameter.device)
@@ -62,14 +66,15 @@ class _Reference:
     def _of(self, parameter: Tensor) -> Tensor:
         return parameter if self.rows is None else parameter.index_select(0, self.rows)
 
-    def pull(self, parameter: Tensor, share: float) -> None:
-        """Takes `share` of the way to the source, in place. The values follow the parameter to its device."""
+    def beside(self, parameter: Tensor) -> Tensor:
         self.values = self.values.to(parameter)
-        if self.rows is None:
-            parameter.lerp_(self.values, share)
-        else:
+        return self.values
+
+    def pull_rows(self, parameter: Tensor, share: float) -> None:
+        """Takes `share` of the way to the source, in place."""
+        if self.rows is not None:
             self.rows = self.rows.to(parameter.device)
-            parameter.index_copy_(0, self.rows, self._of(parameter).lerp(self.values, share))
+            parameter.index_copy_(0, self.rows, self._of(parameter).lerp(self.beside(parameter), share))
 
 
 def _skipped(optimizer: Optimizer) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from headstart.errors import UserError
+from headstart.evaluation.reading import Reading
 
 LARGEST = 1e18
 """Of a gradient or a weight: the square of a greater one is no float32, so that no norm, and no clipping, is left."""
@@ -25,86 +24,84 @@ REMEDY = (
 )
 
 
-class Reading:
-    """Numbers on their way from the device to the host, which waits for them only where it asks for them."""
-
-    def __init__(self, values: Tensor) -> None:
-        values = values.detach().float()
-        self.event = torch.cuda.Event() if values.is_cuda else None
-        self.values = values
-        if self.event is not None:
-            self.values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
-            self.event.record()
-
-    def is_there(self) -> bool:
-        return self.event is None or self.event.query()
-
-    def get(self) -> list[float]:
-        if self.event is not None:
-            self.event.synchronize()
-        return self.values.reshape(-1).tolist()
-
-
 @dataclass
 class Seen:
     """A batch, or all that were accumulated into one update."""
 
     where: str
     """`epoch 2, batch 3`."""
-    pictures: list[str]
+    pictures: Callable[[], list[str]]
     names: tuple[str, ...]
     """Of its losses."""
     losses: Reading
 
 
-class FiniteWatch:
-    """Ends a run before the update to which a loss or gradient that is not finite would lead.
+@dataclass
+class Update:
+    """What is still to be read of one."""
 
-    The losses of a step are read right before its update: the device has the step's backward pass to do by then, and
-    stands still for no moment. So has the largest gradient, where reading it costs no waiting (on the CPU); else it is
-    read at the next update, or at the end of the epoch, before anything is validated or kept.
+    batches: list[Seen]
+    gradient: Reading | None
+    facts: str
+
+    def is_there(self) -> bool:
+        readings = [*(batch.losses for batch in self.batches), *([self.gradient] if self.gradient else [])]
+        return all(reading.is_there() for reading in readings)
+
+
+class FiniteWatch:
+    """Ends a run for a loss or gradient that is not finite.
+
+    Before the update to which it would lead, where its numbers are there by then (on the CPU always); a device is not
+    waited for: what it still computes is read at the next update, or at the end of the epoch, before anything is
+    validated or kept.
     """
 
     def __init__(self) -> None:
-        self.processes = 1
+        self.process, self.processes = 0, 1
         self._batches: list[Seen] = []
-        self._gradient: tuple[Reading, Callable[[], UserError]] | None = None
+        self._update: Update | None = None
 
-    def saw(self, where: str, pictures: Sequence[str], losses: Mapping[str, Tensor]) -> None:
-        """A batch and its losses."""
-        values = Reading(torch.stack([value.detach().float() for value in losses.values()]))
-        self._batches.append(Seen(where, list(pictures), tuple(losses), values))
+    def saw(self, where: str, pictures: Callable[[], list[str]], names: Sequence[str], losses: Reading) -> None:
+        """A batch, the names of its losses and their values (K,)."""
+        self._batches.append(Seen(where, pictures, tuple(names), losses))
 
-    def before_update(self, gradients: Iterable[Tensor] | None, facts: str) -> None:
-        """Raises `UserError` where a loss since the last update, or a gradient, is not finite.
+    def before_update(self, gradients: Iterable[Tensor] | None, step: int, rates: Sequence[float]) -> None:
+        """Raises `UserError` where a loss since the last update, or a gradient, is not finite, or the last update's.
 
-        `facts` is what else is to be told of the step. No gradients where a scaler skips such updates itself.
+        `step` counts from 1; `rates` are those of the optimizer's groups. No gradients where a scaler skips such
+        updates itself.
         """
-        self.read_gradient()
+        self.read_update()
         batches, self._batches = self._batches, []
-        for batch in batches:
-            if not all(map(math.isfinite, batch.losses.get())):
-                raise _error("The loss is not finite", [batch], facts, SKIPPED)
-        if gradients is not None and (found := list(gradients)):
-            reading = Reading(_largest(found))
-            at_once = reading.is_there()
-            what = "The loss is finite, but not its gradient"
-            self._gradient = reading, partial(_error, what, batches, facts, SKIPPED if at_once else "")
-            if at_once:
-                self.read_gradient()
+        found = list(gradients or ())
+        self._update = Update(batches, Reading(_largest(found)) if found else None, self._facts(step, rates))
+        if self._update.is_there():
+            self.read_update(SKIPPED)
 
-    def read_gradient(self) -> None:
-        """Raises `UserError` where that of the last update was not finite."""
-        pending, self._gradient = self._gradient, None
-        if pending is None or pending[0].get()[0] < LARGEST:
+    def read_update(self, done: str = "") -> None:
+        """Raises `UserError` where the losses or the gradient of the last update were not finite. `done`: about it."""
+        update, self._update = self._update, None
+        if update is None:
+            return
+        for batch in update.batches:
+            if not all(map(math.isfinite, batch.losses.get())):
+                raise _error("The loss is not finite", [batch], update.facts, done)
+        if update.gradient is None or update.gradient.get()[0] < LARGEST:
             return
         if self.processes > 1:  # it is the sum of theirs: the one whose loss it was says so
             time.sleep(OTHERS_SECONDS)
-        raise pending[1]()
+        raise _error("The loss is finite, but not its gradient", update.batches, update.facts, done)
+
+    def _facts(self, step: int, rates: Sequence[float]) -> str:
+        least, most = min(rates), max(rates)
+        shown = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+        of_several = f", process {self.process + 1} of {self.processes}"
+        return f"step {step}, learning rate {shown}" + of_several * (self.processes > 1)
 
     def before_keeping(self, weights: Iterable[Tensor], epoch: int) -> None:
         """At the end of an epoch. Raises `UserError` where a weight is not finite."""
-        self.read_gradient()
+        self.read_update()
         if not Reading(_largest(list(weights))).get()[0] < LARGEST:
             raise UserError(f"The weights are not finite after epoch {epoch}, which is not kept. {REMEDY}")
 
@@ -118,5 +115,5 @@ def _error(what: str, batches: Sequence[Seen], facts: str, done: str) -> UserErr
     """Its first line is what a study shows."""
     last = batches[-1]
     values = ", ".join(f"{name} {value:.3g}" for name, value in zip(last.names, last.losses.get(), strict=True))
-    pictures = [name for batch in batches for name in batch.pictures]
+    pictures = [name for batch in batches for name in batch.pictures()]
     return UserError(f"{what} in {last.where} ({values}; {facts}). {done}{REMEDY}\nIts pictures: {', '.join(pictures)}")

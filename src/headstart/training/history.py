@@ -16,12 +16,12 @@ from headstart.replacing import replacing
 def measured(trainer: L.Trainer, module: Any) -> dict[str, float]:
     """What this epoch measured, by name: losses, and the validation's numbers if it was validated in it.
 
-    Lightning keeps those of the last validation, and the losses of the last step beside those of the epoch.
+    Lightning keeps those of the last validation.
     """
     return {
         name: float(value)
         for name, value in trainer.callback_metrics.items()
-        if (module.validated or not name.startswith("val/")) and not name.endswith("_step")
+        if module.validated or not name.startswith("val/")
     }
 
 

@@ -16,9 +16,11 @@ from headstart.data.batch import Batch
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
+from headstart.evaluation.reading import Reading
 from headstart.parts.part import Part
 from headstart.training.distributed import rewrap
 from headstart.training.finite import FiniteWatch
+from headstart.training.running import RunningLosses
 from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
@@ -55,13 +57,14 @@ class DetectionModule(EvaluationModule):
         self.seed = seed
         self.name_of = name_of
         self.watch = FiniteWatch()
+        self.running = RunningLosses()
         self.validated = False
         """Whether this epoch was."""
 
     def setup(self, stage: str) -> None:
         # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
         self.trainer.precision_plugin.convert_module(self)
-        self.watch.processes = self.trainer.world_size
+        self.watch.process, self.watch.processes = self.global_rank, self.trainer.world_size
 
     def train(self, mode: bool = True) -> DetectionModule:
         """As `nn.Module.train`, but what the plan fixes stays in eval mode: Lightning calls this all the time."""
@@ -89,35 +92,36 @@ class DetectionModule(EvaluationModule):
         # Lightning calls it after the backward pass, and leaves the optimizer alone where it raises.
         scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        self.watch.before_update(None if scales else gradients, self._facts(optimizer))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        self.watch.before_update(None if scales else gradients, self.trainer.global_step + 1, rates)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self.trainer.is_last_batch:
-            self.watch.before_keeping(self.detector.parameters(), self.current_epoch + 1)
+        self._log_steps()
         # Lightning validates after the last batch of an epoch, and where it is told to stop: not after `max_steps`.
-        if self.trainer.global_step == self.trainer.max_steps:
-            self.trainer.should_stop = True
+        self.trainer.should_stop = self.trainer.should_stop or self.trainer.global_step == self.trainer.max_steps
+        if self.trainer.is_last_batch or self.trainer.should_stop:
+            self.watch.before_keeping(self.detector.parameters(), self.current_epoch + 1)
+            self._log_steps()
+            means, images = self.running.take()
+            named = {f"train/{name}": value for name, value in means.items()}
+            named["train/loss"] = torch.stack(list(means.values())).sum()
+            self.log_dict(named, on_epoch=True, on_step=False, batch_size=images, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self._losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-        self.watch.saw(where, [self.name_of(frame.image_id) for frame in batch.frames], losses)
-        named = {f"train/{name}": value for name, value in losses.items()}
-        # One collective per epoch each; what the bar shows between them is this process's own.
-        named["train/loss"] = total
-        self.log_dict(named, on_epoch=True, on_step=False, batch_size=len(batch), sync_dist=True)
-        self.log("train/loss_step", total, on_epoch=False, on_step=True, batch_size=len(batch))
-        return total
+        names, values = tuple(losses), torch.stack(list(losses.values()))
+        where, reading = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}", Reading(values)
+        self.watch.saw(where, lambda: [self.name_of(frame.image_id) for frame in batch.frames], names, reading)
+        self.running.add(self.trainer.global_step, names, values, reading, len(batch))
+        return values.sum()
 
-    def _facts(self, optimizer: Optimizer) -> str:
-        """Of a step that fails."""
-        rates = [group["lr"] for group in optimizer.param_groups]
-        least, most = min(rates), max(rates)
-        shown = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
-        of_several = f", process {self.global_rank + 1} of {self.trainer.world_size}"
-        step = f"step {self.trainer.global_step + 1}, learning rate {shown}"
-        return step + of_several * (self.trainer.world_size > 1)
+    def _log_steps(self) -> None:
+        """Losses of steps that have come: Lightning would wait for them."""
+        trainer: Any = self.trainer
+        for step, loss in self.running.arrived():
+            if trainer.log_every_n_steps and (step + 1) % trainer.log_every_n_steps == 0:
+                for logger in trainer.loggers:
+                    logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         needed = any(part.needs_features for part in self.parts)

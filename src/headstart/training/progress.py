@@ -17,15 +17,15 @@ from headstart.training.schedule import planned_epochs
 
 
 class EpochBar(RichProgressBar):
-    """Lightning's bar with the loss of this process's last step and the last mAP alone: all would not fit."""
+    """Lightning's bar with this process's loss, as it was logged last, and the last mAP alone: all would not fit."""
 
     def __init__(self, history: History | None = None) -> None:
         super().__init__(leave=False)
         self.history = history
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        metrics = trainer.callback_metrics
-        shown = {"loss": f"{float(metrics['train/loss_step']):.3f}"} if "train/loss_step" in metrics else {}
+        running = getattr(pl_module, "running", None)  # not of a module that only evaluates
+        shown = {"loss": f"{running.shown:.3f}"} if running and running.shown is not None else {}
         validated = [row for row in self.history.rows if "val/map" in row] if self.history else []
         if validated:
             shown["mAP"] = f"{_shown(validated[-1]['val/map'])} (epoch {validated[-1]['epoch']})"

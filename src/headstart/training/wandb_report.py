@@ -46,8 +46,9 @@ class LogDetections(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         room = self.num_images - len(self.shown)
-        pairs = zip(batch.per_image(), outputs["predictions"], strict=True)
-        self.shown += [(image, target, found) for (image, target), found in pairs][:room]
+        if room > 0:  # to take them apart waits for the device
+            pairs = zip(batch.per_image(), outputs["detections"].per_image(), strict=True)
+            self.shown += [(image, target, found) for (image, target), found in pairs][:room]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero or pl_module.evaluation is None or not pl_module.evaluation.map > self.best:
