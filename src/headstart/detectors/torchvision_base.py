@@ -147,10 +147,10 @@ class TorchvisionDetector(Detector):
             ]
         )
 
-    @abstractmethod
     def _losses(
         self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]: ...
+    ) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     @abstractmethod
     def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]: ...
@@ -210,6 +210,15 @@ class OneStageDetector(TorchvisionDetector):
 
     head: nn.Module
     anchor_generator: AnchorGenerator | DefaultBoxGenerator
+
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        features = features or self.features(batch)
+        return self.losses_of(*self._heads(features.batch, features.maps), self._objects(batch))
+
+    @abstractmethod
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+        """Of what the head says of each image, and (A, 4) anchors: as torchvision's `compute_loss`, for all images at
+        once."""
 
     def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         head = self.head.get_submodule("classification_head")
