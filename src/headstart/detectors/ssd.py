@@ -16,11 +16,13 @@ from torchvision.models.detection.ssdlite import _extra_block, _normal_init
 from torchvision.ops import boxes as box_ops
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
+from headstart.data.batch import Batch
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
 from headstart.detectors.ignored import SparesIgnored
-from headstart.detectors.interface import ClassAxis, Stage
+from headstart.detectors.interface import ClassAxis, Features, Stage
+from headstart.detectors.matching import Objects
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import OneStageDetector
+from headstart.detectors.torchvision_base import OneStageDetector, TorchvisionDetector
 
 RATIOS = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
 SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
@@ -101,6 +103,12 @@ class MultiBoxDetector(SparesIgnored, OneStageDetector, SSD):
             detections_per_img=config.detections_per_image,
             topk_candidates=self.candidates,
         )
+
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        return TorchvisionDetector.losses(self, batch, features)
+
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     def _losses(
         self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
