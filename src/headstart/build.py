@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from torch.optim import Optimizer
 
 from headstart.config.schema import TrainerConfig
@@ -68,12 +69,14 @@ def build_trainer(
     callbacks: list[Callback],
     loggers: list[Logger],
     progress: Callback | None,
+    profiler: Profiler | None = None,
 ) -> L.Trainer:
     """Lightning's Trainer with the arguments under `trainer`, as they are (config/checks.py refuses a few)."""
     arguments: dict[str, Any] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     arguments |= {
         "precision": resolve_precision(config),
         "default_root_dir": folder,
+        "profiler": profiler or config.profiler,
         "callbacks": [OwnSignals(), *callbacks, *([progress] if progress else [])],
         "logger": loggers or False,
         # Without a terminal `progress` prints lines and is no bar; Lightning would add its own.

@@ -25,6 +25,7 @@ from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
 from headstart.replacing import tidy
+from headstart.reporting.profile_plot import plot_profile, profile_table
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -132,6 +133,9 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
         export(experiment, folder, record.lineage)
+        if profile := record.cost.get("profile"):
+            say(profile_table(profile))
+            plot_profile(profile, folder / "profile.png")
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
         say(line)
 

@@ -234,6 +234,7 @@ TABLE: dict[str, Row] = {
     "training.ema_decay": Row("training.ema_decay=0.5", TRAINED),
     "training.early_stopping_patience": Row("training.early_stopping_patience=1", TRAINED, LONGER),
     "training.evaluate_untrained": Row("training.evaluate_untrained=true", MORE),
+    "training.profile": Row("training.profile=true", SAME_RESULT),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
     "evaluation.retention": Row("evaluation.retention=true", MORE),

@@ -21,6 +21,7 @@ from headstart.training.callbacks import FrozenProof, checkpoints, optional_call
 from headstart.training.history import History
 from headstart.training.loggers import build_loggers
 from headstart.training.module import DetectionModule
+from headstart.training.profile import Sections, SplitNetwork
 from headstart.training.progress import make_progress
 from headstart.training.wandb_report import LogDetections
 
@@ -38,6 +39,7 @@ class Fitted:
     cost: CostCallback
     spending: Spending
     loggers: list[Logger]
+    sections: Sections | None
 
 
 def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitted:
@@ -47,10 +49,12 @@ def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitte
     history, proof, cost, spending = History(folder), FrozenProof(), CostCallback(kept / "cost.json"), Spending()
     best = checkpoints(kept, config.monitor)
     optional = optional_callbacks(config.training, config.monitor)
+    sections = Sections() if config.training.profile else None
+    optional += [SplitNetwork(sections)] if sections else []
     callbacks = [history, proof, cost, spending, LogDetections(config.logger.log_images), *optional, best]
     loggers = build_loggers(config.logger, folder, folder.name, settings)
     trainer = build.build_trainer(
-        config.trainer, folder, callbacks, loggers, make_progress(config.trainer.enable_progress_bar, history)
+        config.trainer, folder, callbacks, loggers, make_progress(config.trainer.enable_progress_bar, history), sections
     )
     work = _work(experiment, folder, trainer, spending)
     resumed = last if (last := last_checkpoint(folder)).exists() else None
@@ -62,7 +66,7 @@ def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitte
     proof.close(experiment.detector, experiment.plan)
     load_best(experiment.module, best.best_model_path)
     _conclude(experiment, work)
-    return Fitted(trainer, history, proof, cost, spending, loggers)
+    return Fitted(trainer, history, proof, cost, spending, loggers, sections)
 
 
 def _work(experiment: Experiment, folder: Path, trainer: L.Trainer, spending: Spending) -> Work:

@@ -27,6 +27,7 @@ WITHOUT_EFFECT = (
     "trainer.enable_autolog_hparams",
     "trainer.log_every_n_steps",
     "trainer.profiler",
+    "training.profile",
     "trainer.model_registry",
     "trainer.detect_anomaly",
     "trainer.inference_mode",

@@ -23,3 +23,6 @@ class TrainingConfig:
     """Stop after this many validations without a better `monitor` in the strategy's last phase; null: never."""
     evaluate_untrained: bool = True
     """Measure the mAP before the first step: epoch 0 of the history."""
+    profile: bool = False
+    """Time what the fit spends on loading, network, loss, optimizer, evaluation and the rest: a table at its end,
+    profile.png in the run's folder, and `cost.profile` in the record."""
