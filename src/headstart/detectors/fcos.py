@@ -18,7 +18,8 @@ from headstart.detectors.backbones import build_body
 from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
-from headstart.detectors.matching import Objects, Wanted, area, in_blocks
+from headstart.detectors.matching import Objects, Wanted
+from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, refuse_width
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.detectors.matching import area, in_blocks, shared_area
+from headstart.detectors.overlaps import area, in_blocks, shared_area
 
 SHARE = 0.5
 """Of a candidate's own area."""
@@ -23,8 +23,15 @@ def in_ignored(candidates_xyxy: Tensor, ignored_xyxy: Tensor) -> Tensor:
 
     The whole candidate counts, with what sticks out of the picture. Boxes without area hold nothing.
     """
-    shared = shared_area(candidates_xyxy, ignored_xyxy)
-    return ((shared > 0) & (shared >= SHARE * area(candidates_xyxy)[..., None, :])).any(-2)
+    return mostly_shared(shared_area(candidates_xyxy, ignored_xyxy), candidates_xyxy)
+
+
+def mostly_shared(shared: Tensor, candidates_xyxy: Tensor) -> Tensor:
+    """(…, A) bool: whether any of (…, T, A) shared areas is at least `SHARE` of the candidate's own."""
+    if shared.shape[-2] == 0:
+        return shared.sum(-2) > 0
+    most = shared.amax(-2)
+    return (most > 0) & (most >= SHARE * area(candidates_xyxy))
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Which box each candidate (anchor, default box, proposal) goes to, for N images at once, and nothing that waits.
 
 The rules are those of torchvision's `Matcher` and `SSDMatcher`. Candidates are (A, 4), the same of all images, or
-(N, A, 4); boxes are (N, T, 4), of which `present` (N, T) tells those that count from padding. Tables are (N, T, A) and
-are made for so many images at a time that they have no more than `MOST_ELEMENTS`, or for one image.
+(N, A, 4); boxes are (N, T, 4), of which (N, T) `present` tells those that count from padding, and `ignored` those in
+which nothing is background (`ignored.py`). Tables are made in blocks of images (`overlaps.py`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from headstart.data.batch import Padded
+from headstart.detectors.ignored import mostly_shared
 from headstart.detectors.interface import take_rows
+from headstart.detectors.overlaps import in_blocks, iou_of_shared, shared_area
 
 BELOW_LOW = -1
 """Background."""
 BETWEEN = -2
 """Between the thresholds: neither object nor background."""
-MOST_ELEMENTS = 2**26
-"""Of a table: 256 MiB in float32."""
+IGNORED = -3
+"""It would be one of these, and lies in an ignored box."""
 
 
 @dataclass(frozen=True)
@@ -59,76 +61,60 @@ def match(
     candidates_xyxy: Tensor,
     boxes_xyxy: Tensor,
     present: Tensor,
+    ignored: Tensor | None = None,
     *,
     low: float,
     high: float,
     allow_low_quality: bool = False,
 ) -> Tensor:
     """(N, A) int64: the row of the box of highest IoU, the first of equals, where that is `high` or more; `BETWEEN`
-    from `low` on, else `BELOW_LOW`.
+    from `low` on, else `BELOW_LOW`; `IGNORED` instead of these two in an ignored box.
 
     `allow_low_quality`: a candidate whose IoU with any box is the highest that this box has gets its own best box
     whatever the IoU, as torchvision's `Matcher`; a box that meets no candidate then gives one to every candidate that
     it does not meet.
     """
 
-    def rule(candidates: Tensor, boxes: Tensor, present: Tensor) -> Tensor:
-        table = present_iou(candidates, boxes, present)
+    def rule(table: Tensor, present: Tensor) -> Tensor:
         best = table.max(dim=1)
         matches = torch.where(best.values < high, BETWEEN, best.indices)
         matches = torch.where(best.values < low, BELOW_LOW, matches)
         if not allow_low_quality:
             return matches
-        highest = table.amax(dim=2, keepdim=True)
-        return torch.where(((table == highest) & present[..., None]).any(dim=1), best.indices, matches)
+        highest = table.amax(dim=2).masked_fill(~present, torch.inf)
+        return torch.where((table == highest[..., None]).any(dim=1), best.indices, matches)
 
-    return in_blocks(rule, candidates_xyxy, boxes_xyxy, present)
+    return _matched(rule, candidates_xyxy, boxes_xyxy, present, ignored)
 
 
 @torch.no_grad()
-def match_ssd(candidates_xyxy: Tensor, boxes_xyxy: Tensor, present: Tensor, *, threshold: float) -> Tensor:
+def match_ssd(
+    candidates_xyxy: Tensor, boxes_xyxy: Tensor, present: Tensor, ignored: Tensor | None = None, *, threshold: float
+) -> Tensor:
     """(N, A) int64: as `match` with one threshold, then each box's best candidate, the first of equals, goes to it;
     the last of several boxes gets it, as with torchvision's `SSDMatcher`."""
 
-    def rule(candidates: Tensor, boxes: Tensor, present: Tensor) -> Tensor:
-        table = present_iou(candidates, boxes, present)
+    def rule(table: Tensor, present: Tensor) -> Tensor:
         best = table.max(dim=1)
         matches = torch.where(best.values < threshold, BELOW_LOW, best.indices)
-        rows = torch.arange(boxes.shape[1], device=boxes.device).where(present, -1)
+        rows = torch.arange(table.shape[1], device=table.device).where(present, -1)
         forced = torch.full_like(matches, -1).scatter_reduce(1, table.argmax(dim=2), rows, "amax")
         return torch.where(forced < 0, matches, forced)
 
-    return in_blocks(rule, candidates_xyxy, boxes_xyxy, present)
+    return _matched(rule, candidates_xyxy, boxes_xyxy, present, ignored)
 
 
-def present_iou(candidates_xyxy: Tensor, boxes_xyxy: Tensor, present: Tensor) -> Tensor:
-    """(N, T, A), and -1 of absent boxes, so that any other is better."""
-    shared = shared_area(candidates_xyxy, boxes_xyxy)
-    union = area(boxes_xyxy)[..., None] + area(candidates_xyxy)[..., None, :] - shared
-    return (shared / union).where(present[..., None], -1)
+def _matched(
+    rule: Callable[[Tensor, Tensor], Tensor], candidates_xyxy: Tensor, boxes_xyxy: Tensor, *padded: Tensor | None
+) -> Tensor:
+    """By `rule(table of IoU, present)`, and the rule of ignored boxes: both know the same areas."""
 
+    def of_block(candidates: Tensor, boxes: Tensor, present: Tensor, *ignored: Tensor) -> Tensor:
+        shared = shared_area(candidates, boxes)
+        held = [mostly_shared(shared.where(here[..., None], 0), candidates) for here in ignored]
+        matches = rule(iou_of_shared(shared, candidates, boxes, present), present)
+        for here in held:
+            matches = torch.where(here & (matches < 0), IGNORED, matches)
+        return matches
 
-def shared_area(candidates_xyxy: Tensor, boxes_xyxy: Tensor) -> Tensor:
-    """(N, T, A): the area that boxes and candidates have in common."""
-    left, top, right, bottom = candidates_xyxy[..., None, :, :].unbind(-1)
-    of_left, of_top, of_right, of_bottom = boxes_xyxy[..., :, None, :].unbind(-1)
-    width = (torch.minimum(right, of_right) - torch.maximum(left, of_left)).clamp_(min=0)
-    height = (torch.minimum(bottom, of_bottom) - torch.maximum(top, of_top)).clamp_(min=0)
-    return width.mul_(height)
-
-
-def area(boxes_xyxy: Tensor) -> Tensor:
-    left, top, right, bottom = boxes_xyxy.unbind(-1)
-    return (right - left) * (bottom - top)
-
-
-def in_blocks(rule: Callable[..., Tensor], candidates_xyxy: Tensor, boxes_xyxy: Tensor, *padded: Tensor) -> Tensor:
-    """`rule(candidates, boxes, *padded)` of all images, or of a few at a time and put together."""
-    images, table = len(boxes_xyxy), boxes_xyxy.shape[1] * candidates_xyxy.shape[-2]
-    several = max(1, MOST_ELEMENTS // max(1, table))
-    if several >= images:
-        return rule(candidates_xyxy, boxes_xyxy, *padded)
-    parts = [tensor.split(several) for tensor in (boxes_xyxy, *padded)]
-    shared = candidates_xyxy.ndim == 2
-    of_blocks = [candidates_xyxy] * len(parts[0]) if shared else candidates_xyxy.split(several)
-    return torch.cat([rule(*block) for block in zip(of_blocks, *parts, strict=True)])
+    return in_blocks(of_block, candidates_xyxy, boxes_xyxy, *(rows for rows in padded if rows is not None))

@@ -19,9 +19,8 @@ from headstart.detectors.anchors import RATIOS, retinanet, scale_of
 from headstart.detectors.backbones import build_body
 from headstart.detectors.coding import decode, encode
 from headstart.detectors.dense_losses import focal, giou
-from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
-from headstart.detectors.matching import BETWEEN, Objects, Wanted, match
+from headstart.detectors.matching import BELOW_LOW, Objects, Wanted, match
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
 
@@ -60,20 +59,19 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         """Each image's over its own objects' anchors, then the mean of the images."""
         matches = self._matches(anchors_xyxy, objects)
         wanted = Wanted.of(matches, anchors_xyxy, objects)
-        spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
         classes = focal(outputs["cls_logits"], wanted.labels, wanted.found)
         codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
         boxes = self._of_boxes(codes, anchors_xyxy, wanted.boxes_xyxy)
         count = wanted.found.sum(1).clamp(min=1)
         return {
-            "classification": (classes.masked_fill(spared | (matches == BETWEEN), 0).sum(1) / count).mean(),
+            "classification": (classes.where(matches >= BELOW_LOW, 0).sum(1) / count).mean(),
             "bbox_regression": (boxes.where(wanted.found, 0).sum(1) / count).mean(),
         }
 
     def _matches(self, anchors_xyxy: Tensor, objects: Objects) -> Tensor:
         rule: Matcher = self.proposal_matcher
         low, high, low_quality = rule.low_threshold, rule.high_threshold, rule.allow_low_quality_matches
-        boxes = objects.boxes_xyxy, objects.present
+        boxes = objects.boxes_xyxy, objects.present, objects.ignored
         return match(anchors_xyxy, *boxes, low=low, high=high, allow_low_quality=low_quality)
 
     def _of_boxes(self, codes: Tensor, anchors_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor:
