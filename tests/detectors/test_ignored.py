@@ -28,6 +28,7 @@ from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.ignored import SparesIgnored, in_ignored
 from headstart.detectors.interface import Detector
+from headstart.detectors.matching import Objects
 
 Box = Sequence[float]
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
@@ -163,20 +164,42 @@ def watched(detector: Any, targets: list[Target]) -> Seen:
     outputs: list[Tensor] = []
     hook = detector.head.register_forward_hook(lambda *call: outputs.append(call[2]["cls_logits"]))
     seen = Seen(torch.empty(0))
-    stock = {"RetinaNet": RetinaNetHead, "FCOS": FCOSHead, "SSD": SSD}
-    owner = next(stock[base.__name__] for base in type(detector).__mro__ if base.__name__ in stock)
     with pytest.MonkeyPatch.context() as patch:
-        plain = owner.compute_loss
-
-        def listen(self: Any, t: Any, heads: Any, anchors: list[Tensor], matches: list[Tensor]) -> Any:
-            seen.anchors, seen.matches = anchors, matches
-            return plain(self, t, heads, anchors, matches)
-
-        patch.setattr(owner, "compute_loss", listen)
+        listen = listen_to_ssd if isinstance(detector, SSD) else listen_to_head
+        listen(detector, targets, seen, patch)
         seen.losses = losses_of(detector, targets)
     hook.remove()
     (seen.logits,) = outputs
     return seen
+
+
+def listen_to_head(detector: Any, targets: list[Target], seen: Seen, patch: pytest.MonkeyPatch) -> None:
+    stock = {"RetinaNet": RetinaNetHead, "FCOS": FCOSHead}
+    owner = next(stock[base.__name__] for base in type(detector).__mro__ if base.__name__ in stock)
+    plain = owner.compute_loss
+
+    def listen(self: Any, t: Any, heads: Any, anchors: list[Tensor], matches: list[Tensor]) -> Any:
+        seen.anchors, seen.matches = anchors, matches
+        return plain(self, t, heads, anchors, matches)
+
+    patch.setattr(owner, "compute_loss", listen)
+
+
+def listen_to_ssd(detector: Any, targets: list[Target], seen: Seen, patch: pytest.MonkeyPatch) -> None:
+    plain = detector.losses_of
+
+    def listen(outputs: Any, default_boxes: Tensor, objects: Any) -> Any:
+        seen.anchors = [default_boxes] * len(targets)
+        seen.matches = [of_ssds_matcher(detector, t.boxes_xyxy[~t.ignore], default_boxes) for t in targets]
+        return plain(outputs, default_boxes, objects)
+
+    patch.setattr(detector, "losses_of", listen)
+
+
+def of_ssds_matcher(detector: Any, boxes: Tensor, default_boxes: Tensor) -> Tensor:
+    if len(boxes) == 0:
+        return torch.full((len(default_boxes),), -1)
+    return detector.proposal_matcher(box_iou(boxes, default_boxes))
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -282,12 +305,14 @@ def test_ssd_takes_as_many_other_negatives_for_the_ignored_ones(name, ratio, neg
     of_class = surprise.exp().sub(1).log()  # beside a background of 0 and two classes of next to nothing
     logits = torch.stack([torch.zeros(8), of_class, torch.full((8,), -1e9), torch.full((8,), -1e9)], dim=1)[None]
     boxes = torch.tensor([[10.0 * i, 0.0, 10.0 * i + 10.0, 10.0] for i in range(8)])
-    matches = torch.tensor([0, -1, -1, -1, -1, -1, -1, -1])
-    given = {"boxes": boxes[:1], "labels": torch.tensor([1]), "ignored": torch.tensor([[10.0, 0.0, 30.0, 10.0]])}
+    given = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [10.0, 0.0, 30.0, 10.0]]])
+    objects = Objects(
+        torch.tensor([[True, False]]), given, torch.tensor([[1, 1]]), ignored=torch.tensor([[False, True]])
+    )
     heads = {"cls_logits": logits, "bbox_regression": torch.zeros(1, 8, 4)}
     detector = build(name)
     detector.neg_to_pos_ratio = ratio
-    found = detector.compute_loss([given], heads, [boxes], [matches])["classification"]
+    found = detector.losses_of(heads, boxes, objects)["classification"]
     of_object = surprise[0] - of_class[0]
     torch.testing.assert_close(found, of_object + negatives)
 
@@ -413,7 +438,9 @@ def test_an_ignored_box_without_area_is_as_if_it_were_not_there(detector):
     assert same(losses_of(detector, [target(OBJECT, ignored=flat)]), losses_of(detector, [target(OBJECT)]))
 
 
+@pytest.mark.parametrize("detector", ["retinanet", "retinanet-v2", "fcos", *TWO_STAGES], indirect=True)
 def test_where_nothing_is_ignored_losses_and_draws_are_torchvisions_own(detector, monkeypatch):
+    """Those of the SSDs: tests/detectors/test_ssd_losses.py."""
     targets = [target(OBJECT, SMALL), target()]
     found, state = losses_of(detector, targets), torch.get_rng_state()
     monkeypatch.delattr(SparesIgnored, "compute_loss")

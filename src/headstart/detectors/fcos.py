@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
@@ -49,9 +50,11 @@ class FCOSDetector(OneStageDetector, FCOS):
         outputs, anchors = self._outputs(batch, features)
         return self.compute_loss(targets, outputs, anchors, cells)
 
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        levels = self._by_level(*self._outputs(batch, features), features, 1)
-        return self.postprocess_detections(*levels, batch.image_sizes)
+    def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
+        return torch.sqrt(super()._scores(outputs) * outputs["bbox_ctrness"].sigmoid())
+
+    def _decoded(self, codes: Tensor, anchors_xyxy: Tensor) -> Tensor:
+        return self.box_coder.decode(codes, anchors_xyxy)
 
     def class_axes(self) -> list[ClassAxis]:
         return [ClassAxis(f"head.classification_head.cls_logits.{part}") for part in ("weight", "bias")]

@@ -61,10 +61,6 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         outputs, anchors = self._outputs(batch, features)
         return self.compute_loss(targets, outputs, anchors)
 
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        levels = self._by_level(*self._outputs(batch, features), features, ANCHORS_PER_CELL)
-        return self.postprocess_detections(*levels, batch.image_sizes)
-
     def class_axes(self) -> list[ClassAxis]:
         logits = "head.classification_head.cls_logits"
         return [ClassAxis(f"{logits}.{part}", anchors=ANCHORS_PER_CELL) for part in ("weight", "bias")]
