@@ -5,7 +5,7 @@ values and gradients are compared.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.models.detection.fcos import FCOSHead
-from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.fcos import FCOS
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
@@ -26,7 +26,7 @@ from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
-from headstart.detectors.ignored import SparesIgnored, in_ignored
+from headstart.detectors.ignored import in_ignored
 from headstart.detectors.interface import Detector
 from headstart.detectors.matching import Objects
 
@@ -145,10 +145,10 @@ class Seen:
 
     logits: Tensor
     """(images, anchors, background + classes), as the head left them."""
-    anchors: list[Tensor] = field(default_factory=list)
-    matches: list[Tensor] = field(default_factory=list)
+    anchors: list[Tensor]
+    matches: list[Tensor]
     """Index of the object; -1 background, -2 between torchvision's thresholds."""
-    losses: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor]
 
     def background(self, targets: list[Target]) -> list[Tensor]:
         """Of each image (anchors,): what stays in the loss as background."""
@@ -160,46 +160,35 @@ class Seen:
 
 
 def watched(detector: Any, targets: list[Target]) -> Seen:
-    """Runs `losses` and listens."""
+    """Runs `losses` and listens to the head."""
     outputs: list[Tensor] = []
     hook = detector.head.register_forward_hook(lambda *call: outputs.append(call[2]["cls_logits"]))
-    seen = Seen(torch.empty(0))
-    with pytest.MonkeyPatch.context() as patch:
-        listen = listen_to_ssd if isinstance(detector, SSD) else listen_to_head
-        listen(detector, targets, seen, patch)
-        seen.losses = losses_of(detector, targets)
+    losses = losses_of(detector, targets)
     hook.remove()
-    (seen.logits,) = outputs
-    return seen
+    (logits,) = outputs
+    anchors = torchvisions_anchors(detector, targets)
+    matches = [matched(detector, own, t.boxes_xyxy[~t.ignore]) for own, t in zip(anchors, targets, strict=True)]
+    return Seen(logits, anchors, matches, losses)
 
 
-def listen_to_head(detector: Any, targets: list[Target], seen: Seen, patch: pytest.MonkeyPatch) -> None:
-    stock = {"RetinaNet": RetinaNetHead, "FCOS": FCOSHead}
-    owner = next(stock[base.__name__] for base in type(detector).__mro__ if base.__name__ in stock)
-    plain = owner.compute_loss
-
-    def listen(self: Any, t: Any, heads: Any, anchors: list[Tensor], matches: list[Tensor]) -> Any:
-        seen.anchors, seen.matches = anchors, matches
-        return plain(self, t, heads, anchors, matches)
-
-    patch.setattr(owner, "compute_loss", listen)
+def torchvisions_anchors(detector: Any, targets: list[Target]) -> list[Tensor]:
+    features = detector.features(Batch.of(pictures()[: len(targets)]))
+    images = ImageList(features.batch, list(SIZES[: len(targets)]))
+    return detector.anchor_generator(images, list(features.maps.values()))
 
 
-def listen_to_ssd(detector: Any, targets: list[Target], seen: Seen, patch: pytest.MonkeyPatch) -> None:
-    plain = detector.losses_of
-
-    def listen(outputs: Any, default_boxes: Tensor, objects: Any) -> Any:
-        seen.anchors = [default_boxes] * len(targets)
-        seen.matches = [of_ssds_matcher(detector, t.boxes_xyxy[~t.ignore], default_boxes) for t in targets]
-        return plain(outputs, default_boxes, objects)
-
-    patch.setattr(detector, "losses_of", listen)
-
-
-def of_ssds_matcher(detector: Any, boxes: Tensor, default_boxes: Tensor) -> Tensor:
+def matched(detector: Any, anchors: Tensor, boxes: Tensor) -> Tensor:
+    """By torchvision."""
     if len(boxes) == 0:
-        return torch.full((len(default_boxes),), -1)
-    return detector.proposal_matcher(box_iou(boxes, default_boxes))
+        return torch.full((len(anchors),), -1)
+    if not isinstance(detector, FCOS):
+        return detector.proposal_matcher(box_iou(boxes, anchors))
+    matches: list[Tensor] = []
+    counts = [int((anchors[:, 2] - anchors[:, 0] == side).sum()) for side in (8, 16, 32, 64, 128)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector.head, "compute_loss", lambda *given: matches.extend(given[3]))
+        detector.compute_loss([{"boxes": boxes}], {}, [anchors], counts)
+    return matches[0]
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -438,12 +427,10 @@ def test_an_ignored_box_without_area_is_as_if_it_were_not_there(detector):
     assert same(losses_of(detector, [target(OBJECT, ignored=flat)]), losses_of(detector, [target(OBJECT)]))
 
 
-@pytest.mark.parametrize("detector", ["retinanet", "retinanet-v2", "fcos", *TWO_STAGES], indirect=True)
+@pytest.mark.parametrize("detector", TWO_STAGES, indirect=True)
 def test_where_nothing_is_ignored_losses_and_draws_are_torchvisions_own(detector, monkeypatch):
-    """Those of the SSDs: tests/detectors/test_ssd_losses.py."""
     targets = [target(OBJECT, SMALL), target()]
     found, state = losses_of(detector, targets), torch.get_rng_state()
-    monkeypatch.delattr(SparesIgnored, "compute_loss")
     monkeypatch.setattr(FasterRCNNDetector, "_to_sample", lambda self, proposals, target: proposals)
     if isinstance(detector, FasterRCNNDetector):
         monkeypatch.setattr(detector.rpn, "__class__", RegionProposalNetwork)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.batch import Padded
+from headstart.detectors.interface import take_rows
 
 BELOW_LOW = -1
 """Background."""
@@ -33,6 +34,24 @@ class Objects(Padded):
     """(N, T) int64: rows of the head."""
     ignored: Tensor
     """(N, T) bool: what lies in these is not told to be background."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of each of (N, A) candidates, as (N, A) matches say."""
+
+    found: Tensor
+    """bool: it is of an object."""
+    labels: Tensor
+    """int64; of any object where there is none."""
+    boxes_xyxy: Tensor
+    """(N, A, 4); the candidate itself where there is none: no code is infinite."""
+
+    @classmethod
+    def of(cls, matches: Tensor, candidates_xyxy: Tensor, objects: Objects) -> Wanted:
+        found, rows = matches >= 0, matches.clamp(min=0)
+        boxes = take_rows(objects.boxes_xyxy, rows).where(found[..., None], candidates_xyxy)
+        return cls(found, take_rows(objects.labels, rows), boxes)
 
 
 @torch.no_grad()

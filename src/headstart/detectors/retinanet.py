@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
+from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, RetinaNetConfig, Variant
 from headstart.detectors.anchors import RATIOS, retinanet, scale_of
 from headstart.detectors.backbones import build_body
-from headstart.detectors.ignored import SparesIgnored
+from headstart.detectors.coding import decode, encode
+from headstart.detectors.dense_losses import focal, giou
+from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
+from headstart.detectors.matching import BETWEEN, Objects, Wanted, match
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
-
-
-class Head(SparesIgnored, RetinaNetHead):
-    """torchvision's; background in an ignored box leaves the loss."""
 
 
 class RetinaNetDetector(OneStageDetector, RetinaNet):
@@ -36,7 +35,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
             refuse_width(width, "model=retinanet model.variant=v2")
         body = build_body(backbone, (8, 16, 32))
         extra = LastLevelP6P7(body.channels[-1] if v2 else width, width)
-        head = Head(
+        head = RetinaNetHead(
             width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, NORM_GROUPS) if v2 else None
         )
         if v2:
@@ -55,11 +54,33 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         )
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
-    def _losses(
-        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        outputs, anchors = self._outputs(batch, features)
-        return self.compute_loss(targets, outputs, anchors)
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+        """Each image's over its own objects' anchors, then the mean of the images."""
+        matches = self._matches(anchors_xyxy, objects)
+        wanted = Wanted.of(matches, anchors_xyxy, objects)
+        spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
+        classes = focal(outputs["cls_logits"], wanted.labels, wanted.found)
+        codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
+        boxes = self._of_boxes(codes, anchors_xyxy, wanted.boxes_xyxy)
+        count = wanted.found.sum(1).clamp(min=1)
+        return {
+            "classification": (classes.masked_fill(spared | (matches == BETWEEN), 0).sum(1) / count).mean(),
+            "bbox_regression": (boxes.where(wanted.found, 0).sum(1) / count).mean(),
+        }
+
+    def _matches(self, anchors_xyxy: Tensor, objects: Objects) -> Tensor:
+        rule: Matcher = self.proposal_matcher
+        low, high, low_quality = rule.low_threshold, rule.high_threshold, rule.allow_low_quality_matches
+        boxes = objects.boxes_xyxy, objects.present
+        return match(anchors_xyxy, *boxes, low=low, high=high, allow_low_quality=low_quality)
+
+    def _of_boxes(self, codes: Tensor, anchors_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor:
+        """(N, A)"""
+        regression: Any = self.head.get_submodule("regression_head")
+        weights = self.box_coder.weights
+        if regression._loss_type == "giou":
+            return giou(decode(codes, anchors_xyxy, weights), wanted_xyxy)
+        return (codes - encode(wanted_xyxy, anchors_xyxy, weights)).abs().sum(-1)
 
     def class_axes(self) -> list[ClassAxis]:
         logits = "head.classification_head.cls_logits"

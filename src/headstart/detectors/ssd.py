@@ -15,13 +15,12 @@ from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG, SSDHea
 from torchvision.models.detection.ssdlite import _extra_block, _normal_init
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
-from headstart.data.batch import Batch
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
 from headstart.detectors.candidates import Best, best_of_classes
 from headstart.detectors.coding import encode
 from headstart.detectors.ignored import left_out
-from headstart.detectors.interface import ClassAxis, Features, Stage, take_rows
-from headstart.detectors.matching import Objects, match_ssd
+from headstart.detectors.interface import ClassAxis, Stage
+from headstart.detectors.matching import Objects, Wanted, match_ssd
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
 
@@ -105,25 +104,21 @@ class MultiBoxDetector(OneStageDetector, SSD):
             topk_candidates=self.candidates,
         )
 
-    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
-        features = features or self.features(batch)
-        return self.losses_of(*self._heads(features.batch, features.maps), self._objects(batch))
-
-    def losses_of(self, outputs: dict[str, Tensor], default_boxes: Tensor, objects: Objects) -> dict[str, Tensor]:
-        """As torchvision's `compute_loss`, for all images at once; what lies in an ignored object costs nothing."""
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+        """Over the default boxes of all objects of the batch. Those in an ignored object cost nothing."""
         threshold = self.proposal_matcher.high_threshold
-        matches = match_ssd(default_boxes, objects.boxes_xyxy, objects.present, threshold=threshold)
-        found, rows = matches >= 0, matches.clamp(min=0)
-        wanted = encode(take_rows(objects.boxes_xyxy, rows), default_boxes, self.box_coder.weights)
-        codes, wanted = (tensor.where(found[..., None], 0) for tensor in (outputs["bbox_regression"], wanted))
-        spared = left_out(~found, default_boxes, objects.boxes_xyxy, objects.ignored)
-        labels = take_rows(objects.labels, rows).where(found, 0)
-        of_classes = self._surprise(outputs["cls_logits"], labels).masked_fill(spared, 0)
-        chosen = of_classes.where(found, 0).sum() + of_classes.where(self._mined(of_classes, found), 0).sum()
-        count = found.sum().clamp(min=1)
+        matches = match_ssd(anchors_xyxy, objects.boxes_xyxy, objects.present, threshold=threshold)
+        wanted = Wanted.of(matches, anchors_xyxy, objects)
+        spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
+        labels = wanted.labels.where(wanted.found, 0)
+        surprise = self._surprise(outputs["cls_logits"], labels).masked_fill(spared, 0)
+        mined = self._mined(surprise, wanted.found)
+        codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
+        wanted_codes = encode(wanted.boxes_xyxy, anchors_xyxy, self.box_coder.weights)
+        count = wanted.found.sum().clamp(min=1)
         return {
-            "bbox_regression": functional.smooth_l1_loss(codes, wanted, reduction="sum") / count,
-            "classification": chosen / count,
+            "bbox_regression": functional.smooth_l1_loss(codes, wanted_codes, reduction="sum") / count,
+            "classification": (surprise.where(wanted.found, 0).sum() + surprise.where(mined, 0).sum()) / count,
         }
 
     def _surprise(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ that torchvision's COCO weights load as they are.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -218,6 +219,15 @@ class OneStageDetector(TorchvisionDetector):
     topk_candidates: int
     detections_per_img: int
 
+    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
+        features = features or self.features(batch)
+        return self.losses_of(*self._heads(features.batch, features.maps), self._objects(batch))
+
+    @abstractmethod
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+        """Of what the head says of each image, and (A, 4) anchors: as torchvision's `compute_loss`, for all images at
+        once."""
+
     def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         head = self.head.get_submodule("classification_head")
         logits = at_least_float32(head(list(features.maps.values())))
@@ -231,10 +241,6 @@ class OneStageDetector(TorchvisionDetector):
         inside = [features.inside(level).flatten(1).repeat_interleave(count, dim=1) for level, count in levels]
         present = torch.cat(inside, dim=1)
         return Places(present, torch.arange(present.shape[1], device=present.device).expand_as(present))
-
-    def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        outputs, anchors = self._heads(batch.tensors, features)
-        return outputs, [anchors] * len(batch.image_sizes)
 
     def _heads(self, images: Tensor, maps: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
