@@ -10,8 +10,9 @@ from torch.nn import functional
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
-from headstart.data.batch import padded_targets
+from headstart.data.batch import Batch, padded_targets
 from headstart.data.types import Target
+from headstart.detectors import suppression
 from headstart.detectors.matching import Objects
 from headstart.detectors.ssd_tf import TfSSDDetector
 from tests.detectors.test_batched_detections import CANVAS, Heads, answers, build
@@ -131,3 +132,14 @@ def test_more_padding_changes_nothing(detector):
     heads, targets = answers(detector), CASES["several"]
     found = detector.losses_of(heads.outputs, heads.anchors, objects_of(targets, rows=40))
     assert_equal(found, detector.losses_of(heads.outputs, heads.anchors, objects_of(targets)))
+
+
+def test_a_step_and_a_prediction_do_not_wait_for_the_device(detector, monkeypatch):
+    """From pictures to gradients, after what is constant was made once."""
+    monkeypatch.setattr(detector, "min_canvas", 96)
+    monkeypatch.setattr(suppression, "by_library", suppression.in_rounds)
+    batch = Batch.of([torch.rand(3, 96, 96), torch.rand(3, 64, 96)], [target(SMALL), target()])
+    detector.losses(batch)
+    with no_waiting():
+        sum(detector.losses(batch).values(), torch.zeros(())).backward()
+        detector.detect(batch)
