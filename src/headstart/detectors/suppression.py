@@ -1,7 +1,7 @@
 """Non-maximum suppression of a whole batch: each class of each image by itself, and of each image the best that stay.
 
-Classes are kept apart by shifts in float64, where they cost a box no digit: in float32, as torchvision has them, two
-boxes of a late class can move over the threshold.
+Where classes are kept apart by shifts, these are in float64 and cost a box no digit: in float32, as torchvision has
+them, two boxes of a late class can move over the threshold.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def in_rounds(candidates: Detections, iou_threshold: float, most: int) -> tuple[
     goes."""
     order = candidates.scores.masked_fill(~candidates.present, -1).argsort(dim=1, descending=True, stable=True)
     ranked = candidates.map(lambda tensor: take_rows(tensor, order))
-    boxes = apart(ranked.boxes_xyxy.masked_fill(~ranked.present[..., None], 0), ranked.labels)
+    boxes, labels = ranked.boxes_xyxy, ranked.labels
     areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
     left = torch.where(ranked.present, torch.arange(boxes.shape[1], 0, -1, device=boxes.device), 0)
     taken = []
@@ -74,7 +74,8 @@ def in_rounds(candidates: Detections, iou_threshold: float, most: int) -> tuple[
         box, area = take_rows(boxes, best.indices), areas.gather(1, best.indices)
         sides = torch.minimum(boxes[..., 2:], box[..., 2:]) - torch.maximum(boxes[..., :2], box[..., :2])
         shared = sides.clamp_(min=0).prod(-1)
-        left.masked_fill_(shared / (areas + area - shared) > iou_threshold, 0).scatter_(1, best.indices, 0)
+        gone = (shared / (areas + area - shared) > iou_threshold) & (labels == labels.gather(1, best.indices))
+        left.masked_fill_(gone, 0).scatter_(1, best.indices, 0)
     rows = order.gather(1, torch.cat([best.indices for best in taken], 1))
     return rows, torch.cat([best.values for best in taken], 1) > 0
 
