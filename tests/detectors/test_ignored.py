@@ -26,8 +26,9 @@ from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
-from headstart.detectors.ignored import SparesIgnored, in_ignored
+from headstart.detectors.ignored import in_ignored
 from headstart.detectors.interface import Detector
+from headstart.detectors.matching import Objects
 
 Box = Sequence[float]
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
@@ -293,12 +294,14 @@ def test_ssd_takes_as_many_other_negatives_for_the_ignored_ones(name, ratio, neg
     of_class = surprise.exp().sub(1).log()  # beside a background of 0 and two classes of next to nothing
     logits = torch.stack([torch.zeros(8), of_class, torch.full((8,), -1e9), torch.full((8,), -1e9)], dim=1)[None]
     boxes = torch.tensor([[10.0 * i, 0.0, 10.0 * i + 10.0, 10.0] for i in range(8)])
-    matches = torch.tensor([0, -1, -1, -1, -1, -1, -1, -1])
-    given = {"boxes": boxes[:1], "labels": torch.tensor([1]), "ignored": torch.tensor([[10.0, 0.0, 30.0, 10.0]])}
+    given = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [10.0, 0.0, 30.0, 10.0]]])
+    objects = Objects(
+        torch.tensor([[True, False]]), given, torch.tensor([[1, 1]]), ignored=torch.tensor([[False, True]])
+    )
     heads = {"cls_logits": logits, "bbox_regression": torch.zeros(1, 8, 4)}
     detector = build(name)
     detector.neg_to_pos_ratio = ratio
-    found = detector.compute_loss([given], heads, [boxes], [matches])["classification"]
+    found = detector.losses_of(heads, boxes, objects)["classification"]
     of_object = surprise[0] - of_class[0]
     torch.testing.assert_close(found, of_object + negatives)
 
@@ -424,11 +427,10 @@ def test_an_ignored_box_without_area_is_as_if_it_were_not_there(detector):
     assert same(losses_of(detector, [target(OBJECT, ignored=flat)]), losses_of(detector, [target(OBJECT)]))
 
 
-@pytest.mark.parametrize("detector", ["ssd", "ssdlite", *TWO_STAGES], indirect=True)
+@pytest.mark.parametrize("detector", TWO_STAGES, indirect=True)
 def test_where_nothing_is_ignored_losses_and_draws_are_torchvisions_own(detector, monkeypatch):
     targets = [target(OBJECT, SMALL), target()]
     found, state = losses_of(detector, targets), torch.get_rng_state()
-    monkeypatch.delattr(SparesIgnored, "compute_loss")
     monkeypatch.setattr(FasterRCNNDetector, "_to_sample", lambda self, proposals, target: proposals)
     if isinstance(detector, FasterRCNNDetector):
         monkeypatch.setattr(detector.rpn, "__class__", RegionProposalNetwork)

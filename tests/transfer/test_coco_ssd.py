@@ -23,6 +23,7 @@ from headstart.config.schema import (
     SSDVariant,
 )
 from headstart.detectors.factory import build_detector
+from headstart.detectors.matching import Objects
 from headstart.errors import UserError
 from headstart.transfer import coco_ssd
 from headstart.transfer.coco_ssd import load_coco_ssd
@@ -126,8 +127,12 @@ def test_other_backbones_are_refused_for_the_source_and_for_the_model():
 def test_the_loss_is_the_formula():
     """Two anchors by hand: one of class 1, one background, which is mined (three for each object)."""
     detector = build_detector(SSD, BACKBONE, ("a", "b"))
-    logits = torch.tensor([[[0.5, 1.0, -2.0], [2.0, -1.0, 0.0]]])
-    losses = detector._mined(logits, torch.tensor([[1, 0]]), torch.tensor([3.0]))
+    boxes, no = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]]), torch.tensor([[False]])
+    heads = {
+        "cls_logits": torch.tensor([[[0.5, 1.0, -2.0], [2.0, -1.0, 0.0]]]),
+        "bbox_regression": torch.tensor([[[3.5, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0]]]),
+    }
+    losses = detector.losses_of(heads, boxes, Objects(~no, boxes[None, :1], torch.tensor([[1]]), no))
 
     def entropy(values, wanted):
         chances = 1 / (1 + np.exp(-np.array(values)))
@@ -138,12 +143,16 @@ def test_the_loss_is_the_formula():
     assert losses["bbox_regression"].item() == 3.0
 
 
-def test_certain_background_costs_nothing():
+def test_what_lies_in_an_ignored_object_costs_nothing():
+    """Three others are mined for the one object: all that there are."""
     detector = build_detector(SSD, BACKBONE, ("a", "b"))
-    logits = torch.randn(1, 4, 3, requires_grad=True)
-    sure = detector._certain(logits, torch.tensor([[True, True, True, True]]))
-    losses = detector._mined(sure, torch.zeros(1, 4, dtype=torch.int64), torch.tensor([0.0]))
-    losses["classification"].backward()
-    assert losses["classification"].item() == 0
+    boxes, yes = (
+        torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0], [2.0, 2.0, 12.0, 12.0]]),
+        torch.ones(1, 2),
+    )
+    logits = torch.randn(1, 3, 3, requires_grad=True)
+    heads, ignored = {"cls_logits": logits, "bbox_regression": torch.zeros(1, 3, 4)}, torch.tensor([[False, True]])
+    given = boxes[[1, 0]][None]
+    detector.losses_of(heads, boxes, Objects(~ignored, given, yes.long(), ignored))["classification"].backward()
     assert logits.grad is not None
-    assert not logits.grad.any()
+    assert (logits.grad[0] != 0).any(1).tolist() == [False, True, False]

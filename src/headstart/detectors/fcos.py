@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.models.detection.fcos import FCOS, FCOSHead
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, FCOSConfig
@@ -64,9 +62,11 @@ class FCOSDetector(OneStageDetector, FCOS):
             "bbox_ctrness": centres.where(wanted.found, 0).sum() / count,
         }
 
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        levels = self._by_level(*self._outputs(batch, features), features, 1)
-        return self.postprocess_detections(*levels, batch.image_sizes)
+    def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
+        return torch.sqrt(super()._scores(outputs) * outputs["bbox_ctrness"].sigmoid())
+
+    def _decoded(self, codes: Tensor, anchors_xyxy: Tensor) -> Tensor:
+        return self.box_coder.decode(codes, anchors_xyxy)
 
     def class_axes(self) -> list[ClassAxis]:
         return [ClassAxis(f"head.classification_head.cls_logits.{part}") for part in ("weight", "bias")]

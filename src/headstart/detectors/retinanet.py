@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -81,10 +79,6 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         if regression._loss_type == "giou":
             return giou(decode(codes, anchors_xyxy, weights), wanted_xyxy)
         return (codes - encode(wanted_xyxy, anchors_xyxy, weights)).abs().sum(-1)
-
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        levels = self._by_level(*self._outputs(batch, features), features, ANCHORS_PER_CELL)
-        return self.postprocess_detections(*levels, batch.image_sizes)
 
     def class_axes(self) -> list[ClassAxis]:
         logits = "head.classification_head.cls_logits"

@@ -13,16 +13,16 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD, SSDFeatureExtractorVGG, SSDHead
 from torchvision.models.detection.ssdlite import _extra_block, _normal_init
-from torchvision.ops import boxes as box_ops
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
-from headstart.data.batch import Batch
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
-from headstart.detectors.ignored import SparesIgnored
-from headstart.detectors.interface import ClassAxis, Features, Stage
-from headstart.detectors.matching import Objects
+from headstart.detectors.candidates import Best, best_of_classes
+from headstart.detectors.coding import encode
+from headstart.detectors.ignored import left_out
+from headstart.detectors.interface import ClassAxis, Stage
+from headstart.detectors.matching import Objects, Wanted, match_ssd
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import OneStageDetector, TorchvisionDetector
+from headstart.detectors.torchvision_base import OneStageDetector
 
 RATIOS = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
 SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
@@ -77,7 +77,7 @@ class ScaledBackbone(ExtendedBackbone):
         return maps
 
 
-class MultiBoxDetector(SparesIgnored, OneStageDetector, SSD):
+class MultiBoxDetector(OneStageDetector, SSD):
     """What SSD and SSDlite share: hard negative mining, a background row, default boxes of several maps."""
 
     background = 1
@@ -104,27 +104,41 @@ class MultiBoxDetector(SparesIgnored, OneStageDetector, SSD):
             topk_candidates=self.candidates,
         )
 
-    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
-        return TorchvisionDetector.losses(self, batch, features)
-
     def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """Over the default boxes of all objects of the batch. Those in an ignored object cost nothing."""
+        threshold = self.proposal_matcher.high_threshold
+        matches = match_ssd(anchors_xyxy, objects.boxes_xyxy, objects.present, threshold=threshold)
+        wanted = Wanted.of(matches, anchors_xyxy, objects)
+        spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
+        labels = wanted.labels.where(wanted.found, 0)
+        surprise = self._surprise(outputs["cls_logits"], labels).masked_fill(spared, 0)
+        mined = self._mined(surprise, wanted.found)
+        codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
+        wanted_codes = encode(wanted.boxes_xyxy, anchors_xyxy, self.box_coder.weights)
+        count = wanted.found.sum().clamp(min=1)
+        return {
+            "bbox_regression": functional.smooth_l1_loss(codes, wanted_codes, reduction="sum") / count,
+            "classification": (surprise.where(wanted.found, 0).sum() + surprise.where(mined, 0).sum()) / count,
+        }
 
-    def _losses(
-        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        outputs, anchors = self._outputs(batch, features)
-        matches = [self._match(of_image, target["boxes"]) for of_image, target in zip(anchors, targets, strict=True)]
-        return self.compute_loss(targets, outputs, anchors, matches)
+    def _surprise(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(N, A): the cross-entropy of (N, A, 1 + classes) logits; label 0 is the background."""
+        return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
 
-    def _match(self, default_boxes: Tensor, boxes: Tensor) -> Tensor:
-        """Index of the object of each default box; -1: background."""
-        if len(boxes) == 0:
-            return torch.full((len(default_boxes),), -1, dtype=torch.int64, device=boxes.device)
-        return self.proposal_matcher(box_ops.box_iou(boxes, default_boxes))
+    def _mined(self, surprise: Tensor, found: Tensor) -> Tensor:
+        """(N, A) bool: of each image, for each object's default box, so many others of the highest loss.
 
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        return self.postprocess_detections(*self._outputs(batch, features), batch.image_sizes)
+        Where the others run out, objects follow, which then count twice: so torchvision has it.
+        """
+        order = surprise.detach().masked_fill(found, -torch.inf).argsort(1, descending=True)
+        places = torch.arange(found.shape[1], device=found.device)
+        return torch.zeros_like(found).scatter(1, order, places < self.neg_to_pos_ratio * found.sum(1, keepdim=True))
+
+    def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
+        return outputs["cls_logits"].softmax(-1)[..., self.background :]
+
+    def _best(self, scores: Tensor, counts: Sequence[int]) -> Best:
+        return best_of_classes(scores, self.topk_candidates, self.score_thresh)
 
     def _class_axes(self, layer: str) -> list[ClassAxis]:
         """`layer` names the last layer of the classification of a map, with {} for the map's number."""

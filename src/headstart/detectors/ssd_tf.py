@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSDHead
-from torchvision.ops import boxes as box_ops
 
 from headstart.config.schema import BackboneConfig, SSDConfig
 from headstart.detectors.backbones import TENSORFLOW, TF_NORM_EPS, Body, library_names, tensor_names
@@ -157,56 +156,13 @@ class TfSSDDetector(MultiBoxDetector):
     def predictors(self) -> tuple[str, ...]:
         return ("head.classification_head.module_list", "head.regression_head.module_list")
 
-    def _certain(self, logits: Tensor, here: Tensor) -> Tensor:
-        """Each row is judged by itself, so that the background's, too, must be certain."""
-        end = torch.finfo(logits.dtype).max
-        sure = torch.full((logits.shape[-1],), -end, dtype=logits.dtype, device=logits.device)
-        sure[0] = end
-        return torch.where(here[..., None], sure, logits)
+    def _surprise(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of each class by itself, the background's too."""
+        wanted = (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits)
+        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
 
-    def compute_loss(
-        self,
-        targets: list[dict[str, Tensor]],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        """Cross-entropy of each class by itself, the background's too; hard negatives are mined as torchvision does."""
-        outputs = self.sparing(targets, head_outputs, anchors, matched_idxs)
-        labels, regression = [], []
-        for target, codes, boxes, match in zip(targets, outputs["bbox_regression"], anchors, matched_idxs, strict=True):
-            found = match >= 0
-            wanted = self.box_coder.encode_single(target["boxes"][match[found]], boxes[found])
-            regression.append(functional.smooth_l1_loss(codes[found], wanted, reduction="sum"))
-            labels.append(torch.zeros_like(match).masked_scatter(found, target["labels"][match[found]]))
-        return self._mined(outputs["cls_logits"], torch.stack(labels), torch.stack(regression))
+    def _mined(self, surprise: Tensor, found: Tensor) -> Tensor:
+        return super()._mined(surprise, found) & ~found
 
-    def _mined(self, logits: Tensor, labels: Tensor, regression: Tensor) -> dict[str, Tensor]:
-        """Of (N, A, 1 + classes) logits and (N, A) labels, 0 the background."""
-        wanted = functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
-        losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
-        found = labels > 0
-        hardest = losses.masked_fill(found, -torch.inf).argsort(1, descending=True).argsort(1)
-        mined = hardest < self.neg_to_pos_ratio * found.sum(1, keepdim=True)
-        count = found.sum().clamp(min=1)
-        return {
-            "bbox_regression": regression.sum() / count,
-            "classification": (losses * (found | mined)).sum() / count,
-        }
-
-    def postprocess_detections(
-        self, head_outputs: dict[str, Tensor], image_anchors: list[Tensor], image_shapes: list[tuple[int, int]]
-    ) -> list[dict[str, Tensor]]:
-        """The best `candidates` of each class, then what suppression leaves of them."""
-        scores = head_outputs["cls_logits"].sigmoid()[..., 1:]
-        images = zip(head_outputs["bbox_regression"], scores, image_anchors, image_shapes, strict=True)
-        return [self._of_image(*image) for image in images]
-
-    def _of_image(self, codes: Tensor, scores: Tensor, anchors: Tensor, image_hw: tuple[int, int]) -> dict[str, Tensor]:
-        boxes = box_ops.clip_boxes_to_image(self.box_coder.decode_single(codes, anchors), image_hw)
-        best, places = scores.topk(min(self.candidates, len(scores)), dim=0)
-        labels = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(places)
-        keep = best > self.score_thresh
-        best, places, labels = best[keep], places[keep], labels[keep]
-        kept = box_ops.batched_nms(boxes[places], best, labels, self.nms_thresh)[: self.detections_per_img]
-        return {"boxes": boxes[places[kept]], "scores": best[kept], "labels": labels[kept]}
+    def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
+        return outputs["cls_logits"].sigmoid()[..., self.background :]

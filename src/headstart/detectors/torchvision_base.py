@@ -25,9 +25,12 @@ from headstart.config.schema import ModelConfig
 from headstart.data.batch import Batch, Detections, detections
 from headstart.data.types import Prediction
 from headstart.detectors.backbones import Body
+from headstart.detectors.candidates import Best, best_of_levels
+from headstart.detectors.coding import clipped, decode
 from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import Objects
+from headstart.detectors.suppression import suppressed
 from headstart.errors import UserError
 
 
@@ -152,8 +155,8 @@ class TorchvisionDetector(Detector):
     ) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    @abstractmethod
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]: ...
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
+        raise NotImplementedError
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.backbone(images)
@@ -210,6 +213,11 @@ class OneStageDetector(TorchvisionDetector):
 
     head: nn.Module
     anchor_generator: AnchorGenerator | DefaultBoxGenerator
+    box_coder: Any
+    score_thresh: float
+    nms_thresh: float
+    topk_candidates: int
+    detections_per_img: int
 
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
         features = features or self.features(batch)
@@ -234,10 +242,6 @@ class OneStageDetector(TorchvisionDetector):
         present = torch.cat(inside, dim=1)
         return Places(present, torch.arange(present.shape[1], device=present.device).expand_as(present))
 
-    def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        outputs, anchors = self._heads(batch.tensors, features)
-        return outputs, [anchors] * len(batch.image_sizes)
-
     def _heads(self, images: Tensor, maps: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
         outputs = {name: at_least_float32(output) for name, output in self.head(list(maps.values())).items()}
@@ -246,10 +250,32 @@ class OneStageDetector(TorchvisionDetector):
         make = partial(anchors_xyxy, self.anchor_generator, canvas, tuple(cells), like)
         return outputs, self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
 
-    @staticmethod
-    def _by_level(
-        outputs: dict[str, Tensor], anchors: list[Tensor], features: OrderedDict[str, Tensor], anchors_per_cell: int
-    ) -> tuple[dict[str, list[Tensor]], list[list[Tensor]]]:
-        counts = [level.shape[-2] * level.shape[-1] * anchors_per_cell for level in features.values()]
-        levels = {name: list(output.split(counts, dim=1)) for name, output in outputs.items()}
-        return levels, [list(of_image.split(counts)) for of_image in anchors]
+    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
+        features = features or self.features(batch)
+        heads = self._heads(features.batch, features.maps)
+        return self.detections_of(*heads, self._counts(features), batch.sizes_hw)
+
+    def detections_of(
+        self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, counts: Sequence[int], sizes_hw: Tensor
+    ) -> Detections:
+        """As torchvision's `postprocess_detections`, for all images at once; `counts`: anchors of each map."""
+        best = self._best(self._scores(outputs), counts)
+        boxes = self._decoded(take_rows(outputs["bbox_regression"], best.anchors), anchors_xyxy[best.anchors])
+        candidates = Detections(best.present, clipped(boxes, sizes_hw), best.scores, best.labels)
+        return suppressed(candidates, self.nms_thresh, self.detections_per_img)
+
+    def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
+        """(N, A, classes) in 0..1, of what the head says."""
+        return outputs["cls_logits"].sigmoid()[..., self.background :]
+
+    def _best(self, scores: Tensor, counts: Sequence[int]) -> Best:
+        """What goes into suppression."""
+        return best_of_levels(scores, counts, self.topk_candidates, self.score_thresh)
+
+    def _decoded(self, codes: Tensor, anchors_xyxy: Tensor) -> Tensor:
+        return decode(codes, anchors_xyxy, self.box_coder.weights)
+
+    def _counts(self, features: Features) -> list[int]:
+        of_a_cell = self.anchor_generator.num_anchors_per_location()
+        levels = zip(features.maps.values(), of_a_cell, strict=True)
+        return [level.shape[-2] * level.shape[-1] * count for level, count in levels]
