@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headstart.detectors.matching import area, in_blocks, shared_area
+
 SHARE = 0.5
 """Of a candidate's own area."""
 
@@ -21,12 +23,18 @@ def in_ignored(candidates_xyxy: Tensor, ignored_xyxy: Tensor) -> Tensor:
 
     The whole candidate counts, with what sticks out of the picture. Boxes without area hold nothing.
     """
-    left, top, right, bottom = candidates_xyxy[..., :, None, :].unbind(-1)
-    of_left, of_top, of_right, of_bottom = ignored_xyxy[..., None, :, :].unbind(-1)
-    width = (torch.minimum(right, of_right) - torch.maximum(left, of_left)).clamp(min=0)
-    height = (torch.minimum(bottom, of_bottom) - torch.maximum(top, of_top)).clamp(min=0)
-    shared = width * height
-    return ((shared > 0) & (shared >= SHARE * (right - left) * (bottom - top))).any(-1)
+    shared = shared_area(candidates_xyxy, ignored_xyxy)
+    return ((shared > 0) & (shared >= SHARE * area(candidates_xyxy)[..., None, :])).any(-2)
+
+
+@torch.no_grad()
+def left_out(background: Tensor, candidates_xyxy: Tensor, boxes_xyxy: Tensor, ignored: Tensor) -> Tensor:
+    """(N, A) bool: what leaves the loss of what would be `background`, (N, A) bool.
+
+    Candidates are (A, 4) or (N, A, 4), and of (N, T, 4) boxes those count that (N, T) `ignored` names.
+    """
+    held = in_blocks(in_ignored, candidates_xyxy, boxes_xyxy.where(ignored[..., None], 0))
+    return background & held
 
 
 def spared(background: list[Tensor], candidates: list[Tensor], targets: list[dict[str, Tensor]]) -> list[Tensor]:
