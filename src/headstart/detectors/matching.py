@@ -8,9 +8,12 @@ are made for so many images at a time that they have no more than `MOST_ELEMENTS
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from headstart.data.batch import Padded
 
 BELOW_LOW = -1
 """Background."""
@@ -18,6 +21,18 @@ BETWEEN = -2
 """Between the thresholds: neither object nor background."""
 MOST_ELEMENTS = 2**26
 """Of a table: 256 MiB in float32."""
+
+
+@dataclass(frozen=True)
+class Objects(Padded):
+    """What N images teach. `present`: to be learnt; neither padding nor ignored, and with an area."""
+
+    boxes_xyxy: Tensor
+    """(N, T, 4), float32 or finer."""
+    labels: Tensor
+    """(N, T) int64: rows of the head."""
+    ignored: Tensor
+    """(N, T) bool: what lies in these is not told to be background."""
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ from headstart.config.schema import ModelConfig
 from headstart.data.batch import Batch, Detections, detections
 from headstart.data.types import Prediction
 from headstart.detectors.backbones import Body
+from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
+from headstart.detectors.matching import Objects
 from headstart.errors import UserError
 
 
@@ -96,6 +99,7 @@ class TorchvisionDetector(Detector):
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages
+        self._constants = Constants()
         self._library_names = {f"{self.body_prefix}.{ours}": theirs for ours, theirs in body.library_names.items()}
         self._memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.to(memory_format=self._memory_format)
@@ -158,12 +162,15 @@ class TorchvisionDetector(Detector):
         """(N, 3, H, W): normalised, then padded with zeros to the right and below, as torchvision does."""
         height, width = (self._canvas(side) for side in batch.images.shape[-2:])
         dtype, device = self._dtype(), batch.images.device
-        mean = torch.tensor(self.preprocessing.mean, dtype=dtype, device=device)[:, None, None]
-        std = torch.tensor(self.preprocessing.std, dtype=dtype, device=device)[:, None, None]
+        mean, std = (self._of_channels(of, dtype, device) for of in (self.preprocessing.mean, self.preprocessing.std))
         scaled = batch.images.to(dtype) / 255 if batch.images.dtype == torch.uint8 else batch.images.to(dtype)
         normalised = torch.where(self._inside(batch), (scaled - mean) / std, 0)
         right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
         return functional.pad(normalised, (0, right, 0, below)).contiguous(memory_format=self._memory_format)
+
+    def _of_channels(self, values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        made = partial(torch.tensor, values, dtype=dtype, device=device)
+        return self._constants.get((values, dtype, device), made)[:, None, None]
 
     @staticmethod
     def _inside(batch: Batch) -> Tensor:
@@ -177,6 +184,14 @@ class TorchvisionDetector(Detector):
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+    def _objects(self, batch: Batch) -> Objects:
+        """Whose labels begin at 1 where the head has a row for the background."""
+        targets = batch.targets
+        boxes = targets.boxes_xyxy.to(torch.promote_types(self._dtype(), torch.float32))
+        has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+        learnt = targets.present & ~targets.ignore & has_area
+        return Objects(learnt, boxes, targets.labels + self.background, targets.ignore)
 
     def _torchvision_targets(self, batch: Batch) -> list[dict[str, Tensor]]:
         targets = [target for _, target in batch.per_image()]
@@ -211,11 +226,16 @@ class OneStageDetector(TorchvisionDetector):
         return Places(present, torch.arange(present.shape[1], device=present.device).expand_as(present))
 
     def _outputs(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        outputs = {name: at_least_float32(output) for name, output in self.head(list(features.values())).items()}
+        outputs, anchors = self._heads(batch.tensors, features)
+        return outputs, [anchors] * len(batch.image_sizes)
+
+    def _heads(self, images: Tensor, maps: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
+        outputs = {name: at_least_float32(output) for name, output in self.head(list(maps.values())).items()}
         like = next(iter(outputs.values()))
-        # Anchors take the features' type; only the shapes matter to them.
-        shapes = [like.new_empty(()).expand(level.shape) for level in features.values()]
-        return outputs, self.anchor_generator(batch, shapes)
+        canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps.values()))
+        make = partial(anchors_xyxy, self.anchor_generator, canvas, tuple(cells), like)
+        return outputs, self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
 
     @staticmethod
     def _by_level(

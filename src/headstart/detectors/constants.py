@@ -1,0 +1,47 @@
+"""Tensors that follow from settings and shapes alone: made once, not in each step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+
+MOST = 64
+"""Kept at a time, the last used: predictions may see a canvas of its own for every picture."""
+
+
+class Constants:
+    """Beside a module, and no part of its state: a copy, or what a process is sent, begins with none."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """`make()`, of the first time. The key names what it depends on: device and type, too."""
+        if key not in self._made:
+            # What is made in inference mode cannot be used in training.
+            with torch.inference_mode(False), torch.no_grad():
+                self._made[key] = make()
+            if len(self._made) > MOST:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key]
+
+    def __reduce__(self) -> tuple[type[Constants], tuple[()]]:
+        return Constants, ()
+
+
+def anchors_xyxy(
+    generator: AnchorGenerator | DefaultBoxGenerator,
+    canvas_hw: tuple[int, int],
+    cells_hw: tuple[tuple[int, int], ...],
+    like: Tensor,
+) -> Tensor:
+    """(A, 4), as one of torchvision's generators makes them for maps of so many cells; type and device of `like`."""
+    nothing = torch.empty((), dtype=like.dtype, device=like.device)
+    maps = [nothing.expand(1, 1, *cells) for cells in cells_hw]
+    return generator(ImageList(nothing.expand(1, 3, *canvas_hw), [canvas_hw]), maps)[0]
