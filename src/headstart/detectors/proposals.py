@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import nms
 
-from headstart.detectors.box_coding import at_least, clip, decode, encode
+from headstart.detectors.coding import clipped, decode, encode
 from headstart.detectors.ignored import left_out
-from headstart.detectors.interface import Features, Places, take_rows
+from headstart.detectors.interface import Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, in_blocks, match, present_iou
 from headstart.detectors.sampling import balanced_sample
 
@@ -36,12 +35,10 @@ class Outputs:
 class Proposer(RegionProposalNetwork):
     """torchvision's layers and thresholds."""
 
-    def outputs(self, features: Features) -> Outputs:
-        maps = list(features.maps.values())
+    def outputs(self, maps: list[Tensor], anchors_xyxy: Tensor) -> Outputs:
         objectness, codes = self.head(maps)
         logits = [_in_order(level, 1).squeeze(-1) for level in objectness]
-        (anchors,) = self.anchor_generator(ImageList(features.batch, [(0, 0)]), maps)
-        by_level = list(anchors.split([level.shape[1] for level in logits]))
+        by_level = list(anchors_xyxy.split([level.shape[1] for level in logits]))
         return Outputs(by_level, logits, [_in_order(level, 4) for level in codes])
 
     @torch.no_grad()
@@ -59,7 +56,7 @@ class Proposer(RegionProposalNetwork):
         """(N, K, 4) boxes of one level's best anchors, and their (N, K) scores, -1 of those that are none."""
         best = objectness.topk(min(most, objectness.shape[1]))
         boxes = decode(take_rows(codes, best.indices), anchors[best.indices], self.box_coder.weights)
-        boxes, scores = clip(boxes, sizes_hw), best.values.sigmoid()
+        boxes, scores = clipped(boxes, sizes_hw), best.values.sigmoid()
         present = at_least(boxes, self.min_size) & (scores >= self.score_thresh)
         return boxes, scores.where(staying(boxes, present, self.nms_thresh), -1)
 
@@ -122,6 +119,11 @@ def by_rounds(boxes_xyxy: Tensor, present: Tensor, iou_threshold: float) -> Tens
         return kept
 
     return in_blocks(rule, boxes_xyxy, boxes_xyxy, present)
+
+
+def at_least(boxes_xyxy: Tensor, side: float) -> Tensor:
+    """(…) bool: whose width and height are `side` or more."""
+    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2] >= side).all(-1)
 
 
 def _in_order(level: Tensor, values: int) -> Tensor:

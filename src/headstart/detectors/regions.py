@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +11,11 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from headstart.data.batch import Detections
-from headstart.detectors.box_coding import at_least, clip, decode, encode
+from headstart.detectors.coding import clipped, decode, encode
 from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import Features, Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, match
-from headstart.detectors.proposals import box_loss
+from headstart.detectors.proposals import at_least, box_loss
 from headstart.detectors.sampling import balanced_sample
 from headstart.detectors.suppression import suppressed
 
@@ -32,9 +31,9 @@ class Regions(RoIHeads):
         codes, (N, K, background + classes, 4)."""
         rows = rows_of(places.present)
         images = rows // places.present.shape[1]
-        names, pool = self.box_roi_pool.featmap_names, self.box_roi_pool
-        maps = [level for name, level in features.maps.items() if name in names]
-        pooled = pool_regions(pool, maps, features.batch, places.where.flatten(0, 1)[rows], images)
+        pool, canvas = self.box_roi_pool, features.batch.shape[-2:]
+        maps = [level for name, level in features.maps.items() if name in pool.featmap_names]
+        pooled = pool_regions(pool, maps, canvas, places.where.flatten(0, 1)[rows], images)
         logits, codes = (spread(found, rows, places.present) for found in self.box_predictor(self.box_head(pooled)))
         return logits, codes.unflatten(-1, (-1, 4))
 
@@ -75,9 +74,11 @@ class Regions(RoIHeads):
         most = math.ceil(min(logits.shape[-1] - 1, 1 / max(self.score_thresh, 1e-9)))
         best = logits.softmax(dim=-1)[..., 1:].topk(most)
         codes = codes.gather(2, best.indices[..., None].expand(-1, -1, -1, 4) + 1)
-        boxes = clip(decode(codes, proposals.where[:, :, None], self.box_coder.weights), features.sizes_hw)
-        present = proposals.present[..., None] & (best.values > self.score_thresh) & at_least(boxes, MIN_SIDE)
-        found = Detections(present.flatten(1), boxes.flatten(1, 2), best.values.flatten(1), best.indices.flatten(1))
+        boxes = decode(codes, proposals.where[:, :, None], self.box_coder.weights).flatten(1, 2)
+        boxes, scores = clipped(boxes, features.sizes_hw), best.values.flatten(1)
+        above = (best.values > self.score_thresh) & proposals.present[..., None]
+        present = above.flatten(1) & at_least(boxes, MIN_SIDE)
+        found = Detections(present, boxes, scores, best.indices.flatten(1))
         return suppressed(found, self.nms_thresh, self.detections_per_img)
 
 
@@ -112,19 +113,45 @@ def spread(found: Tensor, rows: Tensor, present: Tensor) -> Tensor:
 
 
 def pool_regions(
-    pool: MultiScaleRoIAlign, maps: list[Tensor], batch: Tensor, boxes_xyxy: Tensor, images: Tensor
+    pool: MultiScaleRoIAlign, maps: list[Tensor], canvas_hw: tuple[int, int], boxes_xyxy: Tensor, images: Tensor
 ) -> Tensor:
-    """(R, C, 7, 7) of (R, 4) boxes in (R,) images, each from the level of its size (Lin et al., CVPR 2017, equation 1).
+    """(R, C, 7, 7) of (R, 4) boxes in the images (R,), each from the level of its size (Lin et al., CVPR 2017).
 
-    As `pool`, which looks which boxes there are for each level, and waits: here the levels lie under each other in one
-    map, each with a border, and one call pools from all of them.
+    What `pool` gives, which looks for each level which boxes there are, and waits: here the levels lie under each
+    other in one map, and one call pools from them all.
     """
-    finest, coarsest = (_steps_down(level, batch) for level in (maps[0], maps[-1]))
+    finest, coarsest = (_halvings(level, canvas_hw) for level in (maps[0], maps[-1]))
+    maps = maps[: coarsest - finest + 1]
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(-1).sqrt()
     level = (pool.canonical_level + torch.log2(sides / pool.canonical_scale) + 1e-6).floor().clamp(finest, coarsest)
-    scaled = boxes_xyxy * torch.exp2(-level)[:, None]
-    ...
+    scale = torch.exp2(-level)[:, None]
+    ends = torch.cat([scale * side for side in reversed(canvas_hw)], dim=1)
+    low = (boxes_xyxy[:, :2] * scale).clamp(min=0).minimum(ends)
+    size = ((boxes_xyxy[:, 2:] * scale).minimum(ends) - low).clamp(min=1)  # torchvision's, of one cell or more
+    above = torch.stack([(level - finest > i) * (tensor.shape[2] + 1) for i, tensor in enumerate(maps)]).sum(0)
+    corner = low.minimum(ends - 1) + torch.stack([torch.zeros_like(above), above], dim=1)
+    regions = torch.cat([images[:, None].to(corner), corner, corner + size], dim=1)
+    pooled = roi_align(stacked(maps), regions, pool.output_size, 1.0, pool.sampling_ratio)
+    inside = _inside(pool, low, size, ends).to(pooled)
+    return pooled.mul_((inside[:, 1, :, None] * inside[:, 0, None, :])[:, None])
 
 
-def _steps_down(level: Tensor, batch: Tensor) -> int:
-    return round(math.log2(batch.shape[-1] / level.shape[-1]))
+def stacked(maps: list[Tensor]) -> Tensor:
+    """(N, C, H, W) each, under each other in one; their last rows and columns once more, as RoIAlign looks half a cell
+    beyond the middle of the last."""
+    width = maps[0].shape[3] + 1
+    edged = [F.pad(level.contiguous(), (0, width - level.shape[3], 0, 1), mode="replicate") for level in maps]
+    return torch.cat(edged, dim=2)
+
+
+def _inside(pool: MultiScaleRoIAlign, low: Tensor, size: Tensor, ends: Tensor) -> Tensor:
+    """(R, 2, 7): which share of each column's and row's points lies on the map. Regions of less than a cell, which are
+    made larger, stick out at its end, where torchvision's points count as 0."""
+    bins, points = pool.output_size[0], pool.sampling_ratio
+    steps = (torch.arange(bins * points, device=low.device) + 0.5) / (bins * points)
+    on_map = low[..., None] + size[..., None] * steps <= ends[..., None]
+    return on_map.unflatten(-1, (bins, points)).to(low).mean(-1)
+
+
+def _halvings(level: Tensor, canvas_hw: tuple[int, int]) -> int:
+    return round(math.log2(canvas_hw[1] / level.shape[3]))

@@ -6,7 +6,6 @@ that torchvision's COCO weights load as they are.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -147,13 +146,13 @@ class TorchvisionDetector(Detector):
             ]
         )
 
-    @abstractmethod
     def _losses(
         self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]: ...
+    ) -> dict[str, Tensor]:
+        raise NotImplementedError
 
-    @abstractmethod
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]: ...
+    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
+        raise NotImplementedError
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.backbone(images)
