@@ -67,9 +67,7 @@ class Proposer(RegionProposalNetwork):
         matches = match(anchors, objects.boxes_xyxy, objects.present, low=low, high=high, allow_low_quality=True)
         background = matches == BELOW_LOW
         background &= ~left_out(background, anchors, objects.boxes_xyxy, objects.ignored)
-        rows, drawn = balanced_sample(
-            matches >= 0, background, sampler.batch_size_per_image, sampler.positive_fraction
-        )
+        rows, drawn = balanced_sample(matches >= 0, background, sampler.batch_size_per_image, sampler.positive_fraction)
         matches, count = matches.gather(1, rows), drawn.sum().clamp(min=1)
         positive = drawn & (matches >= 0)
         logits = torch.cat(outputs.objectness, dim=1).gather(1, rows)

@@ -31,7 +31,7 @@ class Regions(RoIHeads):
         codes, (N, K, background + classes, 4)."""
         rows = rows_of(places.present)
         images = rows // places.present.shape[1]
-        pool, canvas = self.box_roi_pool, features.batch.shape[-2:]
+        pool, canvas = self.box_roi_pool, (features.batch.shape[-2], features.batch.shape[-1])
         maps = [level for name, level in features.maps.items() if name in pool.featmap_names]
         pooled = pool_regions(pool, maps, canvas, places.where.flatten(0, 1)[rows], images)
         logits, codes = (spread(found, rows, places.present) for found in self.box_predictor(self.box_head(pooled)))

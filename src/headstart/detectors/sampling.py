@@ -12,11 +12,11 @@ def balanced_sample(positive: Tensor, negative: Tensor, size: int, positive_frac
 
     The distribution of torchvision's `BalancedPositiveNegativeSampler`: up to `positive_fraction` of `size` positives
     of each image, and negatives to fill up with, all without replacement. A random number for each candidate, and the
-    highest win: nothing of it depends on how many there are.
+    highest win: nothing of it depends on how many there are. Candidates that follow change nothing for the first.
     """
-    keys = torch.rand(positive.shape, device=positive.device)
+    keys = torch.rand(positive.shape[::-1], device=positive.device).t()
     best = keys.where(positive, -1).topk(min(int(size * positive_fraction), keys.shape[1]))
     order = keys.where(negative, -1)
-    ahead = torch.where(best.values < 0, order.gather(1, best.indices), 1)  # of all negatives: keys are below 1
+    ahead = torch.where(best.values < 0, order.gather(1, best.indices), 1 + best.values)  # of all negatives
     drawn = order.scatter(1, best.indices, ahead).topk(min(size, keys.shape[1]))
     return drawn.indices, drawn.values >= 0
