@@ -333,20 +333,23 @@ OBJECTS = ("person", "dog", "traffic light")
 
 
 @pytest.mark.parametrize("compared", LOSSES, ids=str, indirect=True)
-def test_losses_are_torchvisions(compared):
+def test_losses_are_torchvisions(compared, monkeypatch):
+    """Where Faster R-CNN draws candidates, of all of them: draws are each one's own."""
+    for detector in (compared.ours, compared.theirs):
+        for sampler in (part.fg_bg_sampler for part in detector.modules() if hasattr(part, "fg_bg_sampler")):
+            monkeypatch.setattr(sampler, "batch_size_per_image", 100_000)
     names, categories = compared.ours.class_names, weights_of(compared.case).meta["categories"]
     boxes = torch.tensor(BOXES)
     labels, no = torch.tensor([names.index(n) for n in OBJECTS]), torch.zeros(3).bool()
     target = Target(0, boxes, labels, no, no, torch.ones(3), (0, 0), (0, 0))
-    torch.manual_seed(0)
     with torch.no_grad():
         found = compared.ours.losses(Batch.of([compared.photo], [target]))
-    torch.manual_seed(0)
     expected = torchvisions_losses(compared, boxes, torch.tensor([categories.index(n) for n in OBJECTS]))
     assert found.keys() == expected.keys()
     for name, loss in expected.items():
         assert loss > 0
-        torch.testing.assert_close(found[name], loss, rtol=TOLERANCE, atol=0)
+        exact = max(TOLERANCE, torch.finfo(loss.dtype).eps)  # of objectness, torchvision's is in float32
+        torch.testing.assert_close(found[name], loss, rtol=exact, atol=0, check_dtype=False)
 
 
 def torchvisions_losses(compared: Compared, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -370,6 +373,7 @@ def test_every_setting_is_torchvisions(compared):
         if name in not_ours or not isinstance(ours[name], type(module)):
             continue  # FrozenBatchNorm2d is BatchNorm2d
         expected = settings_of(module)
+        expected.pop("scales", None)  # of the maps, which torchvision's pooling finds on its first pictures
         assert {key: settings_of(ours[name]).get(key) for key in expected} == expected, name
         checked += len(expected)
     assert checked > 300

@@ -7,8 +7,6 @@ in every candidate that the object would have claimed with an IoU of a half, had
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -42,49 +40,3 @@ def left_out(background: Tensor, candidates_xyxy: Tensor, boxes_xyxy: Tensor, ig
     """
     held = in_blocks(in_ignored, candidates_xyxy, boxes_xyxy.where(ignored[..., None], 0))
     return background & held
-
-
-def spared(background: list[Tensor], candidates: list[Tensor], targets: list[dict[str, Tensor]]) -> list[Tensor]:
-    """For each image (A,) bool: what leaves the loss of what would be `background`, (A,) bool."""
-    images = zip(background, candidates, targets, strict=True)
-    return [would_be & in_ignored(boxes, target["ignored"]) for would_be, boxes, target in images]
-
-
-class SparesIgnored:
-    """In front of torchvision's dense losses, which know objects and background and nothing between.
-
-    The class logits of what leaves the loss become those of certain background: loss and gradient are 0, and hard
-    negative mining ranks it last.
-    """
-
-    background = 0
-    """1 where the logits have a row for the background."""
-
-    def compute_loss(
-        self,
-        targets: list[dict[str, Tensor]],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        above: Any = super()
-        outputs = self.sparing(targets, head_outputs, anchors, matched_idxs)
-        return above.compute_loss(targets, outputs, anchors, matched_idxs)
-
-    def sparing(
-        self,
-        targets: list[dict[str, Tensor]],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        """`head_outputs`, certain where something leaves the loss."""
-        if not any(len(target["ignored"]) for target in targets):
-            return head_outputs
-        here = torch.stack(spared([match < 0 for match in matched_idxs], anchors, targets))
-        return {**head_outputs, "cls_logits": self._certain(head_outputs["cls_logits"], here)}
-
-    def _certain(self, logits: Tensor, here: Tensor) -> Tensor:
-        """(N, A, background + classes), changed where (N, A) `here` says so."""
-        of_class = torch.arange(logits.shape[-1], device=logits.device) >= self.background
-        return logits.masked_fill(here[..., None] & of_class, torch.finfo(logits.dtype).min)

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from headstart.config.schema import ModelConfig
-from headstart.data.batch import Batch, Detections, detections
-from headstart.data.types import Prediction
+from headstart.data.batch import Batch, Detections
 from headstart.detectors.backbones import Body
 from headstart.detectors.candidates import Best, best_of_levels
 from headstart.detectors.coding import clipped, decode
@@ -135,29 +133,6 @@ class TorchvisionDetector(Detector):
                 hook.remove()
         return Features(images, batch.sizes_hw, maps, tuple(body_maps))
 
-    def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
-        features = features or self.features(batch)
-        images, maps = ImageList(features.batch, [frame.image_hw for frame in batch.frames]), OrderedDict(features.maps)
-        return self._losses(images, maps, self._torchvision_targets(batch))
-
-    def detect(self, batch: Batch, features: Features | None = None) -> Detections:
-        features = features or self.features(batch)
-        images, maps = ImageList(features.batch, [frame.image_hw for frame in batch.frames]), OrderedDict(features.maps)
-        return detections(
-            [
-                Prediction(found["boxes"], found["scores"], found["labels"] - self.background)
-                for found in self._detections(images, maps)
-            ]
-        )
-
-    def _losses(
-        self, batch: ImageList, features: OrderedDict[str, Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def _detections(self, batch: ImageList, features: OrderedDict[str, Tensor]) -> list[dict[str, Tensor]]:
-        raise NotImplementedError
-
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.backbone(images)
 
@@ -195,17 +170,6 @@ class TorchvisionDetector(Detector):
         has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
         learnt = targets.present & ~targets.ignore & has_area
         return Objects(learnt, boxes, targets.labels + self.background, targets.ignore)
-
-    def _torchvision_targets(self, batch: Batch) -> list[dict[str, Tensor]]:
-        targets = [target for _, target in batch.per_image()]
-        found = []
-        for target in targets:
-            boxes = target.boxes_xyxy
-            keep = ~target.ignore & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-            boxes = boxes.to(torch.promote_types(self._dtype(), torch.float32))
-            labels = target.labels[keep] + self.background
-            found.append({"boxes": boxes[keep], "labels": labels, "ignored": boxes[target.ignore]})
-        return found
 
 
 class OneStageDetector(TorchvisionDetector):
