@@ -104,6 +104,8 @@ def dataset_problems(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:
         yield f"dataset.num_workers={config.num_workers} must be 0 or more, or null."
+    if not 0 <= config.cache_limit_gib < math.inf:
+        yield f"dataset.cache_limit_gib={config.cache_limit_gib:g} must be 0 (nothing is written) or more."
     shortest = 32 if config.min_size is None else config.min_size
     if not 32 <= shortest <= (math.inf if config.max_size is None else config.max_size):
         yield (
