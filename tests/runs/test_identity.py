@@ -65,6 +65,8 @@ def test_a_run_lies_in_the_output_folder() -> None:
         ("logger.log_images", 3),
         ("dataset.num_workers", 7),
         ("dataset.cache", s.Cache.none),
+        ("dataset.cache_dir", "elsewhere"),
+        ("dataset.cache_limit_gib", 1.0),
         ("trainer.enable_progress_bar", False),
         ("trainer.profiler", "simple"),
         ("trainer.log_every_n_steps", 1),

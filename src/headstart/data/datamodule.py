@@ -76,7 +76,7 @@ class DetectionDataModule(L.LightningDataModule):
 
     def resolved(self) -> dict[str, Any]:
         """For the record: what `dataset.cache` and the data came to."""
-        return {"cache": self.keeping.kind.value, "canvases": [list(side) for side in self.canvases.sides_hw]}
+        return {"cache": self.keeping.kind.value, "canvases": str(self.canvases)}
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch to come, as Lightning tells it the samplers."""
