@@ -10,7 +10,7 @@ from headstart.data.batch import Frame, padded_targets
 from headstart.data.blocks import Blocks, Layout, Unread
 from headstart.data.boxes import scale_boxes
 from headstart.data.canvases import Canvases, Padding
-from headstart.data.objects import Objects, padded_rows, resized_sizes_hw
+from headstart.data.objects import Frames, Objects, padded_rows, resized_sizes_hw
 from headstart.data.table import ImageTable
 from headstart.data.transforms import resized_hw
 from headstart.data.types import AnnotatedImage, Size, Target
@@ -74,7 +74,8 @@ def test_targets_of_a_batch_are_those_of_its_images_to_the_last_bit(images: Imag
     for name, column in vars(expected).items():
         assert torch.equal(vars(found)[name], column), name
         assert vars(found)[name].dtype == column.dtype
-    assert [*objects.frames(np.array(chosen))] == [Frame(t.image_id, t.original_hw, t.image_hw) for t in alone]
+    frames = Frames(np.array(chosen), objects.original_hw[chosen], objects.sizes_hw[chosen])
+    assert [*frames] == [Frame(t.image_id, t.original_hw, t.image_hw) for t in alone]
 
 
 def test_rows_are_the_most_objects_of_an_image_in_eights(images: ImageTable) -> None:

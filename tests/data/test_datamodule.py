@@ -13,7 +13,7 @@ from headstart.config.schema import AugmentConfig, Cache, DatasetConfig, ShapesC
 from headstart.data import shapes
 from headstart.data.batch import Batch
 from headstart.data.datamodule import DetectionDataModule
-from headstart.data.dataset import DetectionDataset
+from headstart.data.dataset import DetectionDataset, rendered
 from headstart.data.info import describe
 from headstart.data.keeping import Place
 from headstart.data.reading import load
@@ -37,7 +37,7 @@ def module(
 def epoch(data: DetectionDataModule, number: int) -> list[Batch]:
     loader = data.train_dataloader()
     loader.sampler.set_epoch(number)  # type: ignore[attr-defined]
-    return list(loader)
+    return [rendered(batch) for batch in loader]
 
 
 def flat(batches: list[Batch]) -> list[Tensor]:
@@ -85,7 +85,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(epochs: list[list[Batch]
     loader = module(num_workers=num_workers, cache=Cache.none).train_dataloader()
     for number, expected in enumerate(epochs):
         loader.sampler.set_epoch(number)  # type: ignore[attr-defined]
-        assert equal(list(loader), expected)
+        assert equal([rendered(batch) for batch in loader], expected)
 
 
 def test_a_loader_made_anew_goes_on_at_its_epoch(epochs: list[list[Batch]]) -> None:
@@ -165,7 +165,7 @@ class Recorder(L.LightningModule):
         self.seen: dict[int, list[Batch]] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.seen.setdefault(self.current_epoch, []).append(batch)
+        self.seen.setdefault(self.current_epoch, []).append(rendered(batch))
         return self.weight.sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None: ...

@@ -5,7 +5,6 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +50,3 @@ class Canvases:
 
     def __str__(self) -> str:
         return ", ".join(f"{height} x {width}" for height, width in self.sides_hw)
-
-
-def both_ways(sides: Iterable[int]) -> np.ndarray:
-    """(2, 2) heights and widths: a picture of these sides, lying and standing."""
-    short, long = sorted(sides)
-    return np.array([[short, long], [long, short]])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from torch.utils.data import DataLoader
@@ -15,9 +16,10 @@ from torch.utils.data import DataLoader
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
 from headstart.data.batch import Batch
 from headstart.data.blocks import Pictures
-from headstart.data.dataset import DetectionDataset, canvases_for
+from headstart.data.canvases import Canvases
+from headstart.data.dataset import DetectionDataset
 from headstart.data.keeping import Place, keep
-from headstart.data.objects import padded_rows
+from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
 from headstart.data.table import ImageTable
 from headstart.data.types import DatasetInfo, DetectionData
@@ -58,7 +60,8 @@ class DetectionDataModule(L.LightningDataModule):
         self.first_epoch = 0
         place = place or Place()
         splits = {split: ImageTable.of(images) for split, images in data.splits.items() if images}
-        self.canvases = canvases_for([*splits.values()], info.size, augment, place.padding)
+        sizes = [resized_sizes_hw(images, info.size) for images in splits.values()]
+        self.canvases = Canvases.of(np.concatenate(sizes), place.padding)
         self.keeping = keep(splits, info.size, self.canvases, config, place)
         self._splits = splits
         self._pictures: dict[str, Pictures] = {}

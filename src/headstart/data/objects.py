@@ -103,9 +103,6 @@ class Objects:
         where = torch.where(present, self.starts[chosen, None] + nth, len(self.columns["labels"]) - 1)
         return Targets(present, **{name: column[where] for name, column in self.columns.items()})
 
-    def frames(self, indices: np.ndarray) -> Frames:
-        return Frames(indices, self.original_hw[indices], self.sizes_hw[indices])
-
 
 def _with_none(column: np.ndarray) -> Tensor:
     return torch.from_numpy(np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
