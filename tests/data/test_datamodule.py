@@ -165,7 +165,7 @@ class Recorder(L.LightningModule):
         self.seen: dict[int, list[Batch]] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.seen.setdefault(self.current_epoch, []).append(rendered(batch))
+        self.seen.setdefault(self.current_epoch, []).append(batch)
         return self.weight.sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None: ...

@@ -17,7 +17,7 @@ from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
 from headstart.data.batch import Batch
 from headstart.data.blocks import Pictures
 from headstart.data.canvases import Canvases
-from headstart.data.dataset import DetectionDataset
+from headstart.data.dataset import DetectionDataset, rendered
 from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
@@ -101,6 +101,10 @@ class DetectionDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         """UserError where the data set has no such split."""
         return self._loader("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Here and not in the module: Lightning warns of one that does a data module's work."""
+        return rendered(batch)
 
     def plain_batches(self, split: str, max_images: int) -> Iterator[Batch]:
         """Images spread over the split, as they are: the same in every process. All batches have one size."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import lightning as L
 
 from headstart.data.batch import Batch
-from headstart.data.dataset import rendered
 from headstart.data.types import Prediction
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
@@ -19,9 +18,6 @@ class EvaluationModule(L.LightningModule):
         self.detector = detector
         self.metric = metric
         self.evaluation: MapResult | None = None
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        return rendered(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
         return self._predict(batch)
