@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def resolve_precision(config: TrainerConfig) -> str:
     if torch.cuda.is_available() and config.accelerator != "cpu":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "32-true"
+
+
+def training_device(config: TrainerConfig) -> torch.device:
+    """Of this process, before a Trainer exists."""
+    if config.accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    chosen = [int(number) for number in config.devices] if isinstance(config.devices, list) else []
+    rank = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", chosen[rank] if rank < len(chosen) else rank)
 
 
 def build_trainer(

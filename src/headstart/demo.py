@@ -132,7 +132,7 @@ def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> Non
 
     from headstart.data import catalog
     from headstart.data.boxes import scale_boxes
-    from headstart.data.datamodule import DetectionDataset
+    from headstart.data.dataset import DetectionDataset
     from headstart.data.info import describe
     from headstart.inference.draw import draw_prediction, draw_truth, grid
     from headstart.inference.export import load_exported

@@ -11,6 +11,7 @@ from headstart.config.schema import EvaluateConfig, TrainerConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe, is_still
+from headstart.data.keeping import Place, cache_folder
 from headstart.data.recorded import recorded_dataset
 from headstart.data.workers import explained
 from headstart.errors import UserError
@@ -46,7 +47,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     evaluation = restore("evaluation", record.config["evaluation"])
     metric = CocoMeanAveragePrecision(info.class_names, evaluation.engine, evaluation.max_detections)
     module = EvaluationModule(detector, metric)
-    datamodule = DetectionDataModule(data, info, dataset, restore("augment", record.config["augment"]), 0)
+    augment = restore("augment", record.config["augment"])
+    datamodule = DetectionDataModule(data, info, dataset, augment, 0, Place(folder=cache_folder(folder.parent)))
     progress = make_progress(config.enable_progress_bar)
     trainer = build.build_trainer(_trainer_config(record), folder, callbacks=[], loggers=[], progress=progress)
     run = trainer.validate if config.split == "val" else trainer.test

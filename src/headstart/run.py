@@ -12,8 +12,10 @@ import lightning as L
 from headstart import build
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
+from headstart.data.canvases import Padding
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
+from headstart.data.keeping import Place, cache_folder
 from headstart.data.refusals import check_data
 from headstart.data.show import dataset_report
 from headstart.data.workers import explained
@@ -93,9 +95,11 @@ def prepare(config: RunConfig, known: Known | None = None, show: bool = True) ->
     if show:
         say(*dataset_report(info, config.dataset))
     check_data(info, config)
-    datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed)
     detector = build_detector(config.model, config.backbone, info.class_names)
-    for line in better_scale(config, data) if show else ():
+    padding = Padding(detector.size_divisible, detector.min_canvas)
+    place = Place(build.training_device(config.trainer), cache_folder(config.output_dir), padding)
+    datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed, place)
+    for line in (*datamodule.report(), *better_scale(config, data)) if show else ():
         say(line)
     for part in parts:
         part.shape(detector)

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig, ShapesConfig
-from headstart.data import cache, shapes
+from headstart.data import shapes
 from headstart.data.batch import Batch
-from headstart.data.datamodule import DetectionDataModule, DetectionDataset
+from headstart.data.datamodule import DetectionDataModule
+from headstart.data.dataset import DetectionDataset, rendered
 from headstart.data.info import describe
+from headstart.data.keeping import Place
+from headstart.data.reading import load
 from headstart.data.types import Size
 from headstart.errors import UserError
 
@@ -22,26 +25,31 @@ NONE = AugmentConfig(name="none")
 MIN_SIZE, MAX_SIZE = 60, 80
 
 
-def module(augment: AugmentConfig = STRONG, seed: int = 0, num_train: int = 10, **settings: Any) -> DetectionDataModule:
+def module(
+    augment: AugmentConfig = STRONG, seed: int = 0, num_train: int = 10, place: Place | None = None, **settings: Any
+) -> DetectionDataModule:
     data = shapes.draw(ShapesConfig(name="s", domain="target", num_train=num_train, num_val=5))
     small = {"min_size": MIN_SIZE, "max_size": MAX_SIZE, "batch_size": 4, "num_workers": 0}
     config = DatasetConfig(name="s", **{**small, **settings})
-    return DetectionDataModule(data, describe(data, config), config, augment, seed)
+    return DetectionDataModule(data, describe(data, config), config, augment, seed, place)
 
 
 def epoch(data: DetectionDataModule, number: int) -> list[Batch]:
     loader = data.train_dataloader()
     loader.sampler.set_epoch(number)  # type: ignore[attr-defined]
-    return list(loader)
+    return [rendered(batch) for batch in loader]
 
 
 def flat(batches: list[Batch]) -> list[Tensor]:
     return [
         tensor
         for batch in batches
-        for image, target in zip(batch.images, batch.targets, strict=True)
-        for tensor in (torch.tensor(target.image_id), image, *target.per_object().values())
+        for tensor in (batch.images, batch.sizes_hw, *vars(batch.targets).values(), torch.tensor(image_ids(batch)))
     ]
+
+
+def image_ids(batch: Batch) -> list[int]:
+    return [frame.image_id for frame in batch.frames]
 
 
 def equal(a: list[Batch], b: list[Batch]) -> bool:
@@ -57,9 +65,9 @@ def epochs() -> list[list[Batch]]:
 def test_validation_is_in_order_and_not_augmented() -> None:
     data = module()
     (first, second), plain = list(data.val_dataloader()), module(NONE)
-    assert [target.image_id for target in first.targets + second.targets] == [0, 1, 2, 3, 4]
+    assert image_ids(first) + image_ids(second) == [0, 1, 2, 3, 4]
     assert equal([first, second], list(plain.val_dataloader()))
-    for target, image in zip(first.targets, data.data.splits["val"], strict=False):
+    for (_, target), image in zip(first.per_image(), data.data.splits["val"], strict=False):
         assert target.labels.tolist() == image.labels.tolist()
 
 
@@ -74,10 +82,10 @@ def test_a_split_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(epochs: list[list[Batch]], num_workers: int) -> None:
     """The workers live on from epoch to epoch."""
-    loader = module(num_workers=num_workers).train_dataloader()
+    loader = module(num_workers=num_workers, cache=Cache.none).train_dataloader()
     for number, expected in enumerate(epochs):
         loader.sampler.set_epoch(number)  # type: ignore[attr-defined]
-        assert equal(list(loader), expected)
+        assert equal([rendered(batch) for batch in loader], expected)
 
 
 def test_a_loader_made_anew_goes_on_at_its_epoch(epochs: list[list[Batch]]) -> None:
@@ -91,9 +99,7 @@ def test_images_that_are_not_cached_are_the_same(epochs: list[list[Batch]]) -> N
 
 def test_every_epoch_and_every_seed_augments_anew(epochs: list[list[Batch]]) -> None:
     def image_zero(batches: list[Batch]) -> Tensor:
-        return next(
-            image for batch in batches for image, t in zip(batch.images, batch.targets, strict=True) if t.image_id == 0
-        )
+        return next(image for batch in batches for image, target in batch.per_image() if target.image_id == 0)
 
     versions = [image_zero(batches) for batches in [*epochs, epoch(module(seed=1), 0)]]
     assert len({(tuple(version.shape), version.numpy().tobytes()) for version in versions}) == 4
@@ -111,10 +117,8 @@ def test_reading_leaves_torchs_generator_alone() -> None:
 def test_the_cache_is_not_written_to() -> None:
     data = module()
     epoch(data, 0)
-    cached = data._cached["train"]
-    assert cached is not None
-    for pixels, image in zip(cached, data.data.splits["train"], strict=True):
-        assert torch.equal(pixels, cache.load(image, Size(MIN_SIZE, MAX_SIZE)))
+    for pixels, target in (sample for batch in data.plain_batches("train", 8) for sample in batch.per_image()):
+        assert torch.equal(pixels, load(data.data.splits["train"][target.image_id], Size(MIN_SIZE, MAX_SIZE)))
 
 
 # ---------------------------------------------------------------------------------------------------- batch sizes
@@ -140,11 +144,11 @@ def test_validation_keeps_a_last_batch_of_one() -> None:
 
 def test_workers_compute_with_one_thread() -> None:
     class Threads(DetectionDataset):
-        def __getitem__(self, key: tuple[int, int] | int) -> tuple[Tensor, int]:  # type: ignore[override]
-            return torch.zeros(1), torch.get_num_threads()
+        def __getitems__(self, keys: Any) -> Any:
+            return [(torch.zeros(1), torch.get_num_threads()) for _ in keys]
 
-    loader = module(num_workers=1).train_dataloader()
-    threads = Threads(module().data.splits["train"], (MIN_SIZE, MAX_SIZE))
+    loader = module(num_workers=1, cache=Cache.none).train_dataloader()
+    threads = Threads(module().data.splits["train"], Size(MIN_SIZE, MAX_SIZE))
     one = torch.utils.data.DataLoader(threads, num_workers=1, multiprocessing_context=loader.multiprocessing_context)
     assert {int(count) for _, count in one} == {1}
 
@@ -184,13 +188,15 @@ def test_lightning_gives_each_epoch_its_own_batches_and_a_resumed_run_the_same(
 ) -> None:
     first = Recorder()
     started = trainer(tmp_path, 2)
-    started.fit(first, datamodule=module(num_workers=num_workers))
+    started.fit(first, datamodule=module(num_workers=num_workers, cache=Cache.none))
     started.save_checkpoint(tmp_path / "last.ckpt")
     assert equal(first.seen[0], epochs[0])
     assert equal(first.seen[1], epochs[1])
 
     resumed = Recorder()
-    trainer(tmp_path, 3).fit(resumed, datamodule=module(num_workers=num_workers), ckpt_path=tmp_path / "last.ckpt")
+    trainer(tmp_path, 3).fit(
+        resumed, datamodule=module(num_workers=num_workers, cache=Cache.none), ckpt_path=tmp_path / "last.ckpt"
+    )
     assert list(resumed.seen) == [2]
     assert equal(resumed.seen[2], epochs[2])
 
@@ -200,7 +206,7 @@ def test_overfit_batches_repeats_the_first_images(tmp_path: Path) -> None:
     recorder = Recorder()
     trainer(tmp_path, 2, overfit_batches=1, enable_checkpointing=False).fit(recorder, datamodule=module())
     assert equal(recorder.seen[0], recorder.seen[1])
-    assert [target.image_id for target in recorder.seen[0][0].targets] == [0, 1, 2, 3]
+    assert image_ids(recorder.seen[0][0]) == [0, 1, 2, 3]
 
 
 def test_each_rank_reads_its_share() -> None:
@@ -209,5 +215,5 @@ def test_each_rank_reads_its_share() -> None:
     for rank, share in enumerate(shares):
         share.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=3)  # type: ignore[assignment]
     together = zip(*(share.train_dataloader() for share in shares), strict=True)
-    found = [{target.image_id for batch in batches for target in batch.targets} for batches in together]
-    assert found == [{target.image_id for target in batch.targets} for batch in epoch(whole, 3)]
+    found = [{image_id for batch in batches for image_id in image_ids(batch)} for batches in together]
+    assert found == [set(image_ids(batch)) for batch in epoch(whole, 3)]

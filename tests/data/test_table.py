@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from headstart.config.schema import ShapesConfig
 from headstart.data import shapes
-from headstart.data.datamodule import DetectionDataset, collate
+from headstart.data.dataset import DetectionDataset
 from headstart.data.images import FileImage
 from headstart.data.table import ImageTable
-from headstart.data.types import AnnotatedImage
+from headstart.data.types import AnnotatedImage, Size
 
 numbers = st.floats(width=64)
 names = st.text(st.characters(exclude_characters="\0"), max_size=12)
@@ -121,9 +121,7 @@ def test_files_are_kept_as_text_and_anything_else_as_it_is():
 
 def test_batches_of_a_table_are_those_of_a_list():
     table = shapes.draw(ShapesConfig(name="x", domain="source", num_train=6, num_val=1)).splits["train"]
-    one, other = (
-        collate([DetectionDataset(index, (60, 80))[number] for number in range(6)]) for index in ([*table], table)
-    )
+    one, other = (DetectionDataset(index, Size(60, 80)).__getitems__(range(6)) for index in ([*table], table))
     assert torch.equal(one.images, other.images)
-    assert one.frames == other.frames
+    assert [*one.frames] == [*other.frames]
     assert all(torch.equal(rows, vars(other.targets)[name]) for name, rows in vars(one.targets).items())

@@ -34,13 +34,13 @@ def happen(event: str) -> None:
 
 def arm(event: str, place: str) -> None:
     from headstart.data import catalog
-    from headstart.data.datamodule import DetectionDataset
+    from headstart.data.dataset import DetectionDataset
     from headstart.training.module import DetectionModule
 
     losses, validation, get, read = (
         DetectionModule._losses,
         DetectionModule.validation_step,
-        DetectionDataset.__getitem__,
+        DetectionDataset.__getitems__,
         catalog.read,
     )
 
@@ -54,10 +54,10 @@ def arm(event: str, place: str) -> None:
             happen(event)
         return validation(self, *batch)
 
-    def at_item(self, key):
-        if isinstance(key, tuple) and key[0] >= 2:
+    def at_item(self, keys):
+        if isinstance(keys[0], tuple) and keys[0][0] >= 2:
             happen(event)
-        return get(self, key)
+        return get(self, keys)
 
     def at_read(*given):
         happen(event)
@@ -68,7 +68,7 @@ def arm(event: str, place: str) -> None:
     elif place == "val":
         DetectionModule.validation_step = at_validation
     elif place == "worker":
-        DetectionDataset.__getitem__ = at_item
+        DetectionDataset.__getitems__ = at_item
     elif place == "read":
         catalog.read = at_read
 

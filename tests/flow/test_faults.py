@@ -113,7 +113,7 @@ def goes_on_exactly(folder, words, execute, expected) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-WORKERS = (*SETTINGS, "dataset.num_workers=2")
+WORKERS = (*SETTINGS, "dataset.num_workers=2", "dataset.cache=none")
 
 
 @pytest.mark.slow

@@ -32,12 +32,12 @@ SETTINGS = (
     "dataset.batch_size=2",
     "trainer.max_epochs=4",
 )
-EMA, WORKERS = "training.ema_decay=0.9", "dataset.num_workers=2"
+EMA, WORKERS = "training.ema_decay=0.9", ("dataset.num_workers=2", "dataset.cache=none")
 TWO = ("strategy.freeze_through=neck", "strategy.phases.everything.start=2")
 STRATEGIES = {
-    "gradual_unfreeze": ("strategy=gradual_unfreeze", EMA, WORKERS),
+    "gradual_unfreeze": ("strategy=gradual_unfreeze", EMA, *WORKERS),
     "lp_ft": ("strategy=lp_ft", "strategy.norm=train"),
-    "l2_sp": ("strategy=l2_sp", *TWO, EMA, WORKERS),
+    "l2_sp": ("strategy=l2_sp", *TWO, EMA, *WORKERS),
     "layer_decay": (
         "strategy=layer_decay",
         "strategy.gradual.first=1",

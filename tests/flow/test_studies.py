@@ -146,7 +146,7 @@ def test_a_cell_that_raises_one_of_broken_data_and_one_that_makes_no_sense_end_n
 
 @pytest.mark.slow
 def test_two_processes_train_each_cell_while_workers_read_and_each_has_one_record(tmp_path, study):
-    words = study("trainer=ddp_cpu", "dataset.num_workers=1", "seed=0,1")
+    words = study("trainer=ddp_cpu", "dataset.num_workers=1", "dataset.cache=none", "seed=0,1")
     words = [word for word in words if not word.startswith("dataset.num_workers=0")]
     assert finish(words, tmp_path / "study") == 0, (tmp_path / "study" / "terminal.txt").read_text()
     found = records(tmp_path / "study")

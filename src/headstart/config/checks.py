@@ -104,6 +104,8 @@ def dataset_problems(config: DatasetConfig) -> Iterator[str]:
         yield f"dataset.batch_size={config.batch_size} must be 1 or more."
     if config.num_workers is not None and config.num_workers < 0:
         yield f"dataset.num_workers={config.num_workers} must be 0 or more, or null."
+    if not 0 <= config.cache_limit_gib < math.inf:
+        yield f"dataset.cache_limit_gib={config.cache_limit_gib:g} must be 0 (nothing is written) or more."
     shortest = 32 if config.min_size is None else config.min_size
     if not 32 <= shortest <= (math.inf if config.max_size is None else config.max_size):
         yield (
@@ -165,6 +167,16 @@ def _augment(config: AugmentConfig) -> Iterator[str]:
         yield f"augment.hue={config.hue} is a share of the colour circle: 0 to 0.5."
     if not 0 < config.scale_min <= config.scale_max:
         yield f"augment.scale_min={config.scale_min} must be above 0 and at most scale_max={config.scale_max}."
+    scales = f"augment.scales=[{','.join(f'{scale:g}' for scale in config.scales)}]"
+    if not all(0 < scale < math.inf for scale in config.scales):
+        yield f"{scales} must each be above 0."
+    if len(set(config.scales)) < len(config.scales):
+        yield f"{scales}: one is there twice. Name each once; they are drawn equally often."
+    if config.scales and (config.scale_min, config.scale_max) != (1.0, 1.0):
+        yield (
+            f"{scales} with scale_min={config.scale_min} and scale_max={config.scale_max}: use either a list of scales "
+            "or a range (scales=[], or scale_min=1 scale_max=1)."
+        )
 
 
 def _optimization(config: RunConfig) -> Iterator[str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from headstart.data.types import Prediction, Target
+
+if TYPE_CHECKING:
+    from headstart.data.augment import Changes
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,22 @@ class Batch:
     No dataclass: Lightning turns every number in one to the network's type, and in bfloat16 a box has whole pixels.
     """
 
-    def __init__(self, images: Tensor, sizes_hw: Tensor, targets: Targets, frames: Sequence[Frame]) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        sizes_hw: Tensor,
+        targets: Targets,
+        frames: Sequence[Frame],
+        pending: Changes | None = None,
+    ) -> None:
         self.images = images
         """(N, 3, H, W) uint8 in 0..255, or float in 0..1; zeros to the right of an image and below it."""
         self.sizes_hw = sizes_hw
         """(N, 2) int64: height and width of each image on the canvas."""
         self.targets = targets
         self.frames = frames
+        self.pending = pending
+        """What is still to be done to `images`: until then `sizes_hw` are theirs, while the rest tells of after it."""
 
     @classmethod
     def of(cls, images: Sequence[Tensor], targets: Sequence[Target] | None = None, rows: int = 1) -> Batch:
@@ -116,7 +128,8 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(change(self.images), change(self.sizes_hw), self.targets.map(change), self.frames)
+        pending = self.pending and self.pending.map(change)
+        return Batch(change(self.images), change(self.sizes_hw), self.targets.map(change), self.frames, pending)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -18,21 +18,3 @@ def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
 def scale_boxes(boxes_xyxy: Tensor, ratio_wh: tuple[float, float]) -> Tensor:
     """The boxes after their image's width and height were multiplied by `ratio_wh`."""
     return boxes_xyxy * boxes_xyxy.new_tensor([*ratio_wh, *ratio_wh])
-
-
-def clip_boxes(boxes_xyxy: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    """The part of each box inside the image; a box outside becomes empty."""
-    height, width = image_hw
-    return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([width, height, width, height]))
-
-
-def has_area(boxes_xyxy: Tensor) -> Tensor:
-    """(N,) bool: whether width and height are positive."""
-    return (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(dim=1)
-
-
-def centre_inside(boxes_xyxy: Tensor, image_hw: tuple[int, int]) -> Tensor:
-    """(N,) bool: whether the box's centre lies in the image."""
-    height, width = image_hw
-    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    return ((centres > 0) & (centres < centres.new_tensor([width, height]))).all(dim=1)

@@ -4,90 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision import tv_tensors
+from torch.utils.data import DataLoader
 
-from headstart.config.schema import AugmentConfig, DatasetConfig
-from headstart.data import cache
+from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
 from headstart.data.batch import Batch
-from headstart.data.boxes import scale_boxes
-from headstart.data.sampling import EpochSampler, stable_seed
-from headstart.data.transforms import build_augmentation, resize, wrap_boxes
-from headstart.data.types import AnnotatedImage, DatasetInfo, DetectionData, Size, Target
+from headstart.data.blocks import Pictures
+from headstart.data.canvases import Canvases
+from headstart.data.dataset import DetectionDataset, rendered
+from headstart.data.keeping import Place, keep
+from headstart.data.objects import padded_rows, resized_sizes_hw
+from headstart.data.sampling import EpochSampler
+from headstart.data.table import ImageTable
+from headstart.data.types import DatasetInfo, DetectionData
 from headstart.data.workers import begin
 from headstart.errors import UserError
 
-
-class DetectionDataset(Dataset[tuple[Tensor, Target]]):
-    """The images of one split, resized to `size`, and augmented where asked.
-
-    Its keys are the `(epoch, index)` pairs of `EpochSampler`; a plain index stands for epoch 0.
-    """
-
-    def __init__(
-        self,
-        images: Sequence[AnnotatedImage],
-        size: Size,
-        cached: Sequence[Tensor] | None = None,
-        augment: AugmentConfig | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.images = images
-        self.size = size
-        self.cached = cached
-        self.augmentation = build_augmentation(augment) if augment else None
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, key: tuple[int, int] | int) -> tuple[Tensor, Target]:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        pixels, target = self._read(index)
-        if self.augmentation is None:
-            return pixels, target
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: that would also seed the GPUs, whose state nobody gives back.
-            torch.default_generator.manual_seed(stable_seed(self.seed, epoch, self.images[index].name))
-            return self._augment(pixels, target)
-
-    def _read(self, index: int) -> tuple[Tensor, Target]:
-        image = self.images[index]
-        pixels = self.cached[index] if self.cached is not None else cache.load(image, self.size)
-        width, height = image.size_wh
-        image_hw = (pixels.shape[-2], pixels.shape[-1])
-        boxes = scale_boxes(torch.as_tensor(image.boxes_xyxy), (image_hw[1] / width, image_hw[0] / height))
-        return pixels, Target(
-            image_id=index,
-            boxes_xyxy=boxes.float(),
-            labels=torch.as_tensor(image.labels),
-            crowd=torch.as_tensor(image.crowd),
-            difficult=torch.as_tensor(image.difficult),
-            area=torch.as_tensor(image.area, dtype=torch.float32),
-            original_hw=(height, width),
-            image_hw=image_hw,
-        )
-
-    def _augment(self, pixels: Tensor, target: Target) -> tuple[Tensor, Target]:
-        assert self.augmentation is not None
-        sample = target.per_object() | {"boxes_xyxy": wrap_boxes(target.boxes_xyxy, target.image_hw)}
-        image, changed = self.augmentation(tv_tensors.Image(pixels), sample)
-        # A crop is smaller: what it shows fills the picture again, stretched once more where pictures are.
-        image, boxes = resize(image.as_subclass(Tensor), changed["boxes_xyxy"].as_subclass(Tensor), *self.size)
-        image_hw = (image.shape[-2], image.shape[-1])
-        return image, replace(target, **changed | {"boxes_xyxy": boxes}, image_hw=image_hw)
+_WHERE = {Cache.memory: "in memory", Cache.device: "on the GPU"}
 
 
-def collate(samples: Sequence[tuple[Tensor, Target]]) -> Batch:
-    return Batch.of([image for image, _ in samples], [target for _, target in samples])
+def collate(batch: Any) -> Batch:
+    """`DetectionDataset` gives batches already."""
+    return batch
 
 
 class DetectionDataModule(L.LightningDataModule):
@@ -98,8 +42,15 @@ class DetectionDataModule(L.LightningDataModule):
     """
 
     def __init__(
-        self, data: DetectionData, info: DatasetInfo, config: DatasetConfig, augment: AugmentConfig, seed: int
+        self,
+        data: DetectionData,
+        info: DatasetInfo,
+        config: DatasetConfig,
+        augment: AugmentConfig,
+        seed: int,
+        place: Place | None = None,
     ) -> None:
+        """Raises `UserError` where `dataset.cache` cannot be obeyed."""
         super().__init__()
         self.data = data
         self.info = info
@@ -107,7 +58,28 @@ class DetectionDataModule(L.LightningDataModule):
         self.augment = augment
         self.seed = seed
         self.first_epoch = 0
-        self._cached: dict[str, list[Tensor] | None] = {}
+        place = place or Place()
+        splits = {split: ImageTable.of(images) for split, images in data.splits.items() if images}
+        sizes = [resized_sizes_hw(images, info.size) for images in splits.values()]
+        self.canvases = Canvases.of(np.concatenate(sizes), place.padding)
+        self.keeping = keep(splits, info.size, self.canvases, config, place)
+        self._splits = splits
+        self._pictures: dict[str, Pictures] = {}
+
+    def report(self) -> list[str]:
+        """How batches are made, and which settings have no part in it."""
+        lines = [f"Canvases: {self.canvases}", f"Cache: {self.keeping.kind.value}, {self.keeping.words}"]
+        workers, kind = self.config.num_workers, self.keeping.kind
+        if workers and not self._needs_workers():
+            lines.append(
+                f"- dataset.num_workers={workers} has no effect: images lie {_WHERE[kind]}, and no process reads them "
+                "(dataset.cache=none decodes them each time)."
+            )
+        return lines
+
+    def resolved(self) -> dict[str, Any]:
+        """For the record: what `dataset.cache` and the data came to."""
+        return {"cache": self.keeping.kind.value, "canvases": str(self.canvases)}
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch to come, as Lightning tells it the samplers."""
@@ -130,6 +102,10 @@ class DetectionDataModule(L.LightningDataModule):
         """UserError where the data set has no such split."""
         return self._loader("test")
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Here and not in the module: Lightning warns of one that does a data module's work."""
+        return rendered(batch)
+
     def plain_batches(self, split: str, max_images: int) -> Iterator[Batch]:
         """Images spread over the split, as they are: the same in every process. All batches have one size."""
         dataset = self._dataset(split, None)
@@ -137,7 +113,7 @@ class DetectionDataModule(L.LightningDataModule):
         size = min(self.config.batch_size, count)
         chosen = [number * len(dataset) // count for number in range(count)]
         for start in range(0, count - size + 1, size):
-            yield collate([dataset[index] for index in chosen[start : start + size]])
+            yield dataset.__getitems__(chosen[start : start + size])
 
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)
@@ -151,30 +127,36 @@ class DetectionDataModule(L.LightningDataModule):
             num_workers=workers,
             collate_fn=collate,
             drop_last=split == "train" and one_left,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and self.keeping.kind is not Cache.device,
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
             worker_init_fn=begin,
         )
 
     def _num_workers(self) -> int:
+        if not self._needs_workers():
+            return 0
         if self.config.num_workers is not None:
             return self.config.num_workers
         on_cpu = self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator)
         return 0 if on_cpu else min(4, os.cpu_count() or 1)
 
+    def _needs_workers(self) -> bool:
+        return self.keeping.kind in (Cache.none, Cache.disk)
+
     def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
         images = self._images(split)
-        size = self.info.size
-        if split not in self._cached:
-            self._cached[split] = cache.fill(images, self.config.cache, size, split)
-        return DetectionDataset(images, size, self._cached[split], augment, self.seed)
+        if split not in self._pictures:
+            self._pictures[split] = self.keeping.pictures(images, split)
+        rows = max(padded_rows(self._splits[name]) for name in {"train", split} & self._splits.keys())
+        pictures, size = self._pictures[split], self.info.size
+        return DetectionDataset(images, size, pictures, self.canvases, rows, augment, self.seed)
 
-    def _images(self, split: str) -> Sequence[AnnotatedImage]:
-        if not self.data.splits.get(split):
+    def _images(self, split: str) -> ImageTable:
+        if split not in self._splits:
             known = ", ".join(f"{name} ({len(images)} images)" for name, images in self.data.splits.items())
             raise UserError(f"Data set {self.data.name}: no images in the split `{split}`. It has: {known}.")
-        return self.data.splits[split]
+        return self._splits[split]
 
     def _sampler(self, num_images: int, shuffle: bool) -> EpochSampler:
         if self.trainer is None:

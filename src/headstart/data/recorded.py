@@ -29,6 +29,7 @@ def recorded_dataset(
         raise UserError(f"root={root} and data_dir={data_dir} both say where the data lies: give one.")
     if "root" in settings:
         settings["root"] = root or _found(record, folder, settings, data_dir, elsewhere)
+    settings |= {"cache": "auto", "cache_dir": None}  # where that run kept its pictures is no matter of this one
     return restore("dataset", settings)
 
 

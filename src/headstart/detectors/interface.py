@@ -103,6 +103,10 @@ class Detector(nn.Module, ABC):
 
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    size_divisible = 1
+    """It pads batches to multiples of this many pixels …"""
+    min_canvas = 1
+    """… and to at least this many: a batch that has them is padded no further."""
 
     @abstractmethod
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:

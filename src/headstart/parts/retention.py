@@ -20,6 +20,7 @@ from headstart.config.schema import CheckpointConfig, DatasetConfig, RunConfig
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe, is_still
+from headstart.data.keeping import Place, cache_folder
 from headstart.data.recorded import recorded_dataset
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.detectors.interface import Detector
@@ -75,7 +76,8 @@ class Retention:
         config, evaluation = self.config, self.config.evaluation
         metric = CocoMeanAveragePrecision(self.info.class_names, evaluation.engine, evaluation.max_detections)
         module = EvaluationModule(detector, metric)
-        datamodule = DetectionDataModule(self.data, self.info, self.dataset, config.augment, config.seed)
+        place = Place(build.training_device(config.trainer), cache_folder(config.output_dir))
+        datamodule = DetectionDataModule(self.data, self.info, self.dataset, config.augment, config.seed, place)
         trainer = build.build_trainer(config.trainer, Path(config.output_dir), callbacks=[], loggers=[], progress=None)
         trainer.validate(module, datamodule=datamodule, verbose=False)
         assert module.evaluation is not None

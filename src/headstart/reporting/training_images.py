@@ -20,6 +20,8 @@ NOT_OF_IMAGES = [
     "root",
     "num_workers",
     "cache",
+    "cache_dir",
+    "cache_limit_gib",
     "download",
     "batch_size",
     "subset_seed",

@@ -11,7 +11,7 @@ from headstart.errors import UserError
 from headstart.records.record import RunRecord
 from headstart.runs.attempt import Changed, last_checkpoint, record_in, set_aside
 from headstart.runs.began import STARTED, is_older, now
-from headstart.runs.changes import arithmetic_changes, data_changes, small_changes, source_changes
+from headstart.runs.changes import arithmetic_changes, cost_changes, data_changes, small_changes, source_changes
 from headstart.runs.inputs import input_stamp, same_inputs, write_inputs, write_refusal
 from headstart.say import is_main_process, say
 
@@ -106,6 +106,8 @@ def _accepted(config: RunConfig, folder: Path, record: RunRecord, start: RunReco
     small = small_changes(record.environment, start.environment)
     if noted := [*arithmetic, *small]:
         say(f"{_since(folder, 'was begun', noted)}: it will not equal an undisturbed run to the last bit.")
+    if cost := cost_changes(record.environment, start.environment):
+        say(f"{_since(folder, 'was begun', cost)}: the batches are the same.")
     return [*record.environment.get("changes", []), *noted]
 
 

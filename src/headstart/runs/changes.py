@@ -41,10 +41,15 @@ def arithmetic_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 def small_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Of `RunRecord.environment`: with these the result is not the same to the last bit, but no worse for it."""
-    names = ["threads", "processor"]
+    names = ["threads", "processor", "canvases"]
     if _kind(then.get("device")) == _kind(now.get("device")):
         names.append("device")
     return [line for name in names for line in _pair(name, then.get(name), now.get(name))]
+
+
+def cost_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Of `RunRecord.environment`: what changes the time that a run takes, and nothing of its result."""
+    return list(_pair("cache", then["cache"], now.get("cache"))) if "cache" in then else []
 
 
 def _class_changes(then: list[str], now: list[str]) -> list[str]:

@@ -19,6 +19,8 @@ WITHOUT_EFFECT = (
     "study",
     "dataset.num_workers",
     "dataset.cache",
+    "dataset.cache_dir",
+    "dataset.cache_limit_gib",
     "dataset.download",
     "dataset.url_set",
     "strategy.few_shot",  # refuses, and changes nothing

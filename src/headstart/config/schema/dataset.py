@@ -12,9 +12,11 @@ from omegaconf import MISSING
 class Cache(Enum):
     """Where decoded, resized images are kept between epochs."""
 
-    auto = "auto"  # in memory when they fit in 1 GiB
-    ram = "ram"
+    auto = "auto"  # on the GPU that trains, in memory, on disk or not at all: whatever is the first with room for them
     none = "none"
+    memory = "memory"
+    device = "device"  # the GPU that trains
+    disk = "disk"
 
 
 class Resize(Enum):
@@ -55,8 +57,15 @@ class DatasetConfig:
     batch_size: int = 8
     """Images per process and step."""
     num_workers: Optional[int] = None
-    """Processes that read images; null: none when the CPU trains, which they would slow down, else up to 4."""
+    """Processes that read images, where they do not lie in memory or on the GPU; null: none when the CPU trains, which
+    they would slow down, else up to 4."""
     cache: Cache = Cache.auto
+    """`auto`: on the GPU where they fit in a third of its free memory, in memory up to 1 GiB, else on disk."""
+    cache_dir: Optional[str] = None
+    """Folder of the images on disk, which all runs share that use the same ones at the same size; null: `cache` in
+    `output_dir`."""
+    cache_limit_gib: float = 20.0
+    """Of all files in that folder."""
 
 
 @dataclass

@@ -1,10 +1,10 @@
-"""Decoded, resized images in memory: read once, before the loader's workers fork and share them."""
+"""Images as a detector gets them: decoded and resized."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -13,18 +13,15 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from headstart.config.schema import Cache
 from headstart.data.images import FileImage, digest_of
-from headstart.data.transforms import resize, resized_hw
+from headstart.data.transforms import resize
 from headstart.data.types import AnnotatedImage, Size
 from headstart.errors import UserError
 
-LIMIT_BYTES = 1024**3
-"""`Cache.auto` keeps a split in memory up to this size."""
 _SHOW_PROGRESS_FROM = 200
 LARGE_PIXELS = 50_000_000
 _ONE_AT_A_TIME = threading.Lock()
-"""Of the threads that fill the cache: a picture of more pixels takes several times 150 MB while it is resized."""
+"""Of the threads that fill a cache: a picture of more pixels takes several times 150 MB while it is resized."""
 
 
 def load(image: AnnotatedImage, size: Size) -> Tensor:
@@ -58,23 +55,18 @@ def _x(size_wh: tuple[int, int]) -> str:
     return f"{size_wh[0]} x {size_wh[1]}"
 
 
-def estimated_bytes(images: Sequence[AnnotatedImage], size: Size) -> int:
-    """Memory that the resized images take."""
-    sizes = (resized_hw((image.size_wh[1], image.size_wh[0]), *size) for image in images)
-    return sum(3 * height * width for height, width in sizes)
-
-
-def fill(images: Sequence[AnnotatedImage], policy: Cache, size: Size, split: str) -> list[Tensor] | None:
-    """All images of a split, in order; None where `policy` says to read them anew each time.
+def read_all(images: Sequence[AnnotatedImage], size: Size, split: str, take: Callable[[int, Tensor], None]) -> None:
+    """Every image, in whatever order: `take` is told its number and its pixels, in one of several threads.
 
     Raises UserError for an unreadable image.
     """
-    if policy is Cache.none:
-        return None
-    if policy is Cache.auto and estimated_bytes(images, size) > LIMIT_BYTES:
-        return None
+
+    def read(number: int) -> None:
+        take(number, load(images[number], size))
+
     # Pillow decodes without the interpreter's lock, so threads help; they are gone before any worker forks.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loaded = pool.map(lambda image: load(image, size), images)
         quiet = len(images) < _SHOW_PROGRESS_FROM
-        return list(track(loaded, f"Reading {split} images", total=len(images), disable=quiet, transient=True))
+        done = pool.map(read, range(len(images)))
+        for _ in track(done, f"Reading {split} images", total=len(images), disable=quiet, transient=True):
+            pass
