@@ -125,15 +125,22 @@ def test_a_record_of_another_version_is_another_run(monkeypatch: Any) -> None:
     assert name(configured()) != before
 
 
-@pytest.mark.parametrize(("key", "before", "other"), [("resize", "keep", "stretch"), ("max_pixels", 500e6, 1e6)])
+@pytest.mark.parametrize(
+    ("group", "key", "before", "other"),
+    [
+        ("dataset", "resize", "keep", "stretch"),
+        ("dataset", "max_pixels", 500e6, 1e6),
+        ("augment", "scales", [], [1.0, 0.5]),
+    ],
+)
 def test_a_setting_that_came_later_leaves_the_names_of_runs_that_did_the_same_and_is_a_label(
-    key: str, before: Any, other: Any
+    group: str, key: str, before: Any, other: Any
 ) -> None:
     older, same, new = (resolved_dict(configured()) for _ in range(3))
-    for node in (older["dataset"], same["dataset"]):
+    for node in (older[group], same[group]):
         assert node[key] == before
-    del older["dataset"][key]
-    new["dataset"][key] = other
-    older["source"]["dataset"], same["source"]["dataset"] = {}, {key: before}
+    del older[group][key]
+    new[group][key] = other
+    older["source"][group], same["source"][group] = {}, {key: before}
     assert config_hash(older) == config_hash(same) != config_hash(new)
-    assert settings_that_matter(same)[f"dataset.{key}"] == before
+    assert settings_that_matter(same)[f"{group}.{key}"] == before

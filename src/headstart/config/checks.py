@@ -165,6 +165,16 @@ def _augment(config: AugmentConfig) -> Iterator[str]:
         yield f"augment.hue={config.hue} is a share of the colour circle: 0 to 0.5."
     if not 0 < config.scale_min <= config.scale_max:
         yield f"augment.scale_min={config.scale_min} must be above 0 and at most scale_max={config.scale_max}."
+    scales = f"augment.scales=[{','.join(f'{scale:g}' for scale in config.scales)}]"
+    if not all(0 < scale < math.inf for scale in config.scales):
+        yield f"{scales} must each be above 0."
+    if len(set(config.scales)) < len(config.scales):
+        yield f"{scales}: one is there twice. Name each once; they are drawn equally often."
+    if config.scales and (config.scale_min, config.scale_max) != (1.0, 1.0):
+        yield (
+            f"{scales} with scale_min={config.scale_min} and scale_max={config.scale_max}: use either a list of scales "
+            "or a range (scales=[], or scale_min=1 scale_max=1)."
+        )
 
 
 def _optimization(config: RunConfig) -> Iterator[str]:

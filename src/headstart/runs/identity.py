@@ -18,7 +18,7 @@ NAMES = ("augment", "optimizer", "scheduler")
 PATHS = ("dataset.root", "source.path")
 """Settings that name one place in several ways."""
 
-AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels}
+AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels, "augment.scales": []}
 """Settings that came later, at what every run did before: they keep the names that those have."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
@@ -24,5 +24,8 @@ class AugmentConfig:
     scale_min: float = 1.0
     """Scale jitter: the image is scaled by a factor between `scale_min` and `scale_max`, then cut or padded."""
     scale_max: float = 1.0
+    scales: list[float] = field(default_factory=list)
+    """In place of that range: the image is scaled by one of these, then cut or padded around its middle. With flips
+    alone it has so many views (`data.views`), which can be stored."""
     crop: float = 0.0
     """Probability of a random crop that keeps boxes (SSD's minimum-IoU crop)."""
