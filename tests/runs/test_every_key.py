@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -26,9 +27,11 @@ from headstart.config.checks import check
 from headstart.config.fitting import coco_weights
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
+from headstart.data.augment import draw
 from headstart.data.batch import Batch
+from headstart.data.draws import image_keys, name_digests
 from headstart.data.info import describe
-from headstart.data.transforms import build_augmentation
+from headstart.data.types import Size
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -160,7 +163,14 @@ def detector(config: s.RunConfig) -> Any:
 
 
 def augmentation(config: s.RunConfig) -> str:
-    return repr(build_augmentation(config.augment))
+    """What is drawn for a few images."""
+    keys = image_keys(0, 0, name_digests(map(str, range(30))))
+    targets = {
+        "present": np.ones((30, 1), bool),
+        "boxes_xyxy": np.tile([[[20.0, 20.0, 60.0, 60.0]]], (30, 1, 1)),
+    }
+    sizes_hw = np.full((30, 2), (80, 100))
+    return repr(draw(config.augment, Size(80, 100), keys, sizes_hw, targets, sizes_hw))
 
 
 def trainer(config: s.RunConfig) -> Any:
@@ -348,6 +358,7 @@ TABLE: dict[str, Row] = {
             "hue": 0.1,
             "scale_min": 0.5,
             "scale_max": 1.5,
+            "scales": "[0.75]",
             "crop": 0.5,
         }.items()
     },

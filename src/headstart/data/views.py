@@ -50,7 +50,12 @@ def flips(config: AugmentConfig, keys: np.ndarray) -> np.ndarray:
 
 def scale_numbers(config: AugmentConfig, keys: np.ndarray) -> np.ndarray:
     """(N,) int64: which of `config.scales`; 0 where there are none."""
-    return (uniforms(keys, 1, _SCALE)[:, 0] * max(1, len(config.scales))).astype(np.int64)
+    return (scale_share(keys) * max(1, len(config.scales))).astype(np.int64)
+
+
+def scale_share(keys: np.ndarray) -> np.ndarray:
+    """(N,): where between the first and the last a scale lies."""
+    return uniforms(keys, 1, _SCALE)[:, 0]
 
 
 def _sides(probability: float) -> tuple[bool, ...]:
