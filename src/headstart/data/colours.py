@@ -35,18 +35,12 @@ def _blend(pixels: Tensor, areas: Tensor, factor: Tensor, grey: Tensor, mean: Te
     """One after another; (N, steps) each: what is kept of a pixel, and what is added of its grey and of the mean."""
     for keep, own, whole in zip(factor.unbind(1), grey.unbind(1), mean.unbind(1), strict=True):
         red, green, blue = pixels.unbind(1)
-        # Whole numbers: their sum in a line is exact, however it is made, and whatever is beside it.
+        # Whole numbers: their sum is exact, however it is made. The padding is black until this is the contrast.
         greys = (red * 0.2989).add_(green * 0.587).add_(blue * 0.114).round_()
-        average = _average(greys, areas)
+        average = (greys.sum(2).sum(1, dtype=torch.float64) / areas).float()
         greys.mul_(own[:, None, None]).add_((average * whole)[:, None, None])
         pixels.mul_(keep[:, None, None, None]).add_(greys[:, None]).clamp_(0, 255)
     return pixels
-
-
-def _average(greys: Tensor, areas: Tensor) -> Tensor:
-    """(N,) of the pictures alone: the padding, all of it as its last pixel, is taken off."""
-    padding = greys.shape[1] * greys.shape[2] - areas
-    return ((greys.sum(2).sum(1, dtype=torch.float64) - greys[:, -1, -1] * padding) / areas).float()
 
 
 def _turn(pixels: Tensor, turns: Tensor) -> Tensor:
