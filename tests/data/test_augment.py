@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from headstart.config.schema import AugmentConfig, Resize
 from headstart.data.augment import Changes, Objects, draw, in_view
 from headstart.data.draws import image_keys, name_digests, uniforms
-from headstart.data.transforms import resized_hw, wrap_boxes
+from headstart.data.transforms import resized_hw
 from headstart.data.types import Size
 from headstart.data.views import shown_in, views
 
@@ -152,7 +153,8 @@ def test_crops_are_distributed_as_torchvisions() -> None:
 
 
 def _their_window(crop: v2.RandomIoUCrop) -> list[int]:
-    params = crop.make_params([torch.zeros(3, 80, 100), wrap_boxes(torch.tensor(CROPPED), (80, 100))])
+    boxes = tv_tensors.BoundingBoxes(torch.tensor(CROPPED), format="XYXY", canvas_size=(80, 100))
+    params = crop.make_params([torch.zeros(3, 80, 100), boxes])
     if not params:
         return [0, 0, 100, 80]
     left, top = params["left"], params["top"]
