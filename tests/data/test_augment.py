@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from headstart.config.schema import AugmentConfig, Resize
 from headstart.data.augment import Changes, Objects, draw, in_view
-from headstart.data.draws import image_keys, name_digests
+from headstart.data.draws import image_keys, name_digests, uniforms
 from headstart.data.transforms import resized_hw
 from headstart.data.types import Size
 from headstart.data.views import shown_in, views
@@ -98,10 +99,47 @@ def test_scales_are_even_and_lie_anywhere() -> None:
 CROPPED = [(10.0, 12.0, 30.0, 50.0), (55.0, 20.0, 95.0, 70.0)]
 
 
-@pytest.mark.parametrize("number", [150, pytest.param(3000, marks=pytest.mark.slow)])
-def test_crops_are_distributed_as_torchvisions(number: int) -> None:
+class Numbers:
+    """What `torch.rand` and `torch.randint` give to `RandomIoUCrop` for a picture of 100 x 80: those of a key."""
+
+    def __init__(self, key: np.ndarray) -> None:
+        self.rounds = uniforms(key, 60 * 161, first=16).reshape(60, 161).tolist()
+        self.rest: list[float] = []
+        self.shaped = False
+
+    def randint(self, low: int, high: int, size: tuple[int]) -> Tensor:
+        option, *self.rest = self.rounds.pop(0)
+        self.shaped = False
+        return torch.tensor([low + int(option * (high - low))])
+
+    def rand(self, number: int) -> Tensor:
+        """Each trial has four numbers: two for the sides and, where these have an allowed shape, two for the place."""
+        pair, self.rest = self.rest[:number], self.rest[number:]
+        if self.shaped:
+            self.shaped = False
+        else:
+            width, height = (int(side * (0.3 + 0.7 * share)) for side, share in zip((100, 80), pair, strict=True))
+            self.shaped = 0.5 <= width / height <= 2
+            self.rest = self.rest if self.shaped else self.rest[2:]
+        return torch.tensor(pair, dtype=torch.float64)
+
+
+def test_crops_are_torchvisions_when_it_is_given_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes, _, _ = drawn(100, (80, 100), CROPPED, crop=1.0)
+    assert changes.window_xyxy is not None
+    for key, window in zip(keys(100), changes.window_xyxy.tolist(), strict=True):
+        numbers = Numbers(np.array([key]))
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "rand", numbers.rand)
+            patched.setattr(torch, "randint", numbers.randint)
+            assert window == _their_window(v2.RandomIoUCrop())
+
+
+@pytest.mark.slow
+def test_crops_are_distributed_as_torchvisions() -> None:
     """How often a picture is cropped, and the windows' places and sizes: what 3000 of ours have within the chance of
     that many of theirs."""
+    number = 3000
     changes, _, _ = drawn(3000, (80, 100), CROPPED, crop=1.0)
     assert changes.window_xyxy is not None
     ours = changes.window_xyxy.numpy()

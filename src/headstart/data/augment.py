@@ -54,6 +54,11 @@ class Changes:
     def pin_memory(self) -> Changes:
         return self.map(Tensor.pin_memory)
 
+    def split(self, number: int) -> list[Changes]:
+        """Of so many images each; fewer in the last."""
+        starts = range(0, len(self.sizes_hw), number)
+        return [self.map(lambda tensor, start=start: tensor[start : start + number]) for start in starts]
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Changes:
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})

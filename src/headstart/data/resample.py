@@ -20,9 +20,9 @@ class Axis:
     sources: Tensor
     """(N, S', taps) int64: places in the source picture …"""
     weights: Tensor
-    """(N, S', taps) float32: … and their weights, which sum to 1 where something of the source is shown."""
+    """(N, S', taps) float32: … and their weights, which sum to 1, or are 0 where nothing of the source is shown."""
     shown: Tensor
-    """(N, S') bool: which do show something of it."""
+    """(N, S') float32: 1 where something of it is."""
 
     def mixed(self, pixels: Tensor) -> Tensor:
         """(N, C, S', L) of float (N, C, S, L)."""
@@ -35,10 +35,10 @@ class Axis:
         return mixed.view(number, channels, -1, length)
 
 
-def axis(window: Tensor, place: Tensor, at: Tensor, side: int, taps: int) -> Axis:
+def axis(window: Tensor, place: Tensor, at: Tensor, inside: Tensor, side: int, taps: int) -> Axis:
     """Of (N, 2) float32 windows, first and last edge, of pictures of S = `side` pixels, and of the places they fill.
 
-    `at` (N, S'): where the middles of the shown pixels lie among those places.
+    `at` (N, S'): where the middles of the shown pixels lie among those places; `inside` (N, S'): whether in a picture.
     """
     first, last = window[:, :1], window[:, 1:]
     step = (last - first) / (place[:, 1:] - place[:, :1])
@@ -48,6 +48,6 @@ def axis(window: Tensor, place: Tensor, at: Tensor, side: int, taps: int) -> Axi
     sources = start[..., None] + torch.arange(taps, device=at.device)
     weights = 1 - ((sources + 0.5 - middle[..., None]) / reach[..., None]).abs()
     weights = weights.clamp(min=0) * (sources < last.ceil()[..., None])
-    weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
-    shown = (at >= place[:, :1]) & (at < place[:, 1:])
+    shown = (inside & (at >= place[:, :1]) & (at < place[:, 1:])).float()
+    weights = weights * (shown[..., None] / weights.sum(-1, keepdim=True).clamp(min=1e-6))
     return Axis(sources.clamp(0, side - 1).long(), weights, shown)
