@@ -16,7 +16,7 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 def name_digests(names: Iterable[str]) -> np.ndarray:
     """(N,) uint64 of the images' names: once for a data set."""
-    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    digests = b"".join(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
