@@ -51,7 +51,7 @@ def cut_behind(detector: Detector, stage: str, batch: Batch) -> Cut:
     where prefix and rest do not give what the whole gives, bit for bit.
     """
     layers = _layers(detector, stage)
-    with _still(detector):
+    with still(detector):
         images = detector.normalised(batch)
         cut = Cut(stage, layers, _read_behind(detector, stage, layers, images, batch.sizes_hw))
         with torch.no_grad():
@@ -191,7 +191,7 @@ def _hooked(detector: Detector, layers: Sequence[str], hook: Callable[..., Any])
 
 
 @contextmanager
-def _still(detector: Detector) -> Iterator[None]:
+def still(detector: Detector) -> Iterator[None]:
     """In eval mode: no statistics move, nothing is drawn."""
     modes = {module: module.training for module in detector.modules()}
     detector.eval()

@@ -6,7 +6,7 @@ import lightning as L
 
 from headstart.data.batch import Batch
 from headstart.data.types import Prediction
-from headstart.detectors.interface import Detector
+from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
 
@@ -20,19 +20,23 @@ class EvaluationModule(L.LightningModule):
         self.evaluation: MapResult | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
-        return self._predict(batch)
+        return self._predict(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
-        return self._predict(batch)
+        return self._predict(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")
 
-    def _predict(self, batch: Batch) -> dict[str, list[Prediction]]:
-        predictions = self.detector.detect(batch).per_image()
+    def known_features(self, split: str, batch: Batch) -> Features | None:
+        """Those of the images, where they need not be computed."""
+        return None
+
+    def _predict(self, batch: Batch, split: str) -> dict[str, list[Prediction]]:
+        predictions = self.detector.detect(batch, self.known_features(split, batch)).per_image()
         self.metric.update(predictions, [target for _, target in batch.per_image()])
         return {"predictions": predictions}
 

@@ -37,7 +37,9 @@ def describe_start(experiment: Experiment) -> RunRecord:
             "trained_parameters": plan.trained_parameters,
             "total_parameters": sum(parameter.numel() for parameter in experiment.detector.parameters()),
         },
-        environment=environment() | arithmetic(experiment.config.trainer),
+        environment=environment()
+        | arithmetic(experiment.config.trainer)
+        | {"feature_store": experiment.store.choice.as_dict()},
     )
 
 
