@@ -337,7 +337,7 @@ TABLE: dict[str, Row] = {
     "strategy.distill.features": Row("strategy.distill.features=3", TRAINED, "strategy=distill"),
     "strategy.distill.outputs": Row("strategy.distill.outputs=3", TRAINED, "strategy=distill"),
     "strategy.interpolate": Row("strategy.interpolate=[0.5]", TRAINED, "strategy=wise_ft"),
-    "strategy.feature_store": Row("strategy.feature_store=off", SAME_RESULT, STORED),
+    "strategy.feature_store": Row("strategy.feature_store='off'", SAME_RESULT, STORED),
     "strategy.few_shot": Row("strategy.few_shot=true", SAME, "source=coco backbone=resnet50 dataset.shots=1"),
     # -------------------------------------------------------------- augment, optimizer, scheduler, by their names
     **{

@@ -108,7 +108,8 @@ def _that_pay(
     trainer: TrainerConfig, data: DetectionData, batch_size: int, plan: TransferPlan, fronts: dict[int, list[str]]
 ) -> dict[int, list[str]]:
     for name in ("fast_dev_run", "limit_train_batches", "limit_val_batches", "overfit_batches"):
-        if (value := getattr(trainer, name)) not in (None, False, 0, 1.0):
+        value = getattr(trainer, name)
+        if value and repr(value) != "1.0":  # a number of batches, or a share of them
             raise _Declined(f"trainer.{name}={value} reads only some of the pictures")
     ends = [*(phase.start_epoch for phase in plan.phases[1:]), _epochs(trainer, len(data.splits["train"]), batch_size)]
     lengths = {phase.start_epoch: end - phase.start_epoch for phase, end in zip(plan.phases, ends, strict=True)}
