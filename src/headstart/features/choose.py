@@ -20,7 +20,7 @@ from headstart.detectors.interface import Detector
 from headstart.detectors.split import CannotSplit, Cut, cut_behind, prefix_of, still
 from headstart.errors import UserError
 from headstart.features.borders import frozen_front
-from headstart.features.files import row_bytes
+from headstart.features.files import lying_in, row_bytes
 from headstart.transfer.types import TransferPlan
 
 SPLITS = ("train", "val")
@@ -183,7 +183,7 @@ def _refuse_too_much(wanted: FeatureStore, needed: int, folder: Path) -> None:
     if wanted is FeatureStore.auto and needed > LIMIT_BYTES:
         raise _Declined(f"its features would take {_mb(needed)}, more than {_mb(LIMIT_BYTES)}")
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    room = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.glob("*.features"))
+    room = shutil.disk_usage(there).free + sum(size for _, size, _ in lying_in(folder))
     if needed > room:
         raise _Declined(f"its features would take {_mb(needed)}, and {there} has room for {_mb(room)}")
 

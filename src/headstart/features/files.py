@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -89,6 +90,16 @@ class FeatureFile:
     @property
     def device(self) -> torch.device:
         return self.tensors[0].device
+
+
+def lying_in(folder: Path) -> list[tuple[float, int, Path]]:
+    """(when it was last read, bytes, file) of each, that which was not read for longest first."""
+    found = []
+    for path in folder.glob("*.features"):
+        with suppress(FileNotFoundError):  # another process makes room
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    return sorted(found)
 
 
 def write(path: Path, rows: int, batches: Iterator[tuple[Tensor, ...]]) -> None:

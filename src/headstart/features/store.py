@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from headstart.detectors.interface import Detector, Features
 from headstart.detectors.split import Cut, prefix_of, rest_of, still
 from headstart.features.borders import tensors_through
 from headstart.features.choose import LIMIT_BYTES, Choice
-from headstart.features.files import FeatureFile, read, write
+from headstart.features.files import FeatureFile, lying_in, read, write
 from headstart.features.key import Arithmetic, key
 from headstart.say import say
 from headstart.transfer.proof import digest
@@ -85,7 +85,8 @@ class Store:
             file = read(path)
             if file is None:
                 file = self._computed(path, split, detector, cut, arithmetic)
-            os.utime(path)
+            with suppress(FileNotFoundError):  # another process made room
+                os.utime(path)
         return file.to(arithmetic.device) if _has_room(arithmetic.device, file.bytes) else file
 
     def _key(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> str:
@@ -101,7 +102,7 @@ class Store:
         write(path, len(pictures.images), outputs)
         file = read(path)
         assert file is not None, f"{path} does not hold what was written"
-        seconds, size = time.perf_counter() - began, path.stat().st_size / 1e6
+        seconds, size = time.perf_counter() - began, file.bytes / 1e6
         say(f"Features of {len(pictures.images):,} {split} pictures: {seconds:.1f} s, {size:,.0f} MB in {path}")
         make_room(self.folder, kept=path)
         return file
@@ -116,11 +117,11 @@ def on_canvas(batch: Batch, canvas_hw: tuple[int, int]) -> Batch:
 def make_room(folder: Path, kept: Path) -> None:
     """Removes the files that were not read for longest, until the folder holds no more than the limit. Who reads one
     of them now goes on reading it."""
-    files = sorted(folder.glob("*.features"), key=lambda path: path.stat().st_mtime)
-    over = sum(path.stat().st_size for path in files) - LIMIT_BYTES
-    for path in files:
+    files = lying_in(folder)
+    over = sum(size for _, size, _ in files) - LIMIT_BYTES
+    for _, size, path in files:
         if over > 0 and path != kept:
-            over -= path.stat().st_size
+            over -= size
             path.unlink(missing_ok=True)
 
 
