@@ -63,10 +63,12 @@ class TinyDetector(Detector):
         self.neck = nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8), nn.Dropout(neck_dropout))
         self.head = Head(background + len(class_names))
 
-    def features(self, batch: Batch) -> Features:
-        images = batch.images.to(self.head.box.weight.dtype)
+    def normalised(self, batch: Batch) -> Tensor:
+        return batch.images.to(self.head.box.weight.dtype)
+
+    def features_of(self, images: Tensor, sizes_hw: Tensor) -> Features:
         body = self.backbone(images)
-        return Features(images, batch.sizes_hw, {"0": self.neck(body)}, (body,))
+        return Features(images, sizes_hw, {"0": self.neck(body)}, (body,))
 
     def logits(self, images: Sequence[Tensor]) -> Tensor:
         """(images, anchors, background + classes, cells)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
 from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
+from headstart.runs.features import store_of
 from headstart.runs.fit import fit
 from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
@@ -114,6 +116,8 @@ def equip(
     report = apply_source(detector, weights, config.source.aliases)
     plan = make_plan(config.strategy, config.optimizer, detector, report, config.trainer.max_epochs)
     plan = equip_all(parts, detector, report, plan)
+    store = store_of(config, data, detector, plan, parts)
+    plan = replace(plan, notes=(*plan.notes, *store.choice.notes))
     apply_phase(detector, plan.phases[0])
     module = DetectionModule(
         detector,
@@ -124,8 +128,9 @@ def equip(
         config.seed,
         parts,
         lambda index: data.data.splits["train"][index].name,
+        store,
     )
-    return Experiment(config, data, detector, weights, report, plan, parts, module)
+    return Experiment(config, data, detector, weights, report, plan, parts, module, store)
 
 
 def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:

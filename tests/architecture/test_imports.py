@@ -21,6 +21,7 @@ LAYERS = (
     {"detectors"},
     {"inference"},
     {"transfer"},
+    {"features"},
     {"evaluation"},
     {"parts.part"},
     {"training"},

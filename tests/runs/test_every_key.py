@@ -100,6 +100,7 @@ def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(headstart.run, "build_detector", network)
     monkeypatch.setattr(headstart.run, "load_source", source)
     monkeypatch.setattr(headstart.run, "save_exported", lambda *_: None)
+    monkeypatch.chdir(tmp_path)  # where stored features go
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -131,10 +132,10 @@ KNOWN: dict[str, Any] = {}
 def _of_bytes(kind: Any) -> Any:
     """A detector that takes pictures of bytes, and such without boxes, as those of ours do."""
 
-    def features(self: Any, batch: Batch) -> Any:
-        return kind.features(self, Batch(batch.images.float() / 255, batch.sizes_hw, batch.targets, batch.frames))
+    def normalised(self: Any, batch: Batch) -> Any:
+        return kind.normalised(self, batch) / 255
 
-    return type("OfBytes", (kind,), {"features": features})
+    return type("OfBytes", (kind,), {"normalised": normalised})
 
 
 def data(config: s.RunConfig) -> Any:
@@ -222,6 +223,7 @@ def refused(text: str) -> tuple[str, str]:
 
 
 LONGER = "trainer.max_epochs=4"
+STORED = "strategy=head_only trainer.max_epochs=2"
 VOC, COCO, YOLO = (f"dataset={name}_folder dataset.root={{photos}}/{name}" for name in ("voc", "coco", "yolo"))
 COCO_TWO = f"{COCO} dataset.train_json=a.json"
 CSV_TWO = "dataset=csv_folder dataset.root={photos}/csv dataset.train_file=a.csv"
@@ -348,6 +350,7 @@ TABLE: dict[str, Row] = {
     "strategy.distill.features": Row("strategy.distill.features=3", TRAINED, "strategy=distill"),
     "strategy.distill.outputs": Row("strategy.distill.outputs=3", TRAINED, "strategy=distill"),
     "strategy.interpolate": Row("strategy.interpolate=[0.5]", TRAINED, "strategy=wise_ft"),
+    "strategy.feature_store": Row("strategy.feature_store='off'", SAME_RESULT, STORED),
     "strategy.few_shot": Row("strategy.few_shot=true", SAME, "source=coco backbone=resnet50 dataset.shots=1"),
     # -------------------------------------------------------------- augment, optimizer, scheduler, by their names
     **{

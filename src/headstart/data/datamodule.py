@@ -115,6 +115,13 @@ class DetectionDataModule(L.LightningDataModule):
         for start in range(0, count - size + 1, size):
             yield dataset.__getitems__(chosen[start : start + size])
 
+    def whole(self, split: str) -> Iterator[Batch]:
+        """All images in order, as they are, in batches of one size: the last is filled up with the last image."""
+        dataset = self._dataset(split, None)
+        size, last = min(self.config.batch_size, len(dataset)), len(dataset) - 1
+        for start in range(0, len(dataset), size):
+            yield collate([dataset[min(index, last)] for index in range(start, start + size)])
+
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)
         sampler = self._sampler(len(dataset), shuffle=split == "train")

@@ -150,6 +150,15 @@ class Detector(nn.Module, ABC):
 
     def features(self, batch: Batch) -> Features:
         """The feature maps of the images, as `losses` and `detect` compute them."""
+        return self.features_of(self.normalised(batch), batch.sizes_hw)
+
+    def normalised(self, batch: Batch) -> Tensor:
+        """(N, 3, H, W): what the network takes, on the canvas that it takes it on. No parameter has a part in it."""
+        raise NotImplementedError
+
+    def features_of(self, images: Tensor, sizes_hw: Tensor) -> Features:
+        """Of what `normalised` gave, layer by layer through all stages but the head: `detectors/split.py` goes this
+        way in two parts, so that a prefix that is frozen is gone through once."""
         raise NotImplementedError
 
     def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:

@@ -96,7 +96,7 @@ class TorchvisionDetector(Detector):
     def _set_up(
         self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing
     ) -> None:
-        del self.transform  # resizing belongs to the data, normalising and padding to `_batch`
+        del self.transform  # resizing belongs to the data, normalising and padding to `normalised`
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages
@@ -118,8 +118,7 @@ class TorchvisionDetector(Detector):
     def library_names(self) -> dict[str, str]:
         return dict(self._library_names)
 
-    def features(self, batch: Batch) -> Features:
-        images = self._batch(batch)
+    def features_of(self, images: Tensor, sizes_hw: Tensor) -> Features:
         body_maps: list[Tensor] = []
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -131,13 +130,13 @@ class TorchvisionDetector(Detector):
         finally:
             for hook in hooks:
                 hook.remove()
-        return Features(images, batch.sizes_hw, maps, tuple(body_maps))
+        return Features(images, sizes_hw, maps, tuple(body_maps))
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.backbone(images)
 
-    def _batch(self, batch: Batch) -> Tensor:
-        """(N, 3, H, W): normalised, then padded with zeros to the right and below, as torchvision does."""
+    def normalised(self, batch: Batch) -> Tensor:
+        """Normalised, then padded with zeros to the right and below, as torchvision does."""
         height, width = (self._canvas(side) for side in batch.images.shape[-2:])
         dtype, device = self._dtype(), batch.images.device
         mean, std = (self._of_channels(of, dtype, device) for of in (self.preprocessing.mean, self.preprocessing.std))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lightning as L
 
 from headstart.data.batch import Batch, Detections
-from headstart.detectors.interface import Detector
+from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
 
@@ -19,19 +19,23 @@ class EvaluationModule(L.LightningModule):
         self.evaluation: MapResult | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Detections]:
-        return self._predict(batch)
+        return self._predict(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Detections]:
-        return self._predict(batch)
+        return self._predict(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")
 
-    def _predict(self, batch: Batch) -> dict[str, Detections]:
-        found = self.detector.detect(batch)
+    def known_features(self, split: str, batch: Batch) -> Features | None:
+        """Those of the images, where they need not be computed."""
+        return None
+
+    def _predict(self, batch: Batch, split: str) -> dict[str, Detections]:
+        found = self.detector.detect(batch, self.known_features(split, batch))
         self.metric.update(found, batch.targets, batch.frames)
         return {"detections": found}
 

@@ -39,7 +39,8 @@ def describe_start(experiment: Experiment) -> RunRecord:
         },
         environment=environment()
         | arithmetic(experiment.config.trainer, experiment.config.optimizer)
-        | experiment.data.resolved(),
+        | experiment.data.resolved()
+        | {"feature_store": experiment.store.choice.as_dict()},
     )
 
 

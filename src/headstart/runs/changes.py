@@ -35,6 +35,7 @@ def arithmetic_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     return [
         *_pair("precision", then.get("precision"), now.get("precision")),
         *_pair("device", _kind(then.get("device")), _kind(now.get("device"))),
+        *_pair("feature_store", then.get("feature_store") or {}, now.get("feature_store") or {}),
         *(line for name in VERSIONS for line in _pair(name, versions_then.get(name), versions_now.get(name))),
     ]
 

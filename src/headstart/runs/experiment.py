@@ -11,6 +11,7 @@ from headstart.data.datamodule import DetectionDataModule
 from headstart.data.types import DatasetInfo
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
+from headstart.features.store import Store
 from headstart.parts.part import Part
 from headstart.training.module import DetectionModule
 from headstart.transfer.types import LoadReport, SourceWeights, TransferPlan
@@ -28,6 +29,7 @@ class Experiment:
     plan: TransferPlan
     parts: list[Part]
     module: DetectionModule
+    store: Store
 
     @property
     def info(self) -> DatasetInfo:
@@ -37,6 +39,7 @@ class Experiment:
 def measure(experiment: Experiment, folder: Path, split: str) -> MapResult:
     """mAP of the detector as it is, over the whole split; moves nothing in it."""
     trainer = build.build_trainer(experiment.config.trainer, folder, callbacks=[], loggers=[], progress=None)
+    experiment.store.check(experiment.detector)
     evaluate = trainer.validate if split == "val" else trainer.test
     evaluate(experiment.module, datamodule=experiment.data, verbose=False)
     assert experiment.module.evaluation is not None

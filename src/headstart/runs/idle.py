@@ -24,6 +24,7 @@ WITHOUT_EFFECT = (
     "dataset.download",
     "dataset.url_set",
     "strategy.few_shot",  # refuses, and changes nothing
+    "strategy.feature_store",  # what it came to is in the record, and is compared where a run goes on
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
     "trainer.enable_autolog_hparams",

@@ -13,10 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from headstart.config.schema import SchedulerConfig
 from headstart.data.batch import Batch
-from headstart.detectors.interface import Detector
+from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 from headstart.evaluation.reading import Reading
+from headstart.features.key import Arithmetic
+from headstart.features.store import Store
 from headstart.parts.part import Part
 from headstart.training.distributed import rewrap
 from headstart.training.finite import FiniteWatch
@@ -46,6 +48,7 @@ class DetectionModule(EvaluationModule):
         seed: int,
         parts: Sequence[Part] = (),
         name_of: Callable[[int], str] = str,
+        store: Store | None = None,
     ) -> None:
         """`name_of` a training picture by its `Target.image_id`."""
         super().__init__(detector, metric)
@@ -56,6 +59,7 @@ class DetectionModule(EvaluationModule):
         self.scheduler = scheduler
         self.seed = seed
         self.name_of = name_of
+        self.store = store
         self.watch = FiniteWatch()
         self.running = RunningLosses()
         self.validated = False
@@ -80,6 +84,11 @@ class DetectionModule(EvaluationModule):
             rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
+        if self.store is not None:
+            self.store.begin(self.phase.start_epoch, self.detector, Arithmetic.of(self.trainer))
+
+    def known_features(self, split: str, batch: Batch) -> Features | None:
+        return self.store.features(self.detector, split, batch) if self.store is not None else None
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
@@ -124,8 +133,7 @@ class DetectionModule(EvaluationModule):
                     logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        needed = any(part.needs_features for part in self.parts)
-        features = self.detector.features(batch) if needed else None
+        features = self.known_features("train", batch) or self.detector.features(batch)
         losses = self.detector.losses(batch, features)
         for part in self.parts:
             losses |= part.losses(self.detector, batch, features)

@@ -58,6 +58,7 @@ from headstart.config.schema.source import (
 from headstart.config.schema.strategy import (
     AdaptersConfig,
     DistillConfig,
+    FeatureStore,
     GradualConfig,
     NormPolicy,
     PhaseConfig,
@@ -108,6 +109,7 @@ __all__ = [
     "EvaluationConfig",
     "FCOSConfig",
     "FasterRCNNConfig",
+    "FeatureStore",
     "FileDatasetConfig",
     "Format",
     "GradualConfig",

@@ -25,6 +25,14 @@ class Thaw(Enum):
     predictors = "predictors"  # the head's last classification and regression layers
 
 
+class FeatureStore(Enum):
+    """Whether what a frozen part of the network makes of each picture is computed once, and read back."""
+
+    auto = "auto"  # where it changes nothing but the time, pays and is not too large; the plan says which
+    off = "off"
+    on = "on"  # or the run is refused, with the reason
+
+
 @dataclass
 class PhaseConfig:
     """A part of the training, until the next phase starts or the training ends."""
@@ -108,5 +116,9 @@ class StrategyConfig:
     interpolate: list[float] = field(default_factory=list)
     """Shares of the fine-tuned weights, 0 to 1: after training, mixtures of source and result are measured and the
     best is kept (WiSE-FT, Wortsman et al., CVPR 2022)."""
+    feature_store: FeatureStore = FeatureStore.auto
+    """Whether the outputs of the frozen stages are computed once for each picture and read back, from a file in
+    `<output_dir>/cache/features` that runs share; in the numbers that the network computes in, bfloat16 with
+    `trainer.precision=bf16-mixed`. Then every picture lies on the largest one's canvas. In a YAML file: in quotes."""
     few_shot: bool = False
     """Refuse a source that knows none of the target's classes, and a training set that is not `dataset.shots=K`."""

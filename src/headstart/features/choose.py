@@ -1,0 +1,192 @@
+"""Whether the outputs of what a plan freezes are to be stored, behind which stage in which phase, and why not."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headstart.config.schema import AugmentConfig, FeatureStore, Resize, RunConfig, TrainerConfig
+from headstart.data.batch import Batch
+from headstart.data.sizes import resized_wh
+from headstart.data.table import ImageTable
+from headstart.data.types import DetectionData, Size
+from headstart.detectors.interface import Detector
+from headstart.detectors.split import CannotSplit, Cut, cut_behind, prefix_of, still
+from headstart.errors import UserError
+from headstart.features.borders import frozen_front
+from headstart.features.files import lying_in, row_bytes
+from headstart.transfer.types import TransferPlan
+
+SPLITS = ("train", "val")
+LIMIT_BYTES = 8 * 1024**3
+"""Of all files in the folder: those not read for longest make room. `feature_store=auto` stores no more."""
+LEAST_EPOCHS = 2
+"""Of a phase, for which storing pays: in the first, everything is computed as ever."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is stored in a run."""
+
+    cuts: dict[int, Cut] = field(default_factory=dict)
+    """Epochs done when a phase begins -> the border behind which its features are stored."""
+    canvas_hw: tuple[int, int] = (0, 0)
+    """That every picture lies on …"""
+    network_hw: tuple[int, int] = (0, 0)
+    """… and what the detector makes of that."""
+    notes: tuple[str, ...] = ()
+    """For the user: what is stored, or why nothing is."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Phase -> stage, for the record."""
+        return {str(start): cut.stage for start, cut in self.cuts.items()}
+
+
+def choose(
+    config: RunConfig,
+    data: DetectionData,
+    size: Size,
+    detector: Detector,
+    plan: TransferPlan,
+    precision: str,
+    needs_pictures: str = "",
+) -> Choice:
+    """`size`: of the pictures; `precision`: that the run computes in; `needs_pictures` names what looks at the pictures
+    in every step.
+
+    Raises `UserError` where `strategy.feature_store=on` cannot be obeyed.
+    """
+    wanted = config.strategy.feature_store
+    if wanted is FeatureStore.off:
+        return Choice()
+    fronts = {phase.start_epoch: frozen_front(detector, phase) for phase in plan.phases}
+    fronts = {start: front for start, front in fronts.items() if front}
+    try:
+        for reason in _reasons(config, data, fronts, needs_pictures):
+            raise _Declined(reason)
+        if wanted is FeatureStore.auto:
+            fronts = _that_pay(config.trainer, data, config.dataset.batch_size, plan, fronts)
+        with still(detector):
+            return _fitting(config, data, size, detector, fronts, half="16" in precision)
+    except _Declined as declined:
+        if wanted is FeatureStore.on:
+            raise UserError(f"strategy.feature_store=on cannot be obeyed: {declined}") from None
+        return Choice(notes=(f"what is frozen is computed in each epoch: {declined}",) if fronts else ())
+
+
+class _Declined(Exception):
+    """Nothing is stored; says why."""
+
+
+def _reasons(
+    config: RunConfig, data: DetectionData, fronts: dict[int, list[str]], needs_pictures: str
+) -> Iterator[str]:
+    if not fronts:
+        yield f"strategy={config.strategy.name} freezes no stage whole in front of the first one that trains"
+    if needs_pictures:
+        yield f"strategy.{needs_pictures} looks at the pictures in every step"
+    if not _as_they_are(config.augment):
+        yield (
+            f"augment={config.augment.name} shows a picture differently in each epoch (augment=none shows it as it is)"
+        )
+    if not all(all(ImageTable.of(data.splits.get(split, ())).digests) for split in SPLITS):
+        yield "some pictures of the data set have no digest to know them again by"
+
+
+def _as_they_are(augment: AugmentConfig) -> bool:
+    """Whether it shows every picture as it is."""
+    return augment == AugmentConfig(name=augment.name)
+
+
+def _that_pay(
+    trainer: TrainerConfig, data: DetectionData, batch_size: int, plan: TransferPlan, fronts: dict[int, list[str]]
+) -> dict[int, list[str]]:
+    for name in ("fast_dev_run", "limit_train_batches", "limit_val_batches", "overfit_batches"):
+        value = getattr(trainer, name)
+        if value and repr(value) != "1.0":  # a number of batches, or a share of them
+            raise _Declined(f"trainer.{name}={value} reads only some of the pictures")
+    ends = [*(phase.start_epoch for phase in plan.phases[1:]), _epochs(trainer, len(data.splits["train"]), batch_size)]
+    lengths = {phase.start_epoch: end - phase.start_epoch for phase, end in zip(plan.phases, ends, strict=True)}
+    paying = {start: front for start, front in fronts.items() if lengths[start] >= LEAST_EPOCHS}
+    if not paying:
+        raise _Declined(f"no phase that freezes a stage lasts for {LEAST_EPOCHS} epochs")
+    return paying
+
+
+def _epochs(trainer: TrainerConfig, images: int, batch_size: int) -> float:
+    """At most."""
+    epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    steps = math.inf if trainer.max_steps == -1 else trainer.max_steps / math.ceil(images / batch_size)
+    return min(epochs, steps)
+
+
+def _fitting(
+    config: RunConfig, data: DetectionData, size: Size, detector: Detector, fronts: dict[int, list[str]], half: bool
+) -> Choice:
+    canvas_hw = largest_canvas(data, size)
+    picture = _some_picture(canvas_hw)
+    cuts, why = _cuts(detector, fronts, picture)
+    images = sum(len(data.splits.get(split, ())) for split in SPLITS)
+    sizes = {
+        cut.stage: images * row_bytes(prefix_of(detector, cut, picture)) // (2 if half else 1) for cut in cuts.values()
+    }
+    folder = folder_of(config)
+    _refuse_too_much(config.strategy.feature_store, sum(sizes.values()), folder)
+    notes = [
+        f"features behind {stage} are computed once for each of {images:,} pictures, as they are, on a canvas of "
+        f"{canvas_hw[0]} x {canvas_hw[1]}, and read back: {_mb(size)} in {folder}"
+        for stage, size in sizes.items()
+    ]
+    height, width = detector.normalised(picture).shape[-2:]
+    return Choice(cuts, canvas_hw, (height, width), (*why, *notes))
+
+
+def _cuts(detector: Detector, fronts: dict[int, list[str]], picture: Batch) -> tuple[dict[int, Cut], list[str]]:
+    """The last border of each front that can be cut, and why others cannot."""
+    cuts: dict[int, Cut] = {}
+    why: list[str] = []
+    for start, front in fronts.items():
+        for stage in reversed(front):
+            try:
+                cuts[start] = cut_behind(detector, stage, picture)
+                break
+            except CannotSplit as reason:
+                why.append(f"the network cannot be taken apart {reason}")
+    if not cuts:
+        raise _Declined("; ".join(dict.fromkeys(why)))
+    return cuts, [*dict.fromkeys(why)]
+
+
+def largest_canvas(data: DetectionData, size: Size) -> tuple[int, int]:
+    """The height and the width that hold each picture of the splits that are stored."""
+    sizes_wh = np.concatenate([ImageTable.of(data.splits.get(split, ())).sizes_wh for split in SPLITS])
+    width, height = resized_wh(sizes_wh, size.min_size, size.max_size, size.resize is Resize.stretch).max(axis=0)
+    return int(height), int(width)
+
+
+def _some_picture(canvas_hw: tuple[int, int]) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch.of([torch.randint(256, (3, *canvas_hw), dtype=torch.uint8, generator=generator)])
+
+
+def folder_of(config: RunConfig) -> Path:
+    return Path(config.output_dir) / "cache" / "features"
+
+
+def _refuse_too_much(wanted: FeatureStore, needed: int, folder: Path) -> None:
+    if wanted is FeatureStore.auto and needed > LIMIT_BYTES:
+        raise _Declined(f"its features would take {_mb(needed)}, more than {_mb(LIMIT_BYTES)}")
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    room = shutil.disk_usage(there).free + sum(size for _, size, _ in lying_in(folder))
+    if needed > room:
+        raise _Declined(f"its features would take {_mb(needed)}, and {there} has room for {_mb(room)}")
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

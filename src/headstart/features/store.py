@@ -1,0 +1,154 @@
+"""What the frozen front of a network made of each picture: computed in the first epoch of a phase, read back after."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+from torch.nn import functional
+
+from headstart.data.batch import Batch
+from headstart.data.types import AnnotatedImage, Size
+from headstart.detectors.interface import Detector, Features
+from headstart.detectors.split import Cut, prefix_of, rest_of, still
+from headstart.features.borders import tensors_through
+from headstart.features.choose import LIMIT_BYTES, Choice
+from headstart.features.files import FeatureFile, lying_in, read, write
+from headstart.features.key import Arithmetic, key
+from headstart.say import say
+from headstart.transfer.proof import digest
+
+DEVICE_SHARE = 0.5
+"""Of a GPU's free memory, that the features of a split may take there."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where those of a split come from."""
+
+    images: Sequence[AnnotatedImage]
+    batches: Callable[[], Iterator[Batch]]
+    """All of them, in order; the last batch is filled up."""
+
+
+class Store:
+    """Of a run: the files of the phase that it is in. Copies of a network share it."""
+
+    def __init__(self, choice: Choice, folder: Path, size: Size, pictures: dict[str, Pictures]) -> None:
+        self.choice = choice
+        self.folder = folder
+        self.size = size
+        self.pictures = pictures
+        self.cut: Cut | None = None
+        self.weights = ""
+        """Digest of the prefix that the files are of."""
+        self.files: dict[str, FeatureFile] = {}
+
+    def __deepcopy__(self, memo: Any) -> Store:
+        return self
+
+    def begin(self, phase_start: int, detector: Detector, arithmetic: Arithmetic) -> None:
+        """The phase that began after so many epochs is the run's: its files are there after this."""
+        cut = self.choice.cuts.get(phase_start)
+        if cut is None or cut is self.cut:
+            self.cut = cut
+            return
+        self.cut, self.weights = cut, digest(detector, tensors_through(detector, cut.stage))
+        with still(detector), arithmetic.context():
+            self.files = {split: self._file(split, detector, cut, arithmetic) for split in self.pictures}
+
+    def check(self, detector: Detector) -> None:
+        """Forgets what it holds where the prefix is not the one that it is of: a mixture's, or a recalibrated one."""
+        if self.cut is not None and digest(detector, tensors_through(detector, self.cut.stage)) != self.weights:
+            self.cut, self.files = None, {}
+
+    def features(self, detector: Detector, split: str, batch: Batch) -> Features | None:
+        """Of the pictures of a batch; None where they are not stored. Nothing here waits for the device."""
+        file = self.files.get(split)
+        if self.cut is None or file is None:
+            return None
+        tensors = _rows(file, torch.tensor([frame.image_id for frame in batch.frames]), batch.sizes_hw.device)
+        return rest_of(detector, self.cut, tensors, batch.sizes_hw, self.choice.network_hw)
+
+    def _file(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> FeatureFile:
+        path = self.folder / f"{self._key(split, detector, cut, arithmetic)}.features"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            file = read(path)
+            if file is None:
+                file = self._computed(path, split, detector, cut, arithmetic)
+            with suppress(FileNotFoundError):  # another process made room
+                os.utime(path)
+        return file.to(arithmetic.device) if _has_room(arithmetic.device, file.bytes) else file
+
+    def _key(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> str:
+        pictures, size = self.pictures[split].images, self.size
+        return key(detector, cut, self.weights, pictures, (*size, self.choice.canvas_hw), arithmetic)
+
+    def _computed(self, path: Path, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> FeatureFile:
+        pictures, began = self.pictures[split], time.perf_counter()
+        outputs = (
+            prefix_of(detector, cut, on_canvas(batch, self.choice.canvas_hw).to(arithmetic.device))
+            for batch in pictures.batches()
+        )
+        write(path, len(pictures.images), outputs)
+        file = read(path)
+        assert file is not None, f"{path} does not hold what was written"
+        seconds, size = time.perf_counter() - began, file.bytes / 1e6
+        say(f"Features of {len(pictures.images):,} {split} pictures: {seconds:.1f} s, {size:,.0f} MB in {path}")
+        make_room(self.folder, kept=path)
+        return file
+
+
+def on_canvas(batch: Batch, canvas_hw: tuple[int, int]) -> Batch:
+    """The same pictures on another canvas, which holds them."""
+    below, right = (side - own for side, own in zip(canvas_hw, batch.images.shape[-2:], strict=True))
+    return Batch(functional.pad(batch.images, (0, right, 0, below)), batch.sizes_hw, batch.targets, batch.frames)
+
+
+def make_room(folder: Path, kept: Path) -> None:
+    """Removes the files that were not read for longest, until the folder holds no more than the limit. Who reads one
+    of them now goes on reading it."""
+    files = lying_in(folder)
+    over = sum(size for _, size, _ in files) - LIMIT_BYTES
+    for _, size, path in files:
+        if over > 0 and path != kept:
+            over -= size
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process writes a file; those that need it, too, wait for it and read it."""
+    lock = FileLock(path.with_suffix(".lock"), is_singleton=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        say(f"Waiting for another process, which computes {path}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _rows(file: FeatureFile, numbers: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """On `device`, without waiting for it."""
+    if device.type != "cuda":
+        return file.rows(numbers)
+    if file.device.type == "cuda":
+        return file.rows(numbers.pin_memory().to(device, non_blocking=True))
+    return tuple(rows.pin_memory().to(device, non_blocking=True) for rows in file.rows(numbers))
+
+
+def _has_room(device: torch.device, size: int) -> bool:
+    """Whether a GPU has, for that many bytes."""
+    return device.type == "cuda" and size < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]

@@ -1,0 +1,27 @@
+"""The store of a run's frozen features: what there is to be stored, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from headstart.build import resolve_precision
+from headstart.config.schema import RunConfig
+from headstart.data.datamodule import DetectionDataModule
+from headstart.detectors.interface import Detector
+from headstart.features.choose import SPLITS, choose, folder_of
+from headstart.features.store import Pictures, Store
+from headstart.parts.part import Part
+from headstart.transfer.types import TransferPlan
+
+
+def store_of(
+    config: RunConfig, data: DetectionDataModule, detector: Detector, plan: TransferPlan, parts: Sequence[Part]
+) -> Store:
+    """Nothing is computed yet. Raises `UserError` where `strategy.feature_store=on` cannot be obeyed."""
+    needs_pictures = next((part.name for part in parts if part.needs_features), "")
+    precision = resolve_precision(config.trainer)
+    choice = choose(config, data.data, data.info.size, detector, plan, precision, needs_pictures)
+    images = {split: found for split in SPLITS if (found := data.data.splits.get(split))}
+    pictures = {split: Pictures(found, partial(data.whole, split)) for split, found in images.items()}
+    return Store(choice, folder_of(config), data.info.size, pictures)
