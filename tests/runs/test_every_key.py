@@ -26,7 +26,6 @@ from headstart.config.checks import check
 from headstart.config.fitting import coco_weights
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
-from headstart.data.batch import Batch
 from headstart.data.info import describe
 from headstart.data.transforms import build_augmentation
 from headstart.detectors.factory import build_detector
@@ -35,7 +34,6 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.records.record import RunRecord
 from headstart.runs.identity import config_hash, flat, run_name, settings_that_matter
 from headstart.runs.idle import idle_words
-from headstart.transfer.types import SourceWeights
 
 TINY = (
     "dataset.num_train=4",
@@ -80,23 +78,9 @@ def _chosen(*words: str) -> Any:
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+def trained(tiny_network: None, tmp_path: Path) -> Callable[..., Any]:
     """What two steps of a tiny detector come to: its weights, its curve and its metrics."""
 
-    def source(config: Any, model: Any, backbone: Any, detector: Any, **_: Any) -> SourceWeights:
-        if config.kind is s.SourceKind.scratch:
-            return SourceWeights("scratch", {}, ())
-        names = ("circle", "b", "c")
-        return SourceWeights("checkpoint", dict(tiny(names, seed=1).state_dict()), ("",), row_names=names)
-
-    def network(model: Any, backbone: Any, names: Any) -> Any:
-        made = tiny(names, seed=torch.initial_seed() % 1000)
-        made.__class__ = _of_bytes(type(made))
-        return made
-
-    monkeypatch.setattr(headstart.run, "build_detector", network)
-    monkeypatch.setattr(headstart.run, "load_source", source)
-    monkeypatch.setattr(headstart.run, "save_exported", lambda *_: None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -122,16 +106,6 @@ def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 KNOWN: dict[str, Any] = {}
-
-
-@functools.cache
-def _of_bytes(kind: Any) -> Any:
-    """A detector that takes pictures of bytes, and such without boxes, as those of ours do."""
-
-    def features(self: Any, batch: Batch) -> Any:
-        return kind.features(self, Batch(batch.images.float() / 255, batch.sizes_hw, batch.targets, batch.frames))
-
-    return type("OfBytes", (kind,), {"features": features})
 
 
 def data(config: s.RunConfig) -> Any:
@@ -234,6 +208,7 @@ TABLE: dict[str, Row] = {
     "training.ema_decay": Row("training.ema_decay=0.5", TRAINED),
     "training.early_stopping_patience": Row("training.early_stopping_patience=1", TRAINED, LONGER),
     "training.evaluate_untrained": Row("training.evaluate_untrained=true", MORE),
+    "training.keep": Row("training.keep=all", SAME),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
     "evaluation.retention": Row("evaluation.retention=true", MORE),

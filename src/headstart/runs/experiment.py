@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart import build
@@ -13,6 +13,7 @@ from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import MapResult
 from headstart.parts.part import Part
 from headstart.training.module import DetectionModule
+from headstart.transfer.proof import digest
 from headstart.transfer.types import LoadReport, SourceWeights, TransferPlan
 
 
@@ -28,6 +29,8 @@ class Experiment:
     plan: TransferPlan
     parts: list[Part]
     module: DetectionModule
+    validated: dict[str, MapResult] = field(default_factory=dict)
+    """By the digest of the weights that it is of."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -35,7 +38,25 @@ class Experiment:
 
 
 def measure(experiment: Experiment, folder: Path, split: str) -> MapResult:
-    """mAP of the detector as it is, over the whole split; moves nothing in it."""
+    """mAP of the detector as it is, over the whole split; moves nothing in it. The same weights are validated once."""
+    if split == "test":
+        return _evaluate(experiment, folder, split)
+    weights = _weights(experiment)
+    if weights not in experiment.validated:
+        experiment.validated[weights] = _evaluate(experiment, folder, split)
+    return experiment.validated[weights]
+
+
+def remember(experiment: Experiment, result: MapResult) -> None:
+    """What the validation of the detector as it is gave, in the fit."""
+    experiment.validated[_weights(experiment)] = result
+
+
+def _weights(experiment: Experiment) -> str:
+    return digest(experiment.detector, experiment.detector.state_dict())
+
+
+def _evaluate(experiment: Experiment, folder: Path, split: str) -> MapResult:
     trainer = build.build_trainer(experiment.config.trainer, folder, callbacks=[], loggers=[], progress=None)
     evaluate = trainer.validate if split == "val" else trainer.test
     evaluate(experiment.module, datamodule=experiment.data, verbose=False)

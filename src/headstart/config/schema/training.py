@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Optional
 
 
@@ -14,6 +15,14 @@ class MonitorConfig:
     mode: str = "max"
 
 
+class Keep(Enum):
+    """Of a finished run's checkpoints; its model, record and history stay always."""
+
+    model = "model"  # none
+    best = "best"  # best.ckpt
+    all = "all"  # best.ckpt and last.ckpt with the optimizer's state, and what both leave out
+
+
 @dataclass
 class TrainingConfig:
     ema_decay: Optional[float] = None
@@ -23,3 +32,5 @@ class TrainingConfig:
     """Stop after this many validations without a better `monitor` in the strategy's last phase; null: never."""
     evaluate_untrained: bool = True
     """Measure the mAP before the first step: epoch 0 of the history."""
+    keep: Keep = Keep.model
+    """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""
