@@ -13,7 +13,10 @@ from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
-from lightning_utilities.core import imports
+import lightning_utilities.core.imports
+
+imports: Any = lightning_utilities.core.imports
+"""The names that torchmetrics asks are not public."""
 
 
 class _Absent(MetaPathFinder):
