@@ -149,9 +149,7 @@ def trained(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words", [("trainer.max_epochs=1",), ("trainer.max_epochs=1", "trainer.devices=2", "trainer.strategy=ddp")]
-)
+@pytest.mark.parametrize("processes", [(), ("trainer.devices=2", "trainer.strategy=ddp")])
 def test_a_fork_finds_what_a_process_of_its_own_finds(trained, tmp_path, processes):
     """Also where it starts further processes itself."""
     found = [trained(warm, "trainer.max_epochs=1", *processes, at=tmp_path / str(warm)) for warm in (True, False)]

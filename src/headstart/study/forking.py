@@ -12,11 +12,14 @@ import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from headstart.runs.parent import PARENT
 
+LOADED = ("headstart.libraries", "headstart.run", "headstart.train")
+"""What a cell would import, whatever its settings; the first before the others."""
 LOOK_SECONDS = 0.1
 """How often it looks whether a cell has ended."""
 
