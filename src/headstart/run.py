@@ -39,6 +39,7 @@ from headstart.runs.fit import fit
 from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
+from headstart.runs.keeping import keep, lost
 from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
@@ -67,7 +68,9 @@ def run(config: RunConfig, known: Known | None = None) -> RunRecord:
     with locked(folder) if is_main_process() else nullcontext():
         set_aside_older(config, folder)
         if record := finished_before(config, folder, lambda: describe_start(prepare(config, known, show=False))):
-            say(f"Already finished: {folder} ({outcome(record)}). rerun=true does it again.")
+            line = f"Already finished: {folder} ({outcome(record)})."
+            say(f"{line}{lost(folder, config.training.keep)} rerun=true does it again.")
+            keep(folder, record.config)  # it may have been killed just before
             return record
         return _attempt(config, resolved, folder, known)
 
@@ -82,6 +85,8 @@ def _attempt(config: RunConfig, resolved: dict[str, Any], folder: Path, known: K
         experiment = prepare(config, known)
         begin(config, folder, record, describe_start(experiment), stamp)
         train(experiment, folder, record)
+    if is_main_process():
+        keep(folder, record.config)
     say(f"Finished: {folder} ({outcome(record)})")
     return record
 

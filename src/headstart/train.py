@@ -78,6 +78,7 @@ def train(single: Single) -> None:
             say(line)
         _train_source(single)
 
+    import headstart.libraries  # noqa: F401
     from headstart.run import run
 
     run(single.config, single.known)

@@ -13,7 +13,18 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "headstart"
 MODULES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in SRC.rglob("*.py")}
 
 LAYERS = (
-    {"errors", "conf_path", "say", "completion", "replacing", "limits", "visible", "runs.parent", "runs.stopping"},
+    {
+        "errors",
+        "conf_path",
+        "say",
+        "completion",
+        "replacing",
+        "limits",
+        "visible",
+        "libraries",
+        "runs.parent",
+        "runs.stopping",
+    },
     {"config"},
     {"data.types"},
     {"records", "wandb_client"},

@@ -56,7 +56,7 @@ def train(tmp_path: Path) -> Train:
 @pytest.fixture(scope="session")
 def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fully fine-tuned from ImageNet; a source for others."""
-    return _train(tmp_path_factory.mktemp("full"))
+    return _train(tmp_path_factory.mktemp("full"), "training.keep=best")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ SQUARE = (
     "<object><name>{name}</name><bndbox><xmin>5</xmin><ymin>5</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object>"
 )
 SMALL = ("min_size=96", "max_size=128", "batch_size=4", "num_workers=0")
-QUICK = ("strategy=head_only", "training.evaluate_untrained=false", "trainer.max_epochs=1")
+QUICK = ("strategy=head_only", "training.evaluate_untrained=false", "trainer.max_epochs=1", "training.keep=all")
 
 
 def words(root: Path, *overrides: str) -> list[str]:

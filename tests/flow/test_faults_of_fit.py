@@ -25,7 +25,7 @@ def main(what: str, *arguments: str) -> None:
     from headstart import run
     from headstart.cli import main as headstart
     from headstart.runs import attempt
-    from headstart.training.checkpoints import DirectIO
+    from headstart.training.frozen import DirectIO
     from headstart.training.history import History
     from headstart.training.module import DetectionModule
 

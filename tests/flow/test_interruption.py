@@ -106,6 +106,7 @@ def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
 def test_a_run_whose_monitor_stands_still_goes_on_where_it_was_killed(tmp_path, command, execute):
     """Nothing is detected, mAP is 0 in every epoch; and what the lost part of the fourth cost is counted."""
     words = command(*SETTINGS, "strategy=full", "model.score_threshold=0.999", "training.evaluate_untrained=false")
+    words.append("training.keep=all")
     stop_in_the_epoch_after(3, words, tmp_path, signal.SIGKILL)
     folder = folder_in(tmp_path / "outputs")
     assert complete_epochs(tmp_path / "outputs") == 3

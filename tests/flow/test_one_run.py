@@ -1,8 +1,8 @@
 """A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
 
 import csv
+import dataclasses
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -27,16 +27,11 @@ def record_of(folder: Path) -> RunRecord:
     return RunRecord.read(folder / "record.json")
 
 
-def test_evaluate_gives_the_number_that_training_reported(full_run):
+def test_evaluate_gives_to_the_bit_what_training_reported_of_its_best_epoch(full_run):
     reported = record_of(full_run).metrics["val"]
+    assert reported["map"] > 0
     found = evaluate(EvaluateConfig(run=str(full_run)))
-    assert reported["map"] is not None
-    for name, value in found.scalars().items():
-        if not name.startswith("ap/"):
-            assert value == pytest.approx(reported[name] if reported[name] is not None else math.nan, nan_ok=True)
-    assert found.per_class == pytest.approx(
-        {k: v if v is not None else math.nan for k, v in reported["per_class"].items()}, nan_ok=True
-    )
+    assert repr(dataclasses.asdict(found)).replace("nan", "None") == repr(reported)
 
 
 def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):

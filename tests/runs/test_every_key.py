@@ -28,7 +28,6 @@ from headstart.config.fitting import coco_weights
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
 from headstart.data.augment import draw
-from headstart.data.batch import Batch
 from headstart.data.draws import image_keys, name_digests
 from headstart.data.info import describe
 from headstart.data.types import Size
@@ -38,7 +37,6 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.records.record import RunRecord
 from headstart.runs.identity import config_hash, flat, run_name, settings_that_matter
 from headstart.runs.idle import idle_words
-from headstart.transfer.types import SourceWeights
 
 TINY = (
     "dataset.num_train=4",
@@ -83,23 +81,9 @@ def _chosen(*words: str) -> Any:
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+def trained(tiny_network: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
     """What two steps of a tiny detector come to: its weights, its curve and its metrics."""
 
-    def source(config: Any, model: Any, backbone: Any, detector: Any, **_: Any) -> SourceWeights:
-        if config.kind is s.SourceKind.scratch:
-            return SourceWeights("scratch", {}, ())
-        names = ("circle", "b", "c")
-        return SourceWeights("checkpoint", dict(tiny(names, seed=1).state_dict()), ("",), row_names=names)
-
-    def network(model: Any, backbone: Any, names: Any) -> Any:
-        made = tiny(names, seed=torch.initial_seed() % 1000)
-        made.__class__ = _of_bytes(type(made))
-        return made
-
-    monkeypatch.setattr(headstart.run, "build_detector", network)
-    monkeypatch.setattr(headstart.run, "load_source", source)
-    monkeypatch.setattr(headstart.run, "save_exported", lambda *_: None)
     monkeypatch.chdir(tmp_path)  # where stored features go
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -126,16 +110,6 @@ def trained(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 KNOWN: dict[str, Any] = {}
-
-
-@functools.cache
-def _of_bytes(kind: Any) -> Any:
-    """A detector that takes pictures of bytes, and such without boxes, as those of ours do."""
-
-    def normalised(self: Any, batch: Batch) -> Any:
-        return kind.normalised(self, batch) / 255
-
-    return type("OfBytes", (kind,), {"normalised": normalised})
 
 
 def data(config: s.RunConfig) -> Any:
@@ -247,6 +221,7 @@ TABLE: dict[str, Row] = {
     "training.early_stopping_patience": Row("training.early_stopping_patience=1", TRAINED, LONGER),
     "training.evaluate_untrained": Row("training.evaluate_untrained=true", MORE),
     "training.profile": Row("training.profile=true", SAME_RESULT),
+    "training.keep": Row("training.keep=all", SAME),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
     "evaluation.retention": Row("evaluation.retention=true", MORE),

@@ -174,7 +174,7 @@ def test_a_kill_between_the_last_and_the_best_file_loses_neither(fit, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr("shutil.copyfile", killed)
         fit(tmp_path, [0.1, 0.5, 0.3])
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["last.ckpt"]
     assert fit(tmp_path, [0.1, 0.0, 0.0])[1] == [2, 3]
     assert epoch_in(tmp_path / "best.ckpt") == 1
 
@@ -189,7 +189,7 @@ def test_a_checkpoint_is_whole_or_that_of_before(fit, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", half)
     fit(tmp_path, [0.1, 0.5, 0.3])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
     assert epoch_in(tmp_path / "last.ckpt") == 1
 
 
@@ -210,7 +210,7 @@ def test_checkpoints_hold_the_best_epochs_weights_and_plain_types(make_module, m
     kept = checkpoints(tmp_path / "c", MonitorConfig())
     trainer = make_trainer(max_epochs=3, callbacks=[Look([0.1, 0.3, 0.2]), kept], enable_checkpointing=True)
     trainer.fit(make_module(), batches(1), batches(1))
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "c").glob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
     content = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
     assert torch.equal(content["state_dict"]["detector.head.cls.bias"], states[1])
     assert content["class_names"] == ["a", "b", "c"]
@@ -263,7 +263,7 @@ def test_what_cannot_be_read_gives_way_to_the_best_epoch_or_to_a_new_start_and_s
         BROKEN[how](tmp_path / name)
     mend(tmp_path)
     assert "cannot be read either" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == [
         "best.unreadable-1.ckpt",
         "last.unreadable-1.ckpt",
         "last.unreadable-2.ckpt",

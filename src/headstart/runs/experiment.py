@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart import build
@@ -14,6 +14,7 @@ from headstart.evaluation.coco_map import MapResult
 from headstart.features.store import Store
 from headstart.parts.part import Part
 from headstart.training.module import DetectionModule
+from headstart.transfer.proof import digest
 from headstart.transfer.types import LoadReport, SourceWeights, TransferPlan
 
 
@@ -30,6 +31,8 @@ class Experiment:
     parts: list[Part]
     module: DetectionModule
     store: Store
+    validated: dict[str, MapResult] = field(default_factory=dict)
+    """By the digest of the weights that it is of."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -37,7 +40,25 @@ class Experiment:
 
 
 def measure(experiment: Experiment, folder: Path, split: str) -> MapResult:
-    """mAP of the detector as it is, over the whole split; moves nothing in it."""
+    """mAP of the detector as it is, over the whole split; moves nothing in it. The same weights are validated once."""
+    if split == "test":
+        return _evaluate(experiment, folder, split)
+    weights = _weights(experiment)
+    if weights not in experiment.validated:
+        experiment.validated[weights] = _evaluate(experiment, folder, split)
+    return experiment.validated[weights]
+
+
+def remember(experiment: Experiment, result: MapResult) -> None:
+    """What the validation of the detector as it is gave, in the fit."""
+    experiment.validated[_weights(experiment)] = result
+
+
+def _weights(experiment: Experiment) -> str:
+    return digest(experiment.detector, experiment.detector.state_dict())
+
+
+def _evaluate(experiment: Experiment, folder: Path, split: str) -> MapResult:
     trainer = build.build_trainer(experiment.config.trainer, folder, callbacks=[], loggers=[], progress=None)
     experiment.store.check(experiment.detector)
     evaluate = trainer.validate if split == "val" else trainer.test

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger
 
 from headstart import build
@@ -15,9 +14,10 @@ from headstart.evaluation.cost import CostCallback
 from headstart.evaluation.spending import Spending
 from headstart.parts.part import Work
 from headstart.runs.attempt import last_checkpoint
-from headstart.runs.experiment import Experiment, measure
+from headstart.runs.experiment import Experiment, measure, remember
 from headstart.say import say
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
+from headstart.training.frozen import read_checkpoint
 from headstart.training.history import History
 from headstart.training.loggers import build_loggers
 from headstart.training.module import DetectionModule
@@ -65,6 +65,8 @@ def fit(experiment: Experiment, folder: Path, settings: dict[str, Any]) -> Fitte
     trainer.fit(experiment.module, datamodule=experiment.data, ckpt_path=resumed, weights_only=True)
     proof.close(experiment.detector, experiment.plan)
     load_best(experiment.module, best.best_model_path)
+    if best.best_result is not None:
+        remember(experiment, best.best_result)
     _conclude(experiment, work)
     return Fitted(trainer, history, proof, cost, spending, loggers, sections)
 
@@ -100,4 +102,4 @@ def _conclude(experiment: Experiment, work: Work) -> None:
 def load_best(module: DetectionModule, path: str) -> None:
     """The weights of the best epoch; those at the end where no checkpoint was written (`fast_dev_run`)."""
     if path:
-        module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
+        module.load_state_dict(read_checkpoint(Path(path))["state_dict"])

@@ -21,6 +21,7 @@ from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process
 from headstart.runs.stopping import stops_interrupt
 from headstart.study.resources import shares, variables
+from headstart.study.warm import start_cell
 
 TICK_SECONDS = 0.2
 LOOK_AGAIN_SECONDS = 2.0
@@ -153,8 +154,8 @@ class Pool:
 
     def _begin(self, job: Job, place: int) -> Any:
         """The job's process, or what stands for one."""
-        environment = variables(len(self.gpus), self.gpus[place], job.processes)
-        return start_logged(job.words, job.log, {**self.environment, **environment})
+        environment = {**self.environment, **variables(len(self.gpus), self.gpus[place], job.processes)}
+        return start_cell(job.words, job.log, environment) or start_logged(job.words, job.log, environment)
 
     def _conclude(self) -> None:
         for running in list(self.running):
@@ -243,7 +244,7 @@ def start_logged(
         )
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: Any) -> None:
     """With the processes that it trains with, and those that read its images."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -16,10 +16,13 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from headstart.config.plain import plain
 from headstart.config.schema import MonitorConfig
 from headstart.errors import UserError
+from headstart.evaluation.coco_map import MapResult
 from headstart.replacing import replacing
 from headstart.say import say
+from headstart.training.frozen import DirectIO
 from headstart.training.history import measured
 
 
@@ -56,6 +59,10 @@ class Checkpoints(Checkpoint):
         self.monitor = monitor
         self.best_epoch: int | None = None
         self.best_value: float | None = None
+        self.best_result: MapResult | None = None
+        """What the validation of the best epoch gave; None where none was of its last step."""
+        self.validated: tuple[int, MapResult] | None = None
+        """The last validation, and the step after which it was."""
 
     @property
     def best_model_path(self) -> str:
@@ -65,7 +72,7 @@ class Checkpoints(Checkpoint):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of the user's own
-            trainer.strategy.checkpoint_io = DirectIO()
+            trainer.strategy.checkpoint_io = DirectIO({f"detector.{name}" for name in pl_module.plan.frozen})
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """The best epoch is looked for in the folder where the run is now. Raises `UserError` where it is lost."""
@@ -81,6 +88,9 @@ class Checkpoints(Checkpoint):
                 f"{self.best_value:.3f}). Bring that file back, or start anew with rerun=true."
             )
 
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self.validated = trainer.global_step, pl_module.evaluation
+
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.fast_dev_run:
             return
@@ -88,6 +98,8 @@ class Checkpoints(Checkpoint):
         is_best = value is not None and is_better(value, self.best_value, self.monitor)
         if is_best:
             self.best_epoch, self.best_value = trainer.current_epoch + 1, value
+            step, result = self.validated or (None, None)
+            self.best_result = result if step == trainer.global_step else None
         with replacing(self.last) if trainer.is_global_zero else nullcontext(self.last) as path:
             trainer.save_checkpoint(path, weights_only=False)
         if is_best:
@@ -98,27 +110,19 @@ class Checkpoints(Checkpoint):
             say(f"No epoch has a {self.monitor.name} to be judged by: the weights of the last are kept.")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_epoch": self.best_epoch, "best_value": self.best_value}
+        result = plain(self.best_result)
+        return {"best_epoch": self.best_epoch, "best_value": self.best_value, "best_result": result}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_epoch, self.best_value = state_dict["best_epoch"], state_dict["best_value"]
+        result = state_dict.get("best_result")  # older checkpoints have none
+        self.best_result = result and MapResult(**result)
 
     def _keep(self, trainer: Any) -> None:
         if trainer.is_global_zero:
             with replacing(self.best) as path:
                 shutil.copyfile(self.last, path)
         trainer.strategy.barrier("best.ckpt")
-
-
-class DirectIO(TorchCheckpointIO):
-    """Writes a checkpoint to the very place that it is told.
-
-    Lightning's goes through the memory and the folder of temporary files, which is full at times when the other is not.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, path)
 
 
 def epoch_of_checkpoint(path: Path) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from headstart.config.schema import LoggerConfig, SSDVariant, WandbConfig
@@ -35,8 +34,7 @@ def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, float]) -> l
     """Writes the final numbers, ends the W&B run, and gives the lines that tell the user where to look."""
     lines = []
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and isinstance(logger.experiment, wandb.Run):
-            run = logger.experiment
+        if isinstance(logger, WandbLogger) and (run := _run_of(logger)):
             run.summary.update(dict(summary))
             lines.append(where_to_look(run))
             run.finish()
@@ -45,7 +43,16 @@ def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, float]) -> l
     return lines
 
 
+def _run_of(logger: WandbLogger) -> Any:
+    """None where it has none: on every process but the first."""
+    import wandb  # seconds, which a run without it does not spend
+
+    return logger.experiment if isinstance(logger.experiment, wandb.Run) else None
+
+
 def _wandb_logger(config: WandbConfig, run_dir: Path, run_id: str, resolved: Mapping[str, Any]) -> WandbLogger:
+    import wandb
+
     stage_beside(run_dir)
     if is_main_process():
         (run_dir / "wandb").mkdir(parents=True, exist_ok=True)

@@ -13,15 +13,24 @@ SILENCED = (
     r".*smaller than the logging interval.*",
     # One worker per core is not faster where the core is training.
     r".*does not have many workers.*",
+    # trainer.accelerator=cpu is what the user asked for.
+    r".*GPU available but not used.*",
     # Resuming is what the user asked for.
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",
 )
 
 
+ASKED_FOR = ("lightning.pytorch.callbacks.model_summary", "lightning.pytorch.profilers.profiler")
+"""What `trainer.enable_model_summary` and `trainer.profiler` give is told as notices are."""
+
+
 def quieten() -> None:
-    """Advertisements, device tables and warnings about Lightning itself; errors and other warnings stay."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    """Advertisements, tables of devices, ranks and seeds, and warnings about Lightning itself; errors and other
+    warnings stay, and what the user asked for."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ASKED_FOR:
+        logging.getLogger(name).setLevel(logging.INFO)
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
     os.environ.setdefault("WANDB_SILENT", "true")

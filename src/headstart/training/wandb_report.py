@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import lightning as L
-import wandb
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
@@ -67,6 +66,8 @@ class LogDetections(Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for run in _wandb_runs(trainer):
             if pl_module.evaluation is not None:
+                import wandb
+
                 rows = [[cell(name), ap] for name, ap in pl_module.evaluation.per_class.items()]
                 run.log({"val/ap_per_class": wandb.Table(columns=["class", "AP"], data=rows)})
 
@@ -83,12 +84,16 @@ def _wandb_runs(trainer: L.Trainer) -> list[Any]:
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
 
 
-def _plan_table(plan: TransferPlan) -> wandb.Table:
+def _plan_table(plan: TransferPlan) -> Any:
+    import wandb
+
     rows = [[row.stage, row.parameters, row.trainable, row.lr or 0.0, row.norm] for row in plan.stages]
     return wandb.Table(columns=["stage", "parameters", "training", "learning rate", "normalisation"], data=rows)
 
 
-def _wandb_image(image: Tensor, target: Target, prediction: Prediction, names: tuple[str, ...]) -> wandb.Image:
+def _wandb_image(image: Tensor, target: Target, prediction: Prediction, names: tuple[str, ...]) -> Any:
+    import wandb
+
     labels = dict(enumerate(names))
     truth = [_wandb_box(box, int(label), names) for box, label in zip(target.boxes_xyxy, target.labels, strict=True)]
     found = [

@@ -16,6 +16,7 @@ from headstart.errors import UserError
 from headstart.inference.export import ExportedModel, read_exported
 from headstart.transfer.class_rows import BACKGROUND
 from headstart.transfer.coco import with_new_names
+from headstart.transfer.proof import FROZEN_FILE
 from headstart.transfer.types import SourceWeights
 
 
@@ -42,6 +43,11 @@ def load_checkpoint(
         raise UserError(
             f"source.path={path} has no model.safetensors with model.json: is the run finished? "
             "Name a finished run, or a state dict file with source.class_names"
+        )
+    if path.suffix == ".ckpt" and path.with_name(FROZEN_FILE).exists():
+        raise UserError(
+            f"source.path={path} holds only what its run trains, and {FROZEN_FILE} beside it the rest: name the run's "
+            "folder when it is finished, or the best.ckpt of a run with training.keep=best"
         )
     return _from_state_dict(config, path, detector)
 

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 
 from headstart.transfer.types import SourceWeights
 
+FROZEN_FILE = "frozen.safetensors"
+"""Beside the checkpoints of a run: the tensors that it does not move, which no checkpoint repeats."""
+
 
 def tensor_digests(model: nn.Module, names: Collection[str]) -> dict[str, str]:
     """Name -> sha256 of the tensor's bytes, for the named parameters and buffers; independent of memory layout."""
     state = model.state_dict()
-    return {name: hashlib.sha256(_bytes(state[name])).hexdigest() for name in sorted(names)}
+    return _digests({name: state[name] for name in names})
+
+
+def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: hashlib.sha256(_bytes(tensor)).hexdigest() for name, tensor in sorted(tensors.items())}
 
 
 def _bytes(tensor: Tensor) -> bytes:
@@ -23,14 +30,18 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def weights_digest(weights: SourceWeights) -> str:
     """One sha256 over a source's tensors and what they know about themselves."""
-    digests = {name: hashlib.sha256(_bytes(tensor)).hexdigest() for name, tensor in sorted(weights.tensors.items())}
     known = (weights.row_names, weights.preprocessing, weights.norm_eps)
-    return combined({repr(known): "", **digests})
+    return combined({repr(known): "", **_digests(weights.tensors)})
 
 
 def digest(model: nn.Module, names: Collection[str]) -> str:
     """One sha256 over names and bytes of the named tensors."""
     return combined(tensor_digests(model, names))
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """As `digest`, of tensors that are in no model."""
+    return combined(_digests(tensors))
 
 
 def combined(digests: Mapping[str, str]) -> str:

@@ -68,7 +68,7 @@ from headstart.config.schema.strategy import (
 )
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
-from headstart.config.schema.training import MonitorConfig, TrainingConfig
+from headstart.config.schema.training import Keep, MonitorConfig, TrainingConfig
 from headstart.config.schema.verbs import (
     CompareConfig,
     ConvertConfig,
@@ -116,6 +116,7 @@ __all__ = [
     "HuggingFaceConfig",
     "Ignored",
     "ImageNetConfig",
+    "Keep",
     "LabelStudioConfig",
     "LabelmeConfig",
     "ListedConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Optional
 
 
@@ -12,6 +13,14 @@ class MonitorConfig:
 
     name: str = "val/map"
     mode: str = "max"
+
+
+class Keep(Enum):
+    """Of a finished run's checkpoints; its model, record and history stay always."""
+
+    model = "model"  # none
+    best = "best"  # best.ckpt
+    all = "all"  # best.ckpt and last.ckpt with the optimizer's state, and what both leave out
 
 
 @dataclass
@@ -26,3 +35,5 @@ class TrainingConfig:
     profile: bool = False
     """Time what the fit spends on loading, network, loss, optimizer, evaluation and the rest: a table at its end,
     profile.png in the run's folder, and `cost.profile` in the record."""
+    keep: Keep = Keep.model
+    """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""
