@@ -120,7 +120,7 @@ class DetectionDataModule(L.LightningDataModule):
         dataset = self._dataset(split, None)
         size, last = min(self.config.batch_size, len(dataset)), len(dataset) - 1
         for start in range(0, len(dataset), size):
-            yield collate([dataset[min(index, last)] for index in range(start, start + size)])
+            yield dataset.__getitems__([min(index, last) for index in range(start, start + size)])
 
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
         dataset = self._dataset(split, augment)
@@ -154,7 +154,10 @@ class DetectionDataModule(L.LightningDataModule):
     def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
         images = self._images(split)
         if split not in self._pictures:
-            self._pictures[split] = self.keeping.pictures(images, split)
+            with torch.inference_mode(
+                False
+            ):  # an evaluation may be what asks first, and threads that fill it are not in it
+                self._pictures[split] = self.keeping.pictures(images, split)
         rows = max(padded_rows(self._splits[name]) for name in {"train", split} & self._splits.keys())
         pictures, size = self._pictures[split], self.info.size
         return DetectionDataset(images, size, pictures, self.canvases, rows, augment, self.seed)

@@ -18,9 +18,8 @@ from headstart.config.schema import BackboneConfig, BackboneLibrary, SSDConfig
 from headstart.detectors.backbones import Body, build_body, classifier, library_names, tensor_names
 from headstart.detectors.candidates import Best, best_of_classes
 from headstart.detectors.coding import encode
-from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis, Stage
-from headstart.detectors.matching import Objects, Wanted, match_ssd
+from headstart.detectors.matching import IGNORED, Objects, Wanted, match_ssd
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
 
@@ -107,11 +106,11 @@ class MultiBoxDetector(OneStageDetector, SSD):
     def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
         """Over the default boxes of all objects of the batch. Those in an ignored object cost nothing."""
         threshold = self.proposal_matcher.high_threshold
-        matches = match_ssd(anchors_xyxy, objects.boxes_xyxy, objects.present, threshold=threshold)
+        boxes = objects.boxes_xyxy, objects.present, objects.ignored
+        matches = match_ssd(anchors_xyxy, *boxes, threshold=threshold)
         wanted = Wanted.of(matches, anchors_xyxy, objects)
-        spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
         labels = wanted.labels.where(wanted.found, 0)
-        surprise = self._surprise(outputs["cls_logits"], labels).masked_fill(spared, 0)
+        surprise = self._surprise(outputs["cls_logits"], labels).masked_fill(matches == IGNORED, 0)
         mined = self._mined(surprise, wanted.found)
         codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
         wanted_codes = encode(wanted.boxes_xyxy, anchors_xyxy, self.box_coder.weights)
