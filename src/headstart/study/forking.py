@@ -36,9 +36,8 @@ class Start:
 
 def load() -> None:
     """What takes seconds, and starts no thread and asks no GPU."""
-    import headstart.libraries
-    import headstart.run
-    import headstart.train  # noqa: F401
+    for module in LOADED:
+        import_module(module)
 
     gc.collect()
     gc.freeze()  # pages that no collection touches stay shared

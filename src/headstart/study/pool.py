@@ -186,10 +186,7 @@ class Pool:
 
     def _read_history(self, running: Running) -> None:
         job, path = running.job, running.job.folder / "history.csv"
-        try:
-            stamp = path.stat().st_mtime_ns
-        except OSError:
-            return
+        stamp = path.stat().st_mtime_ns if path.exists() else running.history_read
         if stamp == running.history_read:
             return
         running.history_read = stamp
