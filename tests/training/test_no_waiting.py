@@ -75,7 +75,9 @@ def module_of(config, data, detector):
     for part in parts:
         part.shape(detector)
     values = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-    weights = SourceWeights("checkpoint", values, ("",), row_names=detector.class_names)
+    background = any(axis.background for axis in detector.class_axes())
+    names = (("__background__",) if background else ()) + tuple(detector.class_names)
+    weights = SourceWeights("checkpoint", values, ("",), row_names=names)
     return equip(config, data, detector, weights, parts).module
 
 
