@@ -1,3 +1,3 @@
 """Transfer learning for object detection, with the comparison as the product."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
