@@ -75,6 +75,9 @@ NETWORKS = (
     ),
 )
 SSD = NETWORKS[0]
+NOTHING_LEARNT = ((SSD, "scratch"), (SSD, "voc"))
+"""Of these only `full` is shown: in the time that a source has here, an SSD from nothing comes to an mAP of 0.005 on
+VOC. (Freezing what has learned nothing gave 0.01 to 0.12 with one seed.)"""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def cells(output: Path, seconds: float) -> Iterator[Cell]:
         for target in IMAGES:
             for network in NETWORKS:
                 for source in network.sources:
-                    for strategy in STRATEGIES if source != "scratch" else STRATEGIES[:1]:
+                    for strategy in STRATEGIES if (network, source) not in NOTHING_LEARNT else STRATEGIES[:1]:
                         yield cell("strategies", network, source, strategy, target, seed)
         for shots in SHOTS:
             for strategy in ("full", "head_only", "tfa"):
