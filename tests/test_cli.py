@@ -63,7 +63,7 @@ def test_help_shows_meaning_members_and_defaults_of_a_setting(capsys):
     flat = " ".join(answer(capsys, "train", "--help", "dataset")[1].split())
     assert "dataset.min_size=240 Images keep their aspect ratio" in flat
     assert "dataset.cache=auto" in flat
-    assert "auto: in memory when they fit in 1 GiB" in flat
+    assert "device: the GPU that trains" in flat
 
 
 def test_help_lists_what_is_in_the_users_folder(capsys, tmp_path):

@@ -28,7 +28,6 @@ from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
 from headstart.replacing import tidy
-from headstart.reporting.profile_plot import plot_profile, profile_table
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -148,10 +147,16 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     if fitted.trainer.is_global_zero:
         export(experiment, folder, record.lineage)
         if profile := record.cost.get("profile"):
-            say(profile_table(profile))
-            plot_profile(profile, folder / "profile.png")
+            show_profile(profile, folder)
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
         say(line)
+
+
+def show_profile(seconds: dict[str, float], folder: Path) -> None:
+    from headstart.reporting.profile_plot import plot_profile, profile_table  # matplotlib is of no use to other runs
+
+    say(profile_table(seconds))
+    plot_profile(seconds, folder / "profile.png")
 
 
 def export(experiment: Experiment, folder: Path, lineage: Sequence[str]) -> None:

@@ -9,7 +9,10 @@ def test_full_fine_tuning_learns_the_drawn_shapes(train):
         "dataset=shapes_source",
         "dataset.num_train=128",
         "dataset.num_val=24",
-        "trainer.max_epochs=6",
+        "dataset.batch_size=8",
+        "trainer.max_epochs=12",
+        "trainer.check_val_every_n_epoch=12",
+        "augment=none",
         "model.anchor_scale=0.5",
         "optimizer.lr=1e-3",
     )

@@ -60,10 +60,8 @@ class DetectionModule(EvaluationModule):
         self.seed = seed
         self.name_of = name_of
         self.store = store
-        self.watch = FiniteWatch()
-        self.running = RunningLosses()
-        self.validated = False
-        """Whether this epoch was."""
+        self.watch, self.running = FiniteWatch(), RunningLosses()
+        self.validated = False  # whether this epoch was
 
     def setup(self, stage: str) -> None:
         # Lightning fills the model from a checkpoint first: float64 would go through float32, and no resume be exact.
@@ -144,10 +142,9 @@ class DetectionModule(EvaluationModule):
         for part in self.parts:
             part.attach(optimizer)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(
-            optimizer, group_factors(self.plan, total_steps, planned_epochs(self.trainer), self.scheduler)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        factors = group_factors(self.plan, total_steps, planned_epochs(self.trainer), self.scheduler)
+        schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.detector.class_names)
