@@ -233,3 +233,14 @@ def test_yamls_bare_on_is_explained_and_the_quoted_one_works(capsys, tmp_path, k
     assert code != 0
     assert ('write it in quotes, "on":' in err) == (key == "on")
     assert ("dataset.root=nowhere does not exist" in err) == (key != "on")
+
+
+@pytest.mark.parametrize("word", ["logger=null", "strategy=null"])
+def test_a_group_that_is_given_no_name_is_refused_without_a_traceback(word, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["headstart", "train", word])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", word])
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert f"headstart: {word}: a group takes the name" in said
+    assert "Traceback" not in said

@@ -149,6 +149,11 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         if remedy := write_for(overrides):
             raise UserError(remedy) from None
         raise
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):
+            raise
+        groups = ", ".join(word for word in overrides if (conf_dir() / word.partition("=")[0]).is_dir())
+        raise UserError(f"{groups}: a group takes the name of one of its files; --help <group> lists them") from None
     if raised:
         raise raised[0]
 
