@@ -120,7 +120,13 @@ def as_on_a_device(monkeypatch):
     monkeypatch.setattr(regions, "rows_of", regions.all_rows)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        model if model in ("retinanet", "faster_rcnn") else pytest.param(model, marks=pytest.mark.slow)
+        for model in MODELS
+    ],
+)
 def test_a_step_of_each_model_does_not_wait(tmp_path, model, as_on_a_device):
     overrides = (f"model={model}", "strategy=full", "trainer.accelerator=cpu")
     assert fit(tmp_path, overrides, no_waiting) == 2 * 4
