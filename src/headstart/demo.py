@@ -127,7 +127,8 @@ def _map(run: Run) -> float:
 
 
 def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> None:
-    """`detections.png`: a row an image, its ground truth, then what each of the runs detects."""
+    """`detections.png`: a row an image, its ground truth, then the surest detections of each of the runs: as many as
+    there are objects."""
     import torch
 
     from headstart.data import catalog
@@ -147,9 +148,11 @@ def draw_detections(config: RunConfig, runs: Sequence[Run], folder: Path) -> Non
         ratio_wh = (pixels.shape[2] / seen.shape[2], pixels.shape[1] / seen.shape[1])
         with torch.inference_mode():
             found = [detector.predict([seen])[0] for detector in detectors]
+        there = len(target.labels)  # after so short a training scores are low, and say more of order than of sureness
         for one in found:
-            one.boxes_xyxy = scale_boxes(one.boxes_xyxy, ratio_wh)
-        pictures = [draw_prediction(pixels, prediction, data.class_names) for prediction in found]
+            one.boxes_xyxy = scale_boxes(one.boxes_xyxy[:there], ratio_wh)
+            one.scores, one.labels = one.scores[:there], one.labels[:there]
+        pictures = [draw_prediction(pixels, prediction, data.class_names, min_score=0.0) for prediction in found]
         rows.append([draw_truth(pixels, target, data.class_names), *pictures])
     grid(rows, ["ground truth", *map(_title, runs)]).save(folder / "detections.png", optimize=True)
 
