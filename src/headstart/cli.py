@@ -150,12 +150,19 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
             raise UserError(remedy) from None
         raise
     except ValueError as error:
-        if not str(error).startswith("Config group override"):
-            raise
-        groups = ", ".join(word for word in overrides if (conf_dir() / word.partition("=")[0]).is_dir())
-        raise UserError(f"{groups}: a group takes the name of one of its files; --help <group> lists them") from None
+        raise _without_a_name(error, overrides) from None
     if raised:
         raise raised[0]
+
+
+def _without_a_name(error: ValueError, overrides: list[str]) -> Exception:
+    """Hydra's own, or what to tell who gave a group of choices no name."""
+    from headstart.conf_path import conf_dir
+
+    if not str(error).startswith("Config group override"):
+        return error
+    groups = ", ".join(word for word in overrides if (conf_dir() / word.partition("=")[0]).is_dir())
+    return UserError(f"{groups}: a group takes the name of one of its files; --help <group> lists them")
 
 
 def _guarded(action: Callable[[], None], mistake: int = 1) -> None:
