@@ -108,13 +108,8 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         check(config)
         return config
 
-    def read_train(cfg: Any) -> Any:
-        from headstart.train import read_single
-
-        return read_single(cfg, HydraConfig.get())
-
     read: dict[str, Callable[[Any], Any]] = {
-        "train": read_train,
+        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
         "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
         "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
         "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
@@ -153,6 +148,12 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         raise _without_a_name(error, overrides) from None
     if raised:
         raise raised[0]
+
+
+def _read_train(cfg: Any, hydra_config: Any) -> Any:
+    from headstart.train import read_single
+
+    return read_single(cfg, hydra_config)
 
 
 def _without_a_name(error: ValueError, overrides: list[str]) -> Exception:
