@@ -62,6 +62,11 @@ def unwritable(path: Path, reason: OSError, written: Path | None = None) -> Unwr
     )
 
 
+def existing(folder: Path) -> Path:
+    """It, or the nearest that it will lie in: whose disk it is on."""
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+
+
 def _to_disk(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())

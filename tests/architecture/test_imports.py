@@ -19,6 +19,7 @@ LAYERS = (
         "say",
         "completion",
         "replacing",
+        "turns",
         "limits",
         "visible",
         "libraries",

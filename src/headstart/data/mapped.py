@@ -11,14 +11,12 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy
 from torch import Tensor
 
 from headstart.data.blocks import Blocks, Layout
@@ -28,8 +26,9 @@ from headstart.data.reading import read_all
 from headstart.data.table import ImageTable
 from headstart.data.types import Size
 from headstart.errors import UserError
-from headstart.replacing import replacing
+from headstart.replacing import existing, replacing
 from headstart.say import say
+from headstart.turns import turn
 
 VERSION = 1
 """Of what lies in a file: counted up when decoding or resizing gives other pixels, or they are laid out otherwise."""
@@ -123,7 +122,7 @@ class MappedBlocks(Blocks):
 
 def room_problem(folder: Path, num_bytes: int, limit_bytes: float) -> str | None:
     """Why files of so many more bytes cannot be written, and what to do; None where they can."""
-    used, there = used_bytes(folder), _existing(folder)
+    used, there = used_bytes(folder), existing(folder)
     wanted = f"{gib(num_bytes)} are to be written to {folder}"
     if num_bytes and not os.access(there, os.W_OK):
         return f"{wanted}, which cannot be written to. Name another folder with dataset.cache_dir"
@@ -135,11 +134,6 @@ def room_problem(folder: Path, num_bytes: int, limit_bytes: float) -> str | None
     if num_bytes > (free := shutil.disk_usage(there).free):
         return f"{wanted}, where {gib(free)} are free. Make room, name another folder with dataset.cache_dir"
     return None
-
-
-def _existing(folder: Path) -> Path:
-    """It, or what it will lie in."""
-    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
 
 
 def used_bytes(folder: Path) -> int:
@@ -178,22 +172,11 @@ def _write_at(descriptor: int, content: memoryview, offset: int) -> None:
         content, offset = content[written:], offset + written
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The system lets go of it when the process dies, however it dies."""
-    lock = FileLock(path.with_suffix(".lock"), is_singleton=False)
+def _locked(path: Path) -> AcquireReturnProxy:
     try:
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            say(f"Another process writes {path.name}: waiting for it.")
-            lock.acquire()
+        return turn(path, f"Another process writes {path.name}: waiting for it.")
     except (OSError, NotImplementedError) as error:
         raise UserError(
             f"{path.parent} cannot hold the cache of pictures ({error}): use dataset.cache_dir=<folder on another "
             "disk>, or dataset.cache=none."
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.config.schema import AugmentConfig, FeatureStore, Resize, RunConfig, TrainerConfig
+from headstart.config.schema import AugmentConfig, FeatureStore, RunConfig, TrainerConfig
 from headstart.data.batch import Batch
-from headstart.data.sizes import resized_wh
+from headstart.data.keeping import cache_folder
+from headstart.data.objects import resized_sizes_hw
 from headstart.data.table import ImageTable
 from headstart.data.types import DetectionData, Size
 from headstart.detectors.interface import Detector
@@ -21,6 +22,7 @@ from headstart.detectors.split import CannotSplit, Cut, cut_behind, prefix_of, s
 from headstart.errors import UserError
 from headstart.features.borders import frozen_front
 from headstart.features.files import lying_in, row_bytes
+from headstart.replacing import existing
 from headstart.transfer.types import TransferPlan
 
 SPLITS = ("train", "val")
@@ -165,8 +167,8 @@ def _cuts(detector: Detector, fronts: dict[int, list[str]], picture: Batch) -> t
 
 def largest_canvas(data: DetectionData, size: Size) -> tuple[int, int]:
     """The height and the width that hold each picture of the splits that are stored."""
-    sizes_wh = np.concatenate([ImageTable.of(data.splits.get(split, ())).sizes_wh for split in SPLITS])
-    width, height = resized_wh(sizes_wh, size.min_size, size.max_size, size.resize is Resize.stretch).max(axis=0)
+    sizes_hw = [resized_sizes_hw(ImageTable.of(data.splits.get(split, ())), size) for split in SPLITS]
+    height, width = np.concatenate(sizes_hw).max(axis=0)
     return int(height), int(width)
 
 
@@ -176,13 +178,13 @@ def _some_picture(canvas_hw: tuple[int, int]) -> Batch:
 
 
 def folder_of(config: RunConfig) -> Path:
-    return Path(config.output_dir) / "cache" / "features"
+    return cache_folder(config.output_dir) / "features"
 
 
 def _refuse_too_much(wanted: FeatureStore, needed: int, folder: Path) -> None:
     if wanted is FeatureStore.auto and needed > LIMIT_BYTES:
         raise _Declined(f"its features would take {_mb(needed)}, more than {_mb(LIMIT_BYTES)}")
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    there = existing(folder)
     room = shutil.disk_usage(there).free + sum(size for _, size, _ in lying_in(folder))
     if needed > room:
         raise _Declined(f"its features would take {_mb(needed)}, and {there} has room for {_mb(room)}")

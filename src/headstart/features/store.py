@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,6 +24,7 @@ from headstart.features.files import FeatureFile, lying_in, read, write
 from headstart.features.key import Arithmetic, key
 from headstart.say import say
 from headstart.transfer.proof import digest
+from headstart.turns import turn
 
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory, that the features of a split may take there."""
@@ -81,7 +81,7 @@ class Store:
     def _file(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> FeatureFile:
         path = self.folder / f"{self._key(split, detector, cut, arithmetic)}.features"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with turn(path, f"Waiting for another process, which computes {path}"):
             file = read(path)
             if file is None:
                 file = self._computed(path, split, detector, cut, arithmetic)
@@ -123,21 +123,6 @@ def make_room(folder: Path, kept: Path) -> None:
         if over > 0 and path != kept:
             over -= size
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process writes a file; those that need it, too, wait for it and read it."""
-    lock = FileLock(path.with_suffix(".lock"), is_singleton=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        say(f"Waiting for another process, which computes {path}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _rows(file: FeatureFile, numbers: Tensor, device: torch.device) -> tuple[Tensor, ...]:
