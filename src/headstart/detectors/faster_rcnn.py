@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from headstart.config.schema import BackboneConfig, FasterRCNNConfig, Variant
 from headstart.data.batch import Batch, Detections
 from headstart.detectors.anchors import RATIOS, faster_rcnn, is_mobilenet_v3_large, scale_of
 from headstart.detectors.backbones import Body, build_body
-from headstart.detectors.constants import anchors_xyxy
 from headstart.detectors.interface import ClassAxis, ClassLogits, Features, Places
 from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
@@ -82,10 +80,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
 
     def _first_stage(self, features: Features) -> Outputs:
         levels = list(features.maps.values())
-        canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (features.batch, *levels))
-        make = partial(anchors_xyxy, self.rpn.anchor_generator, canvas, tuple(cells), levels[0])
-        key = ("anchors", canvas, *cells, levels[0].dtype, levels[0].device)
-        return self.rpn.outputs(levels, self._constants.get(key, make))
+        return self.rpn.outputs(levels, self._anchors(self.rpn.anchor_generator, features.batch, levels, levels[0]))
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """In float32: anchors and pooled regions take the features' type."""

@@ -11,7 +11,6 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import nms
 
 from headstart.detectors.coding import clipped, decode, encode
-from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, match
 from headstart.detectors.overlaps import in_blocks, present_iou
@@ -65,19 +64,21 @@ class Proposer(RegionProposalNetwork):
         anchors = torch.cat(outputs.anchors_xyxy)
         matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
         low, high = matcher.low_threshold, matcher.high_threshold
-        matches = match(anchors, objects.boxes_xyxy, objects.present, low=low, high=high, allow_low_quality=True)
-        background = matches == BELOW_LOW
-        background &= ~left_out(background, anchors, objects.boxes_xyxy, objects.ignored)
-        rows, drawn = balanced_sample(matches >= 0, background, sampler.batch_size_per_image, sampler.positive_fraction)
+        known = objects.boxes_xyxy, objects.present, objects.ignored
+        matches = match(anchors, *known, low=low, high=high, allow_low_quality=True)
+        rows, drawn = balanced_sample(
+            matches >= 0, matches == BELOW_LOW, sampler.batch_size_per_image, sampler.positive_fraction
+        )
         matches, count = matches.gather(1, rows), drawn.sum().clamp(min=1)
         positive = drawn & (matches >= 0)
         logits = torch.cat(outputs.objectness, dim=1).gather(1, rows)
         each = F.binary_cross_entropy_with_logits(logits, positive.to(logits), reduction="none")
         boxes = take_rows(objects.boxes_xyxy, matches.clamp(min=0))
+        wanted = encode(boxes, anchors[rows], self.box_coder.weights)
         codes = take_rows(torch.cat(outputs.codes, dim=1), rows)
         return {
             "loss_objectness": each.where(drawn, 0).sum() / count,
-            "loss_rpn_box_reg": box_loss(codes, encode(boxes, anchors[rows], self.box_coder.weights), positive) / count,
+            "loss_rpn_box_reg": box_loss(codes, wanted, positive) / count,
         }
 
 

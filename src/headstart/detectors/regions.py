@@ -12,7 +12,6 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from headstart.data.batch import Detections
 from headstart.detectors.coding import clipped, decode, encode
-from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import Features, Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, match
 from headstart.detectors.proposals import at_least, box_loss
@@ -58,12 +57,9 @@ class Regions(RoIHeads):
         present = torch.cat([proposals.present, objects.present], dim=1)
         matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
         low, high = matcher.low_threshold, matcher.high_threshold
-        matches = match(boxes, objects.boxes_xyxy, objects.present, low=low, high=high)
-        background = present & (matches == BELOW_LOW)
-        background &= ~left_out(background, boxes, objects.boxes_xyxy, objects.ignored)
-        rows, drawn = balanced_sample(
-            present & (matches >= 0), background, sampler.batch_size_per_image, sampler.positive_fraction
-        )
+        matches = match(boxes, objects.boxes_xyxy, objects.present, objects.ignored, low=low, high=high)
+        found, background = present & (matches >= 0), present & (matches == BELOW_LOW)
+        rows, drawn = balanced_sample(found, background, sampler.batch_size_per_image, sampler.positive_fraction)
         return Places(drawn, take_rows(boxes, rows)), matches.gather(1, rows)
 
     @torch.no_grad()

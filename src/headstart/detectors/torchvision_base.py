@@ -145,6 +145,14 @@ class TorchvisionDetector(Detector):
         right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
         return functional.pad(normalised, (0, right, 0, below)).contiguous(memory_format=self._memory_format)
 
+    def _anchors(
+        self, generator: AnchorGenerator | DefaultBoxGenerator, images: Tensor, maps: Sequence[Tensor], like: Tensor
+    ) -> Tensor:
+        """(A, 4): those of all maps, the same for all images; of the type of `like`."""
+        canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps))
+        make = partial(anchors_xyxy, generator, canvas, tuple(cells), like)
+        return self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
+
     def _of_channels(self, values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         made = partial(torch.tensor, values, dtype=dtype, device=device)
         return self._constants.get((values, dtype, device), made)[:, None, None]
@@ -209,9 +217,7 @@ class OneStageDetector(TorchvisionDetector):
         """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
         outputs = {name: at_least_float32(output) for name, output in self.head(list(maps.values())).items()}
         like = next(iter(outputs.values()))
-        canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps.values()))
-        make = partial(anchors_xyxy, self.anchor_generator, canvas, tuple(cells), like)
-        return outputs, self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
+        return outputs, self._anchors(self.anchor_generator, images, list(maps.values()), like)
 
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         features = features or self.features(batch)
