@@ -14,17 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import rivals
+
 from headstart.records.record import RunRecord
 
-COMMON = (
-    "dataset=kangaroo",
-    "augment=none",
-    "logger=csv",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
-    "training.evaluate_untrained=false",
-)
+COMMON = ("dataset=kangaroo", "trainer.precision=32-true", *rivals.PLAIN)
 ONE = ("dataset.batch_size=8",)
 TWO = ("dataset.batch_size=4", "trainer.strategy=ddp", "trainer.devices=2")
 OFF = ("strategy=head_only", "strategy.feature_store=off")

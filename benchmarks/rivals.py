@@ -14,7 +14,21 @@ from torchvision.models.detection import RetinaNet
 
 from headstart.data.types import AnnotatedImage, Prediction
 
+PLAIN = (
+    "augment=none",
+    "logger=csv",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "training.evaluate_untrained=false",
+)
+"""Overrides of a run that does no more than the rival's loop."""
 Sample = tuple[Tensor, dict[str, Tensor]]
+
+
+def sized(image_hw: tuple[int, int], batch_size: int) -> tuple[str, ...]:
+    """Overrides."""
+    height, width = image_hw
+    return f"dataset.batch_size={batch_size}", f"dataset.min_size={height}", f"dataset.max_size={width}"
 
 
 def samples(images: Sequence[AnnotatedImage], background: int, device: str = "cpu") -> list[Sample]:

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import rivals
+
 RATES = ("2e-3", "1e-3", "7e-4", "5e-4", "3e-4", "1e-4")
 SEEDS = (0, 1)
 
@@ -29,11 +31,7 @@ def main() -> None:
         "dataset=shapes",
         f"dataset.num_train={arguments.images}",
         "dataset.num_val=40",
-        "augment=none",
-        "logger=csv",
-        "trainer.accelerator=cpu",
-        "trainer.enable_progress_bar=false",
-        "training.evaluate_untrained=false",
+        *rivals.PLAIN,
     ]
     with tempfile.TemporaryDirectory() as folder:
         source = untrained(common, Path(folder))

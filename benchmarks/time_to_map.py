@@ -35,17 +35,7 @@ from matplotlib import pyplot
 Curve = list[tuple[float, float]]
 """(seconds since the first step, mAP) after each epoch."""
 SIZE, BATCH = (240, 320), 8
-COMMON = (
-    "augment=none",
-    "logger=csv",
-    "model.anchor_scale=0.5",
-    f"dataset.batch_size={BATCH}",
-    f"dataset.min_size={SIZE[0]}",
-    f"dataset.max_size={SIZE[1]}",
-    "trainer.accelerator=cpu",
-    "trainer.enable_progress_bar=false",
-    "training.evaluate_untrained=false",
-)
+COMMON = ("model.anchor_scale=0.5", *rivals.sized(SIZE, BATCH), *rivals.PLAIN)
 OURS = {
     "head_only, store": ("strategy=head_only", "strategy.feature_store=on"),
     "head_only": ("strategy=head_only", "strategy.feature_store=off"),

@@ -27,17 +27,7 @@ from headstart.runs.experiment import Experiment
 
 SIZE = (240, 320)
 BATCH = 8
-COMMON = (
-    "dataset=kangaroo",
-    "augment=none",
-    "logger=csv",
-    f"dataset.batch_size={BATCH}",
-    f"dataset.min_size={SIZE[0]}",
-    f"dataset.max_size={SIZE[1]}",
-    "trainer.accelerator=cpu",
-    "trainer.enable_progress_bar=false",
-    "training.evaluate_untrained=false",
-)
+COMMON = ("dataset=kangaroo", *rivals.sized(SIZE, BATCH), *rivals.PLAIN)
 NETWORKS = {"Lite0, FPN-64": ("backbone=efficientnet_lite0",), "ResNet-50, FPN-256": ("backbone=resnet50",)}
 OURS = {
     "full": ("strategy=full",),
