@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from headstart.data.batch import Batch, Detections, detections
-from headstart.data.types import Prediction
+from headstart.data.batch import Batch, Detections
 from headstart.detectors.interface import (
     ClassAxis,
     ClassLogits,
@@ -98,12 +97,9 @@ class TinyDetector(Detector):
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         scores = self._logits(features or self.features(batch)).sigmoid().amax((1, 3))[:, self.background :]
         best = scores.max(1)
-        return detections(
-            [
-                Prediction(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), best.values[i : i + 1], best.indices[i : i + 1])
-                for i in range(len(batch))
-            ]
-        )
+        boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(len(batch), 1, 4)
+        present = torch.ones(len(batch), 1, dtype=torch.bool)
+        return Detections(present, boxes, best.values[:, None], best.indices[:, None])
 
     def stages(self) -> list[Stage]:
         inner = [Stage(name, (f"backbone.{name}",)) for name in ("stem", "stage1", "stage2")]

@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import Engine
-from headstart.data.batch import Batch, detections
+from headstart.data.batch import Batch
 from headstart.data.types import Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
 
-from .lists import update
+from .lists import detections, update
 
 NAMES = ("a", "b", "c", "only detected")
 BOX = (100, 100, 200, 200)

@@ -178,13 +178,3 @@ def pad(tensors: Sequence[Tensor], rows: int) -> Tensor:
 def presence(counts: Sequence[int], rows: int, device: torch.device | str) -> Tensor:
     """(N, rows) bool: the first `counts` of each."""
     return torch.arange(rows, device=device) < torch.tensor(counts, device=device)[:, None]
-
-
-def detections(predictions: Sequence[Prediction]) -> Detections:
-    """Of lists, padded."""
-    most = max(1, *(len(found.scores) for found in predictions))
-    counts, device = [len(found.scores) for found in predictions], predictions[0].scores.device
-    return Detections(
-        presence(counts, most, device),
-        *(pad([getattr(found, name) for found in predictions], most) for name in ("boxes_xyxy", "scores", "labels")),
-    )
