@@ -32,6 +32,8 @@ def plot_summary(runs: Sequence[Run], path: Path) -> None:
         _draw_bar(bars, position, arm, colour)
         _draw_curves(curves, arm, colour)
         costs.plot(_costs(arm), arm.metric("map"), "o", color=colour)
+    costs.update_datalim([(0, 0)])  # where all cost alike, the margin would be of their difference: points cut in half
+    costs.autoscale_view()
     _finish_bars(bars, arms)
     curves.set(title="while training", xlabel="epoch", ylabel="mAP on the validation images", ylim=(0, None))
     costs.set(title="against the cost", xlabel="CPU seconds", ylabel="mAP", xlim=(0, None), ylim=(0, None))
