@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-processes bench-map bench-strategies bench-index docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-processes bench-map bench-strategies bench-index bench-growth docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-time bench-study bench-processes bench-map bench-index bench-strategies ## run the timed comparisons, one after another
+bench: bench-training bench-time bench-study bench-processes bench-map bench-index bench-growth bench-strategies ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
@@ -65,6 +65,9 @@ bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost
 
 bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
 	$(BIN)/python benchmarks/index.py
+
+bench-growth: $(STAMP) ## an epoch of 1,000, 10,000 and 100,000 pictures: seconds and memory (20 minutes; draws 300 MB)
+	$(BIN)/python benchmarks/growth.py
 
 bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
 	$(BIN)/python benchmarks/map.py
