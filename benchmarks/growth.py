@@ -32,7 +32,7 @@ MIB = 1024**2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "headstart-growth")
     arguments = parser.parse_args()
