@@ -4,8 +4,9 @@ The same images (kangaroo, 130 of them, decoded, in memory), batch size, body, n
 torchvision's side in float32 with its own transform, as its users run it; Headstart's whole run, with Lightning and
 every callback, as its record states it (`cost.train_images_per_second`). Medians of alternating repeats; the ratio is
 to torchvision's *full* step. Beside each the bound that multiply-adds set, in equal precision: a full step is three
-forward passes; what is frozen costs one, what is stored none (filling the store is no step: its seconds are printed by the run). The source is a detector of the same network, untrained
-(its weights are not what is timed), so that `head_only` freezes body and neck.
+forward passes; what is frozen costs one, what is stored none (filling the store is no step: its seconds are printed by
+the run). The source is a detector of the same network, untrained (its weights are not what is timed), so that
+`head_only` freezes body and neck.
 
     python benchmarks/training.py [--repeats 3] [--epochs 2] [--networks "Lite0, FPN-64"]
 """
