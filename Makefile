@@ -72,8 +72,9 @@ bench-growth: $(STAMP) ## an epoch of 1,000, 10,000 and 100,000 pictures: second
 bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
 	$(BIN)/python benchmarks/map.py
 
-docs: $(STAMP) ## write the pages that are made from tables of the code
+docs: $(STAMP) ## write the pages that are made from tables of the code, and the site of all pages in outputs/site
 	$(BIN)/python docs/make_defects.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 clean: ## remove caches and builds; keep .venv, data and outputs
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

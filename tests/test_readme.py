@@ -1,4 +1,4 @@
-"""Every command of the README works: it is taken from there, and composed or run.
+"""Every command of the README and the pages it leads to works: it is taken from there, and composed or run.
 
 Training for real is left to `make demo` and to tests/test_readme_commands.py.
 """
@@ -24,7 +24,8 @@ from headstart.quoting import written_out
 from headstart.runs.pretrained import check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = (REPOSITORY / "README.md").read_text()
+PAGES = {path: path.read_text() for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))}
+README = PAGES[REPOSITORY / "README.md"]
 RUN = "outputs/<run>"
 
 
@@ -32,10 +33,11 @@ VERB_KINDS = ("headstart evaluate", "headstart compare", "headstart sources")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    pattern = rf"^```{language}\n(.*?)^```$"
+    return [block for text in PAGES.values() for block in re.findall(pattern, text, re.MULTILINE | re.DOTALL)]
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+COMMANDS = [*dict.fromkeys(line for block in blocks("sh") for line in block.splitlines() if line.strip())]
 FILES = {re.findall(r"^# (\S+\.yaml)$", block, re.MULTILINE)[0]: block for block in blocks("yaml")}
 
 
@@ -171,21 +173,31 @@ def test_the_virtual_environment_is_the_one_that_make_makes() -> None:
 
 
 def test_every_choice_named_in_the_tables_exists() -> None:
-    for group in ("source", "strategy"):
-        table = README.split(f"| `{group}=` |")[1].split("\n\n")[0]
+    for group, page in (("source", "sources"), ("strategy", "strategies")):
+        table = PAGES[REPOSITORY / "docs" / f"{page}.md"].split(f"| `{group}=` |")[1].split("\n\n")[0]
         named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
         examples = {"voc2007_1000"} if group == "source" else set()
         assert named == {path.stem for path in (conf_dir() / group).glob("*.yaml")} - examples
     for group in ("model", "backbone"):
-        text = re.search(rf"`{group}=` \((.*?)\)", README)
+        text = re.search(rf"`{group}=` \((.*?)\)", PAGES[REPOSITORY / "docs" / "strategies.md"])
         assert text is not None
         for choice in re.findall(r"`(\w+)`", text[1]):
             assert (conf_dir() / group / f"{choice}.yaml").is_file(), choice
 
 
-def test_files_that_the_readme_points_to_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (REPOSITORY / target).is_file(), target
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_points_to_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", PAGES[page]):
+        assert (page.parent / target).is_file(), target
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached = {target for text in PAGES.values() for target in re.findall(r"\]\((?:docs/)?(\w+\.md)\)", text)}
+    assert {page.name for page in PAGES} - reached == {"README.md"}
 
 
 def test_folders_and_modules_that_the_architecture_names_exist() -> None:
