@@ -1,6 +1,7 @@
 """`make bench-study`: a study of 12 cells that share a frozen prefix, against 12 separate commands without a store.
 
-`head_only` of a detector of drawn shapes, six rates times two seeds. CPU seconds of all processes, and wall time.
+`head_only`, six rates times two seeds, on drawn shapes: of RetinaNet, whose head is most of what a step computes, and
+of TensorFlow's SSD, whose head is next to nothing of it. CPU seconds of all processes, and wall time.
 
     python benchmarks/study.py [--images 200] [--epochs 8]
 """
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import rivals
@@ -22,27 +24,38 @@ RATES = ("2e-3", "1e-3", "7e-4", "5e-4", "3e-4", "1e-4")
 SEEDS = (0, 1)
 
 
+SQUARE = ("dataset.resize=stretch", "dataset.min_size=300", "dataset.max_size=300")
+NETWORKS = {
+    "RetinaNet-Lite0, FPN-64": (),
+    "SSD-MobileNetV2": ("model=ssd_tf", "backbone=mobilenetv2_100", *SQUARE),
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
-    common = [
-        "dataset=shapes",
-        f"dataset.num_train={arguments.images}",
-        "dataset.num_val=40",
-        *rivals.PLAIN,
-    ]
+    print("| 12 cells of head_only | | CPU seconds | wall seconds |\n|---|---|---:|---:|")
+    for name, network in NETWORKS.items():
+        common = [*network, "dataset=shapes", f"dataset.num_train={arguments.images}", *rivals.PLAIN]
+        apart, together = measured([*common, "dataset.num_val=40"], arguments.epochs)
+        print(f"| {name} | separate commands, no store | {apart[0]:.0f} | {apart[1]:.0f} |")
+        print(f"| | one study | {together[0]:.0f} | {together[1]:.0f} |")
+        print(f"| | ratio | {apart[0] / together[0]:.1f} | {apart[1] / together[1]:.1f} |", flush=True)
+
+
+Seconds = tuple[float, float]
+"""Of CPU, of the clock."""
+
+
+def measured(common: list[str], epochs: int) -> tuple[Seconds, Seconds]:
+    """Of separate commands, of the study."""
     with tempfile.TemporaryDirectory() as folder:
         source = untrained(common, Path(folder))
-        cell = [*common, *source, "strategy=head_only", f"trainer.max_epochs={arguments.epochs}"]
-        cell.append(f"trainer.check_val_every_n_epoch={arguments.epochs}")
-        apart = timed(lambda: separate(cell, Path(folder)))
-        together = timed(lambda: study(cell, Path(folder)))
-    print("| 12 cells | CPU seconds | wall seconds |\n|---|---:|---:|")
-    print(f"| separate commands, no store | {apart[0]:.0f} | {apart[1]:.0f} |")
-    print(f"| one study | {together[0]:.0f} | {together[1]:.0f} |")
-    print(f"| ratio | {apart[0] / together[0]:.1f} | {apart[1] / together[1]:.1f} |")
+        cell = [*common, *source, "strategy=head_only", f"trainer.max_epochs={epochs}"]
+        cell.append(f"trainer.check_val_every_n_epoch={epochs}")
+        return timed(lambda: separate(cell, Path(folder))), timed(lambda: study(cell, Path(folder)))
 
 
 def untrained(common: list[str], folder: Path) -> list[str]:
@@ -75,9 +88,7 @@ def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[byt
     return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
 
 
-def timed(work: object) -> tuple[float, float]:
-    """Of CPU, of the clock."""
-    assert callable(work)
+def timed(work: Callable[[], None]) -> Seconds:
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     work()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
