@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from headstart.config.schema import AugmentConfig, Resize
-from headstart.data.augment import Changes, Objects, draw, in_view
+from headstart.data.augment import Changes, Objects, draw
 from headstart.data.draws import image_keys, name_digests, uniforms
 from headstart.data.transforms import resized_hw
 from headstart.data.types import Size
@@ -277,6 +277,7 @@ def test_a_view_is_what_is_drawn_when_it_is_drawn() -> None:
     assert known is not None
     for number, view in enumerate(known):
         these = shown_in(config, keys(60)) == number
-        _, viewed, viewed_sizes = in_view(view, sizes[these], objects(*[CROPPED] * int(these.sum())))
+        these_keys, given = keys(60, epoch=9)[these], objects(*[CROPPED] * int(these.sum()))
+        _, viewed, viewed_sizes = draw(view.augment, SIZE, these_keys, sizes[these], given, sizes[these])
         assert (viewed_sizes == shown[these]).all()
         assert all((column == moved[name][these]).all() for name, column in viewed.items())

@@ -18,7 +18,6 @@ from headstart.config.schema import AugmentConfig
 from headstart.data.draws import uniforms
 from headstart.data.moves import FREE, Moves, Objects, Window, move
 from headstart.data.types import Size
-from headstart.data.views import View
 
 _FACTORS, _ORDER, _HUE = FREE, FREE + 4, 3
 
@@ -85,15 +84,6 @@ def draw(
     if moves.nothing and not colours:
         return None, objects, sizes_hw
     return _changes(moves, window, sizes_hw, colours), objects, sizes_hw
-
-
-def in_view(view: View, sizes_hw: np.ndarray, objects: Objects) -> Changed:
-    """N images as `draw` shows them when it draws this view."""
-    moves = Moves.of_view(view, len(sizes_hw))
-    if moves.nothing:
-        return None, objects, sizes_hw
-    window, objects, sizes_hw = move(moves, None, np.zeros(0), sizes_hw, objects, sizes_hw)
-    return _changes(moves, window, sizes_hw, {}), objects, sizes_hw
 
 
 def _colours(config: AugmentConfig, keys: np.ndarray) -> dict[str, np.ndarray]:

@@ -82,8 +82,16 @@ class DetectionModule(EvaluationModule):
             rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
+        self._begin_store()
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.sanity_checking:  # before any epoch
+            self._begin_store()
+
+    def _begin_store(self) -> None:
         if self.store is not None:
-            self.store.begin(self.phase.start_epoch, self.detector, Arithmetic.of(self.trainer))
+            phase = self.plan.phase_at(self.current_epoch)
+            self.store.begin(phase.start_epoch, self.detector, Arithmetic.of(self.trainer))
 
     def known_features(self, split: str, batch: Batch) -> Features | None:
         return self.store.features(self.detector, split, batch) if self.store is not None else None
