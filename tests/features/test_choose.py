@@ -53,6 +53,12 @@ def test_the_plan_says_what_is_stored_how_large_and_where(experiment, tmp_path):
     )
 
 
+@pytest.mark.parametrize("strategy", ["head_only", "lp_ft", "full"])
+def test_where_no_picture_is_read_the_number_of_workers_is_said_to_have_no_effect(experiment, strategy):
+    said = "dataset.num_workers=2 has no effect" in notes(experiment(f"strategy={strategy}", "dataset.num_workers=2"))
+    assert said == (strategy == "head_only")
+
+
 @pytest.mark.parametrize(
     ("words", "which"),
     [

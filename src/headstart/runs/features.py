@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from headstart.build import resolve_precision
@@ -29,4 +30,7 @@ def store_of(
     images = {split: found for split in SPLITS if (found := data.data.splits.get(split))}
     pictures = {split: Pictures(found, partial(data.whole, split)) for split, found in images.items()}
     data.known = Known({phase.start_epoch: phase.start_epoch in choice.cuts for phase in plan.phases})
+    if data.known.always and (workers := config.dataset.num_workers):
+        line = f"dataset.num_workers={workers} has no effect: with its features stored, no picture is read in training"
+        choice = replace(choice, notes=(*choice.notes, line))
     return Store(choice, folder_of(config), data.info.size, pictures)
