@@ -104,7 +104,7 @@ def test_pictures_are_decoded_for_the_store_alone_and_in_the_next_cell_never(tra
 
 def test_in_phases_that_freeze_nothing_pictures_are_read(train: Train, decoded: list[str]) -> None:
     """lp_ft: two epochs of five training pictures and three of val from the store, two through the network."""
-    train("run", *"strategy=lp_ft dataset.cache=none training.evaluate_untrained=false".split())
+    train("run", *["strategy=lp_ft", "dataset.cache=none", "training.evaluate_untrained=false"])
     assert len(decoded) == (6 + 4) + 2 * (4 + 3)  # a last batch of one picture is left out
 
 

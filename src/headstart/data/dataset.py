@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,6 +70,8 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         self.augment = augment or View().augment
         self.seed = seed
         self.known = known or Known()
+        self.drawing: Callable[[], AbstractContextManager[Any]] = nullcontext
+        """Around the draws of an augmentation: whoever looks where time goes puts something else here."""
         self._digests = name_digests(self.images.names)
         self._has_views = views(self.augment) is not None
 
@@ -98,7 +102,8 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         targets, sizes_hw = self.objects.take(indices), self.objects.sizes_hw[indices]
         canvases_hw = np.asarray(self.canvases.sides_hw)[self.canvases.holding(sizes_hw)]
         objects = {name: column.numpy() for name, column in vars(targets).items()}
-        pending, objects, shown_hw = draw(self.augment, self.size, keys, sizes_hw, objects, canvases_hw)
+        with self.drawing():
+            pending, objects, shown_hw = draw(self.augment, self.size, keys, sizes_hw, objects, canvases_hw)
         return pending, Targets(**{name: torch.from_numpy(column) for name, column in objects.items()}), shown_hw
 
 
