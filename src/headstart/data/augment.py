@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.config.schema import AugmentConfig
 from headstart.data.draws import uniforms
-from headstart.data.moves import FREE, Moves, Objects, Window, move
+from headstart.data.moves import FREE, Moves, TargetArrays, Window, move
 from headstart.data.types import Size
 
 _FACTORS, _ORDER, _HUE = FREE, FREE + 4, 3
@@ -63,12 +63,17 @@ class Changes:
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
 
-Changed = tuple[Changes | None, Objects, np.ndarray]
+Changed = tuple[Changes | None, TargetArrays, np.ndarray]
 """What becomes of the pixels, the objects, and the pictures' heights and widths."""
 
 
 def draw(
-    config: AugmentConfig, size: Size, keys: np.ndarray, sizes_hw: np.ndarray, objects: Objects, canvas_hw: np.ndarray
+    config: AugmentConfig,
+    size: Size,
+    keys: np.ndarray,
+    sizes_hw: np.ndarray,
+    objects: TargetArrays,
+    canvas_hw: np.ndarray,
 ) -> Changed:
     """Of N images with these (N,) uint64 keys; None, and what was given, where the configuration changes nothing.
 

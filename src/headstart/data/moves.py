@@ -13,7 +13,7 @@ from headstart.data.draws import uniforms
 from headstart.data.sizes import resized_wh
 from headstart.data.types import Size
 
-Objects = dict[str, np.ndarray]
+TargetArrays = dict[str, np.ndarray]
 """Padded ground truth of N images, as the fields of `batch.Targets`: (N, T, …) arrays, of which `present` and
 `boxes_xyxy` are there."""
 
@@ -65,8 +65,8 @@ Window = tuple[np.ndarray, np.ndarray]
 
 
 def move(
-    moves: Moves, size: Size, keys: np.ndarray, sizes_hw: np.ndarray, objects: Objects, canvas_hw: np.ndarray
-) -> tuple[Window | None, Objects, np.ndarray]:
+    moves: Moves, size: Size, keys: np.ndarray, sizes_hw: np.ndarray, objects: TargetArrays, canvas_hw: np.ndarray
+) -> tuple[Window | None, TargetArrays, np.ndarray]:
     """Scale, then crop, then flips. What is left of the objects, first, and the heights and widths of the pictures."""
     boxes, kept = objects["boxes_xyxy"], objects["present"]
     seen = _Seen(sizes_hw[:, ::-1], boxes.astype(np.float64).reshape(*kept.shape, 2, 2), kept)
@@ -157,7 +157,7 @@ def _rectangle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.stack([low, high], axis=1).astype(np.float64)
 
 
-def _packed(objects: Objects, kept: np.ndarray) -> Objects:
+def _packed(objects: TargetArrays, kept: np.ndarray) -> TargetArrays:
     """Those that are kept come first; the rest is zeros."""
     order = np.argsort(~kept, axis=1, kind="stable")
     present = np.take_along_axis(kept, order, 1)
