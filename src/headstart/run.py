@@ -146,17 +146,17 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
         export(experiment, folder, record.lineage)
-        if profile := record.cost.get("profile"):
-            show_profile(profile, folder)
+        if "profile" in record.cost:
+            show_profile(record.cost, folder)
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
         say(line)
 
 
-def show_profile(seconds: dict[str, float], folder: Path) -> None:
+def show_profile(cost: dict[str, Any], folder: Path) -> None:
     from headstart.reporting.profile_plot import plot_profile, profile_table  # matplotlib is of no use to other runs
 
-    say(profile_table(seconds))
-    plot_profile(seconds, folder / "profile.png")
+    say(profile_table(cost))
+    plot_profile(cost["profile"], folder / "profile.png")
 
 
 def export(experiment: Experiment, folder: Path, lineage: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from headstart.config.schema import AugmentConfig, Resize
-from headstart.data.augment import Changes, Objects, draw, in_view
+from headstart.data.augment import Changes, TargetArrays, draw
 from headstart.data.draws import image_keys, name_digests, uniforms
 from headstart.data.transforms import resized_hw
 from headstart.data.types import Size
@@ -25,7 +25,7 @@ def keys(number: int, epoch: int = 0) -> np.ndarray:
     return image_keys(0, epoch, name_digests(map(str, range(number))))
 
 
-def objects(*images: list[Box], rows: int | None = None) -> Objects:
+def objects(*images: list[Box], rows: int | None = None) -> TargetArrays:
     """Padded; labels count up from 1, areas are half of them."""
     rows = rows or max(1, *map(len, images))
     present = np.array([[row < len(boxes) for row in range(rows)] for boxes in images])
@@ -40,7 +40,9 @@ def objects(*images: list[Box], rows: int | None = None) -> Objects:
     }
 
 
-def drawn(number: int, hw: tuple[int, int], boxes: list[Box], **settings: Any) -> tuple[Changes, Objects, np.ndarray]:
+def drawn(
+    number: int, hw: tuple[int, int], boxes: list[Box], **settings: Any
+) -> tuple[Changes, TargetArrays, np.ndarray]:
     """Of one picture under many keys."""
     config, sizes = AugmentConfig(name="", **settings), np.tile(hw, (number, 1))
     changes, moved, sizes = draw(config, SIZE, keys(number), sizes, objects(*[boxes] * number), np.array([120, 120]))
@@ -277,6 +279,7 @@ def test_a_view_is_what_is_drawn_when_it_is_drawn() -> None:
     assert known is not None
     for number, view in enumerate(known):
         these = shown_in(config, keys(60)) == number
-        _, viewed, viewed_sizes = in_view(view, sizes[these], objects(*[CROPPED] * int(these.sum())))
+        these_keys, given = keys(60, epoch=9)[these], objects(*[CROPPED] * int(these.sum()))
+        _, viewed, viewed_sizes = draw(view.augment, SIZE, these_keys, sizes[these], given, sizes[these])
         assert (viewed_sizes == shown[these]).all()
         assert all((column == moved[name][these]).all() for name, column in viewed.items())

@@ -74,8 +74,8 @@ def test_targets_of_a_batch_are_those_of_its_images_to_the_last_bit(images: Imag
     for name, column in vars(expected).items():
         assert torch.equal(vars(found)[name], column), name
         assert vars(found)[name].dtype == column.dtype
-    frames = Frames(np.array(chosen), objects.original_hw[chosen], objects.sizes_hw[chosen])
-    assert [*frames] == [Frame(t.image_id, t.original_hw, t.image_hw) for t in alone]
+    frames = Frames(np.array(chosen), objects.original_hw[chosen], objects.sizes_hw[chosen], np.arange(len(chosen)))
+    assert [*frames] == [Frame(t.image_id, t.original_hw, t.image_hw, view) for view, t in enumerate(alone)]
 
 
 def test_rows_are_the_most_objects_of_an_image_in_eights(images: ImageTable) -> None:

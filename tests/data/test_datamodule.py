@@ -213,7 +213,9 @@ def test_each_rank_reads_its_share() -> None:
     """Batches of two on each of two ranks are the batches of four of one process."""
     whole, shares = module(NONE, num_train=12), [module(NONE, num_train=12, batch_size=2) for _ in range(2)]
     for rank, share in enumerate(shares):
-        share.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=3)  # type: ignore[assignment]
+        share.trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_rank=rank, world_size=2, current_epoch=3, state=SimpleNamespace(fn="fit")
+        )
     together = zip(*(share.train_dataloader() for share in shares), strict=True)
     found = [{image_id for batch in batches for image_id in image_ids(batch)} for batches in together]
     assert found == [set(image_ids(batch)) for batch in epoch(whole, 3)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from headstart.config.schema import AugmentConfig
-from headstart.data.augment import Changes, draw, in_view
+from headstart.data.augment import Changes, draw
 from headstart.data.colours import recolour
 from headstart.data.render import FILL, render
 from headstart.data.types import Size
@@ -251,14 +251,15 @@ def test_a_view_is_what_is_shown_when_it_is_drawn() -> None:
     assert known is not None
     for number, view in enumerate(known):
         these = shown_in(config, keys(40)) == number
-        changes, _, _ = in_view(view, sizes[:1], objects([]))
+        changes, _, _ = draw(view.augment, SIZE, keys(1, epoch=9), sizes[:1], objects([]), sizes[:1])
         assert (shown[torch.from_numpy(these)] == render(images[:1], hw[:1], changes, CANVAS)).all()
 
 
 def test_nothing_waits_for_the_device() -> None:
     images, sizes = pictures(), torch.tensor(SIZES)
     changes, _, _ = draw(ALL, SIZE, keys(len(SIZES)), np.array(SIZES), objects(*[[]] * len(SIZES)), np.array(CANVAS))
-    flips, _, _ = in_view(views(AugmentConfig(name="", hflip=1.0))[0], np.array(SIZES), objects(*[[]] * len(SIZES)))
+    flipped = AugmentConfig(name="", hflip=1.0)
+    flips, _, _ = draw(flipped, SIZE, keys(len(SIZES)), np.array(SIZES), objects(*[[]] * len(SIZES)), np.array(CANVAS))
     with no_waiting():
         render(images, sizes, changes, CANVAS)
         render(images, sizes, flips, CANVAS)

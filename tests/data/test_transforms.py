@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from headstart.config.schema import Resize
+from headstart.data.objects import Objects
+from headstart.data.table import ImageTable
 from headstart.data.transforms import resize, resized_hw
+from headstart.data.types import AnnotatedImage, Size
 
 Box = tuple[int, int, int, int]
 
@@ -20,6 +23,22 @@ def marked(width: int, height: int, box: Box) -> Tensor:
     x1, y1, x2, y2 = box
     image[:, y1:y2, x1:x2] = 255
     return image
+
+
+def seen_boxes(size_wh: tuple[int, int], boxes: list[Box], size: Size) -> Tensor:
+    """As a detector is taught them: what the pixels become is the other half of it."""
+    no = np.zeros(len(boxes), bool)
+    image = AnnotatedImage(
+        "",
+        lambda: PIL.Image.new("RGB", size_wh),
+        size_wh,
+        np.array(boxes, float),
+        no.astype(int),
+        no,
+        no,
+        np.ones(len(no)),
+    )
+    return Objects.of(ImageTable.of([image]), size, len(boxes)).take(np.array([0])).boxes_xyxy[0]
 
 
 def white_bounds(image: Tensor) -> list[float]:
@@ -51,7 +70,7 @@ def pictures(draw: st.DrawFn, smallest: int) -> tuple[int, int, Box]:
 )
 def test_resized_sizes_are_those_computed_by_hand(image_hw: tuple[int, int], expected: tuple[int, int]) -> None:
     assert resized_hw(image_hw, 240, 320) == expected
-    image, _ = resize(torch.zeros(3, *image_hw, dtype=torch.uint8), torch.zeros(0, 4), 240, 320)
+    image = resize(torch.zeros(3, *image_hw, dtype=torch.uint8), 240, 320)
     assert tuple(image.shape) == (3, *expected)
 
 
@@ -66,9 +85,7 @@ def test_one_limit_is_met_and_none_exceeded(height: int, width: int, min_size: i
 
 def test_boxes_are_scaled_by_the_exact_ratio_of_each_axis() -> None:
     """333 rows become 213, not 213.12: the ratio of the heights is 213/333."""
-    _, boxes = resize(
-        torch.zeros(3, 333, 500, dtype=torch.uint8), torch.tensor([[50.0, 111.0, 500.0, 333.0]]), 240, 320
-    )
+    boxes = seen_boxes((500, 333), [(50, 111, 500, 333)], Size(240, 320))
     assert boxes.tolist() == [pytest.approx([32.0, 71.0, 320.0, 213.0])]
 
 
@@ -76,14 +93,15 @@ def test_boxes_are_scaled_by_the_exact_ratio_of_each_axis() -> None:
 @settings(max_examples=40, deadline=None)
 def test_resized_boxes_bound_the_resized_rectangle(picture: tuple[int, int, Box], min_size: int) -> None:
     width, height, box = picture
-    image, boxes = resize(marked(width, height, box), torch.tensor([box], dtype=torch.float32), min_size, 2 * min_size)
+    image = resize(marked(width, height, box), min_size, 2 * min_size)
+    boxes = seen_boxes((width, height), [box], Size(min_size, 2 * min_size))
     assert boxes[0].tolist() == pytest.approx(white_bounds(image), abs=1.0)
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (90, 120)])
 def test_pixels_are_those_of_pillows_antialiased_bilinear_resize(size_wh: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
-    ours, _ = resize(torch.from_numpy(noise).permute(2, 0, 1).contiguous(), torch.zeros(0, 4), 240, 320)
+    ours = resize(torch.from_numpy(noise).permute(2, 0, 1).contiguous(), 240, 320)
     height, width = ours.shape[1:]
     theirs = np.asarray(PIL.Image.fromarray(noise).resize((width, height), PIL.Image.Resampling.BILINEAR))
     assert np.abs(ours.permute(1, 2, 0).numpy().astype(int) - theirs.astype(int)).max() <= 1
@@ -92,8 +110,8 @@ def test_pixels_are_those_of_pillows_antialiased_bilinear_resize(size_wh: tuple[
 def test_a_stretched_picture_is_a_square_and_its_boxes_move_by_the_ratio_of_each_axis() -> None:
     """200 x 100 becomes 96 x 96: x times 0.48, y times 0.96."""
     noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
-    boxes = torch.tensor([[20.0, 10.0, 120.0, 60.0], [0.0, 0.0, 200.0, 100.0]])
-    image, moved = resize(torch.from_numpy(noise).permute(2, 0, 1).contiguous(), boxes, 96, 96, Resize.stretch)
+    moved = seen_boxes((200, 100), [(20, 10, 120, 60), (0, 0, 200, 100)], Size(96, 96, Resize.stretch))
+    image = resize(torch.from_numpy(noise).permute(2, 0, 1).contiguous(), 96, 96, Resize.stretch)
     theirs = np.asarray(PIL.Image.fromarray(noise).resize((96, 96), PIL.Image.Resampling.BILINEAR))
     assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - theirs.astype(int)).max() <= 1
     assert moved.tolist() == [pytest.approx([9.6, 9.6, 57.6, 57.6]), pytest.approx([0, 0, 96, 96])]

@@ -20,7 +20,7 @@ from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors import overlaps
 from headstart.detectors.dense_losses import focal, giou, softplus
-from headstart.detectors.matching import Objects
+from headstart.detectors.matching import GroundTruth
 from tests.detectors.test_ignored import build
 from tests.waiting import no_waiting
 
@@ -43,7 +43,7 @@ def heads(name: str) -> tuple[Outputs, Tensor, tuple[list[int], ...]]:
     return outputs, anchors, (cells,) * isinstance(detector, FCOS)
 
 
-def drawn(name: str, seed: int, images: int = 3, rows: int = 5) -> tuple[Outputs, Objects]:
+def drawn(name: str, seed: int, images: int = 3, rows: int = 5) -> tuple[Outputs, GroundTruth]:
     """Any outputs, and boxes of which a third are absent and a sixth ignored; the first image has no object."""
     generator = torch.Generator().manual_seed(seed)
     like, _, _ = heads(name)
@@ -55,22 +55,22 @@ def drawn(name: str, seed: int, images: int = 3, rows: int = 5) -> tuple[Outputs
     present = draw < 0.5
     present[0] = False
     labels = torch.randint(3, (images, rows), generator=generator)
-    return outputs, Objects(present, torch.cat([low, low + size], -1), labels, (draw > 0.8) & (draw < 0.9))
+    return outputs, GroundTruth(present, torch.cat([low, low + size], -1), labels, (draw > 0.8) & (draw < 0.9))
 
 
-def ours(name: str, outputs: Outputs, objects: Objects) -> dict[str, Tensor]:
+def ours(name: str, outputs: Outputs, objects: GroundTruth) -> dict[str, Tensor]:
     return network(name).losses_of(outputs, heads(name)[1], objects)
 
 
-def torchvisions(name: str, outputs: Outputs, objects: Objects) -> dict[str, Tensor]:
+def torchvisions(name: str, outputs: Outputs, objects: GroundTruth) -> dict[str, Tensor]:
     _, anchors, further = heads(name)
     own = zip(objects.boxes_xyxy, objects.labels, objects.present, strict=True)
     targets = [{"boxes": boxes[here], "labels": labels[here]} for boxes, labels, here in own]
     return network(name).compute_loss(targets, outputs, [anchors.to(objects.boxes_xyxy)] * len(targets), *further)
 
 
-def without_ignored(objects: Objects) -> Objects:
-    return Objects(objects.present, objects.boxes_xyxy, objects.labels, torch.zeros_like(objects.present))
+def without_ignored(objects: GroundTruth) -> GroundTruth:
+    return GroundTruth(objects.present, objects.boxes_xyxy, objects.labels, torch.zeros_like(objects.present))
 
 
 def gradients(losses: dict[str, Tensor], outputs: Outputs) -> tuple[Tensor, ...]:

@@ -29,7 +29,7 @@ from headstart.detectors.factory import build_detector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.ignored import in_ignored
 from headstart.detectors.interface import Detector
-from headstart.detectors.matching import Objects
+from headstart.detectors.matching import GroundTruth
 
 Box = Sequence[float]
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
@@ -296,7 +296,7 @@ def test_ssd_takes_as_many_other_negatives_for_the_ignored_ones(name, ratio, neg
     logits = torch.stack([torch.zeros(8), of_class, torch.full((8,), -1e9), torch.full((8,), -1e9)], dim=1)[None]
     boxes = torch.tensor([[10.0 * i, 0.0, 10.0 * i + 10.0, 10.0] for i in range(8)])
     given = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [10.0, 0.0, 30.0, 10.0]]])
-    objects = Objects(
+    objects = GroundTruth(
         torch.tensor([[True, False]]), given, torch.tensor([[1, 1]]), ignored=torch.tensor([[False, True]])
     )
     heads = {"cls_logits": logits, "bbox_regression": torch.zeros(1, 8, 4)}

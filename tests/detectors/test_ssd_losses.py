@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 from headstart.data.batch import Batch, padded_targets
 from headstart.data.types import Target
 from headstart.detectors import suppression
-from headstart.detectors.matching import Objects
+from headstart.detectors.matching import GroundTruth
 from headstart.detectors.ssd_tf import TfSSDDetector
 from tests.detectors.test_batched_detections import CANVAS, Heads, answers, build
 from tests.waiting import no_waiting
@@ -52,9 +52,9 @@ CASES = {
 }
 
 
-def objects_of(targets: Sequence[Target], rows: int = 1) -> Objects:
+def objects_of(targets: Sequence[Target], rows: int = 1) -> GroundTruth:
     packed = padded_targets(targets, rows)
-    return Objects(packed.present, packed.boxes_xyxy, packed.labels + 1, packed.ignore)
+    return GroundTruth(packed.present, packed.boxes_xyxy, packed.labels + 1, packed.ignore)
 
 
 def one_by_one(detector: Any, heads: Heads, targets: Sequence[Target]) -> dict[str, Tensor]:

@@ -34,6 +34,9 @@ def notes(made) -> str:
         ("strategy=head_only trainer.max_epochs=1", {}),
         ("strategy=head_only trainer.max_epochs=1 strategy.feature_store=on", {"0": "neck"}),
         ("strategy=head_only strategy.feature_store=off", {}),
+        ("strategy=head_only augment=views trainer.max_epochs=5", {"0": "neck"}),
+        ("strategy=head_only augment=views", {}),  # four epochs, as many as it has views
+        ("strategy=head_only augment=views strategy.feature_store=on", {"0": "neck"}),
     ],
 )
 def test_the_border_is_in_front_of_the_first_thing_that_moves(experiment, words, stored):
@@ -50,9 +53,32 @@ def test_the_plan_says_what_is_stored_how_large_and_where(experiment, tmp_path):
     )
 
 
+@pytest.mark.parametrize("strategy", ["head_only", "lp_ft", "full"])
+def test_where_no_picture_is_read_the_number_of_workers_is_said_to_have_no_effect(experiment, strategy):
+    said = "dataset.num_workers=2 has no effect" in notes(experiment(f"strategy={strategy}", "dataset.num_workers=2"))
+    assert said == (strategy == "head_only")
+
+
+@pytest.mark.parametrize(
+    ("words", "which"),
+    [
+        ("", "those of train in 4 views of augment=views"),
+        ("augment.scales=[] augment.hflip=1", "those of train in the one view of augment=views"),
+    ],
+)
+def test_the_plan_says_in_how_many_views(experiment, words, which):
+    (line,) = (
+        note
+        for note in experiment("strategy=head_only", "augment=views", "trainer.max_epochs=9", *words.split()).plan.notes
+        if "features" in note
+    )
+    assert f"8 pictures, {which}, on a canvas" in line
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        ("augment=views", "no phase that freezes a stage lasts for 5 epochs"),
         ("augment=light", "augment=light shows a picture differently in each epoch"),
         ("strategy=distill strategy.freeze_through=stage1", "strategy.distill looks at the pictures in every step"),
         ("trainer.max_epochs=1", "no phase that freezes a stage lasts for 2 epochs"),

@@ -15,9 +15,9 @@ POOLED = torch.linspace(-1, 1, 12).reshape(6, 2).bfloat16()
 
 
 def batches() -> Iterator[tuple[Tensor, ...]]:
-    """Of two rows; the last is filled up."""
+    """Of two rows, the last of one."""
     for start in (0, 2, 4):
-        yield MAPS[start : start + 2], POOLED[start : start + 2]
+        yield MAPS[:ROWS][start : start + 2], POOLED[:ROWS][start : start + 2]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from headstart.data.dataset import rendered
 from headstart.features import store
 from headstart.features.key import Arithmetic
 from headstart.runs.experiment import Experiment
@@ -46,6 +47,21 @@ def test_features_of_a_batch_are_those_that_the_network_computes(begun, split):
         stored = made.store.features(made.detector, split, batch)
         assert stored is not None
         assert torch.equal(stored.maps["0"], own.maps["0"])
+
+
+def test_features_of_augmented_batches_are_those_of_the_views_that_are_drawn(begun):
+    made = begun("strategy=partial_freeze", "augment=views", "trainer.max_epochs=9")
+    drawn, seen = made.data._dataset("train", made.data.augment), set()
+    for keys in [[(epoch, number) for number in (4, 1, 3)] for epoch in range(8)]:
+        batch = rendered(drawn.__getitems__(keys))
+        seen |= {(frame.view, frame.image_id) for frame in batch.frames}
+        torch.manual_seed(0)  # the neck has dropout
+        own = made.detector.features(batch)
+        torch.manual_seed(0)
+        stored = made.store.features(made.detector, "train", batch)
+        assert stored is not None
+        assert torch.equal(stored.maps["0"], own.maps["0"])
+    assert len(seen) > 8  # of twelve
 
 
 def test_the_steps_of_stored_features_are_those_of_the_network(begun):
@@ -101,6 +117,7 @@ def test_a_cell_that_differs_behind_the_border_computes_nothing(begun, monkeypat
         ("dataset.resize=stretch dataset.max_size=48", 2),
         ("dataset.num_train=6", 1),  # the pictures of val are the same
         ("dataset.draw_seed=1", 2),
+        ("augment=views strategy.feature_store=on", 1),  # and those of val are shown as they are
         ("strategy.freeze_through=stage1", 2),
     ],
 )

@@ -12,7 +12,7 @@ from headstart.detectors.files import read_tensors
 from headstart.features import store
 from headstart.records.record import RunRecord
 
-FROZEN = ("augment=none", "strategy=head_only", "training.evaluate_untrained=false")
+FROZEN = ("strategy=head_only", "training.evaluate_untrained=false")
 
 
 @pytest.fixture
@@ -41,14 +41,19 @@ def same(one: Path, other: Path) -> bool:
     return equal and weights.keys() == others.keys() and numbers == other_numbers
 
 
+@pytest.mark.parametrize(
+    ("augment", "views"),
+    [("none", 1), pytest.param("views", 4, marks=pytest.mark.slow)],
+)
 def test_a_run_from_the_store_is_the_run_through_the_network_and_the_next_cell_computes_nothing(
-    full_run: Path, train: Callable[..., Path], computed: list[str], tmp_path: Path
+    full_run: Path, train: Callable[..., Path], computed: list[str], tmp_path: Path, augment: str, views: int
 ) -> None:
-    words = (*FROZEN, "source=checkpoint", f"source.path={full_run}")
+    words = (*FROZEN, "source=checkpoint", f"source.path={full_run}", f"augment={augment}")
     through = train(*words, "strategy.feature_store=off", into=tmp_path / "off")
     assert computed == []
+    words = (*words, "strategy.feature_store=on")
     stored = train(*words, into=tmp_path / "on")
-    assert computed == ["neck"] * (3 + 2)  # 10 and 5 pictures in batches of 4
+    assert computed == ["neck"] * (views * 3 + 2)  # 10 and 5 pictures in batches of 4
     assert same(stored, through)
     assert RunRecord.read(stored / "record.json").environment["feature_store"] == {"0": "neck"}
     computed.clear()

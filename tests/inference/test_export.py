@@ -130,7 +130,7 @@ def test_a_model_of_stretched_pictures_says_so_and_an_older_file_that_says_nothi
     save_exported(exported, trained("retinanet"), MODELS["retinanet"], BACKBONE, info, None, [])
     stretched = read_exported(exported)
     assert stretched.size == Size(64, 64, s.Resize.stretch)
-    picture, _ = resize(torch.zeros(3, 100, 200, dtype=torch.uint8), torch.zeros(0, 4), *stretched.size)
+    picture = resize(torch.zeros(3, 100, 200, dtype=torch.uint8), *stretched.size)
     assert picture.shape == (3, 64, 64)
     said = json.loads((exported / "model.json").read_text())["preprocessing"]
     edit(exported, preprocessing={name: value for name, value in said.items() if name != "resize"})

@@ -199,3 +199,50 @@ def test_without_a_pretrained_source_there_is_no_column_of_it() -> None:
     assert ">source</th>" not in shown(comparison)["page"].partition("<h3>Cost</h3>")[2]
     assert "source:" not in shown(comparison)["notes"]
     assert "CPU s wall s" in shown(comparison)["terminal"]
+
+
+# ----------------------------------------------------------------------------------------------------- augmentation
+
+
+def augmented(*arms: tuple[str, str, str], **settings: Any) -> list[Run]:
+    """An arm each of (source, strategy, augmentation)."""
+    runs = []
+    for source, strategy, name in arms:
+        path, record = run(source=source, strategy=strategy)
+        record.config["augment"] = {"name": name, "hflip": 0.5 * (name != "none")} | settings
+        runs.append((path.with_name(f"{path.name}-{name}"), record))
+    return runs
+
+
+def test_arms_that_differ_in_augmentation_and_in_something_else_are_marked_and_named() -> None:
+    runs = augmented(("scratch", "full", "light"), ("imagenet", "head_only", "views"), ("imagenet", "full", "light"))
+    rows = rows_of(runs)
+    assert {row.computed_in for row in rows.values()} == {"augmentation light", "augmentation views"}
+    texts = shown(compare_runs(runs, Question()))
+    assert "augmentation is not the same in all runs, and may be what a difference is owed to" in texts["notes"]
+    assert "augmentation views" in texts["page"]
+    assert "augmentation views" in texts["csv"]
+
+
+def test_a_study_of_augmentations_is_not_marked_where_each_was_tried_with_everything_else() -> None:
+    crossed = [("imagenet", strategy, name) for strategy in ("full", "head_only") for name in ("none", "views")]
+    assert {row.computed_in for row in rows_of(augmented(*crossed)).values()} == {""}
+    assert "augmentation" not in shown(compare_runs(augmented(*crossed), Question()))["notes"]
+    assert {row.computed_in for row in rows_of(augmented(*crossed[:3])).values()} != {""}
+
+
+def test_an_augmentation_is_another_one_with_another_setting() -> None:
+    runs = augmented(("imagenet", "full", "views")) + augmented(("imagenet", "head_only", "views"), hflip=0.25)
+    assert {row.computed_in for row in rows_of(runs).values()} == {
+        "augmentation views augment.hflip=0.5",
+        "augmentation views augment.hflip=0.25",
+    }
+
+
+def test_features_that_are_stored_in_the_precision_that_others_compute_in_are_no_mark() -> None:
+    """What a store holds is what the network gives in the run's precision, bit for bit (tests/features)."""
+    stored = {"precision": "bf16-mixed", "feature_store": {"0": "neck"}}
+    alike = computed(stored, {"precision": "bf16-mixed", "feature_store": {}})
+    assert {row.computed_in for row in rows_of(alike).values()} == {""}
+    other = computed(stored, {"precision": "32-true", "feature_store": {"0": "neck"}})
+    assert rows_of(other)["full"].computed_in == "precision bf16-mixed"

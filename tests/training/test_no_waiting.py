@@ -34,6 +34,7 @@ PARTS = {
         *("training.ema_decay=0.99", "trainer.accumulate_grad_batches=2"),
     ),
     "adapters, cosine, sgd": ("strategy=lora", "strategy.cosine_scale=20", "optimizer=sgd"),
+    "stored views": ("strategy=head_only", "augment=views", "strategy.feature_store=on"),
     "phases, bf16": ("strategy=gradual_unfreeze", "trainer.precision=bf16-mixed"),
 }
 """All that a step may have in it; the detector is the tiny one."""

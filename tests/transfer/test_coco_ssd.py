@@ -23,7 +23,7 @@ from headstart.config.schema import (
     SSDVariant,
 )
 from headstart.detectors.factory import build_detector
-from headstart.detectors.matching import Objects
+from headstart.detectors.matching import GroundTruth
 from headstart.errors import UserError
 from headstart.transfer import coco_ssd
 from headstart.transfer.coco_ssd import load_coco_ssd
@@ -132,7 +132,7 @@ def test_the_loss_is_the_formula():
         "cls_logits": torch.tensor([[[0.5, 1.0, -2.0], [2.0, -1.0, 0.0]]]),
         "bbox_regression": torch.tensor([[[3.5, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0]]]),
     }
-    losses = detector.losses_of(heads, boxes, Objects(~no, boxes[None, :1], torch.tensor([[1]]), no))
+    losses = detector.losses_of(heads, boxes, GroundTruth(~no, boxes[None, :1], torch.tensor([[1]]), no))
 
     def entropy(values, wanted):
         chances = 1 / (1 + np.exp(-np.array(values)))
@@ -153,6 +153,6 @@ def test_what_lies_in_an_ignored_object_costs_nothing():
     logits = torch.randn(1, 3, 3, requires_grad=True)
     heads, ignored = {"cls_logits": logits, "bbox_regression": torch.zeros(1, 3, 4)}, torch.tensor([[False, True]])
     given = boxes[[1, 0]][None]
-    detector.losses_of(heads, boxes, Objects(~ignored, given, yes.long(), ignored))["classification"].backward()
+    detector.losses_of(heads, boxes, GroundTruth(~ignored, given, yes.long(), ignored))["classification"].backward()
     assert logits.grad is not None
     assert (logits.grad[0] != 0).any(1).tolist() == [False, True, False]

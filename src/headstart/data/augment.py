@@ -16,9 +16,8 @@ from torch import Tensor
 
 from headstart.config.schema import AugmentConfig
 from headstart.data.draws import uniforms
-from headstart.data.moves import FREE, Moves, Objects, Window, move
+from headstart.data.moves import FREE, Moves, TargetArrays, Window, move
 from headstart.data.types import Size
-from headstart.data.views import View
 
 _FACTORS, _ORDER, _HUE = FREE, FREE + 4, 3
 
@@ -64,12 +63,17 @@ class Changes:
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
 
-Changed = tuple[Changes | None, Objects, np.ndarray]
+Changed = tuple[Changes | None, TargetArrays, np.ndarray]
 """What becomes of the pixels, the objects, and the pictures' heights and widths."""
 
 
 def draw(
-    config: AugmentConfig, size: Size, keys: np.ndarray, sizes_hw: np.ndarray, objects: Objects, canvas_hw: np.ndarray
+    config: AugmentConfig,
+    size: Size,
+    keys: np.ndarray,
+    sizes_hw: np.ndarray,
+    objects: TargetArrays,
+    canvas_hw: np.ndarray,
 ) -> Changed:
     """Of N images with these (N,) uint64 keys; None, and what was given, where the configuration changes nothing.
 
@@ -85,15 +89,6 @@ def draw(
     if moves.nothing and not colours:
         return None, objects, sizes_hw
     return _changes(moves, window, sizes_hw, colours), objects, sizes_hw
-
-
-def in_view(view: View, sizes_hw: np.ndarray, objects: Objects) -> Changed:
-    """N images as `draw` shows them when it draws this view."""
-    moves = Moves.of_view(view, len(sizes_hw))
-    if moves.nothing:
-        return None, objects, sizes_hw
-    window, objects, sizes_hw = move(moves, None, np.zeros(0), sizes_hw, objects, sizes_hw)
-    return _changes(moves, window, sizes_hw, {}), objects, sizes_hw
 
 
 def _colours(config: AugmentConfig, keys: np.ndarray) -> dict[str, np.ndarray]:

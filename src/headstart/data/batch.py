@@ -76,6 +76,8 @@ class Frame:
     image_id: int
     original_hw: tuple[int, int]
     image_hw: tuple[int, int]
+    view: int = 0
+    """Which of the views of its augmentation it is shown in (`views.views`); 0 where they have no end."""
 
 
 class Batch:
@@ -93,7 +95,8 @@ class Batch:
         pending: Changes | None = None,
     ) -> None:
         self.images = images
-        """(N, 3, H, W) uint8 in 0..255, or float in 0..1; zeros to the right of an image and below it."""
+        """(N, 3, H, W) uint8 in 0..255, or float in 0..1; zeros to the right of an image and below it. (N, 3, 0, 0)
+        where nobody looks at them, for their features are known."""
         self.sizes_hw = sizes_hw
         """(N, 2) int64: height and width of each image on the canvas."""
         self.targets = targets
@@ -133,6 +136,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def has_pixels(self) -> bool:
+        return self.images.shape[-1] > 0
 
     def per_image(self) -> list[tuple[Tensor, Target]]:
         """Each image without its padding, and its objects. Waits for the device."""

@@ -11,13 +11,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
 from headstart.data.batch import Batch
-from headstart.data.blocks import Pictures
+from headstart.data.blocks import Pictures, Unread
 from headstart.data.canvases import Canvases
-from headstart.data.dataset import DetectionDataset, rendered
+from headstart.data.dataset import DetectionDataset, Known, rendered
 from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
@@ -58,6 +59,8 @@ class DetectionDataModule(L.LightningDataModule):
         self.augment = augment
         self.seed = seed
         self.first_epoch = 0
+        self.known = Known()
+        """Of the splits that are read in a fit."""
         place = place or Place()
         splits = {split: ImageTable.of(images) for split, images in data.splits.items() if images}
         sizes = [resized_sizes_hw(images, info.size) for images in splits.values()]
@@ -115,17 +118,29 @@ class DetectionDataModule(L.LightningDataModule):
         for start in range(0, count - size + 1, size):
             yield dataset.__getitems__(chosen[start : start + size])
 
-    def whole(self, split: str) -> Iterator[Batch]:
-        """All images in order, as they are, in batches of one size: the last is filled up with the last image."""
-        dataset = self._dataset(split, None)
+    def whole(self, split: str, augment: AugmentConfig | None = None) -> Iterator[Batch]:
+        """All images in order, as they are, or as `augment` shows them, in batches of one size: the last is filled up
+        with the last image."""
+        dataset = self._dataset(split, augment)
         size, last = min(self.config.batch_size, len(dataset)), len(dataset) - 1
         for start in range(0, len(dataset), size):
             yield dataset.__getitems__([min(index, last) for index in range(start, start + size)])
 
+    def pictured(self, split: str, batch: Batch) -> Batch:
+        """The batch with pixels, as they are, also where it had no need of them."""
+        if batch.has_pixels:
+            return batch
+        images, indices = self._images(split), np.array([frame.image_id for frame in batch.frames])
+        pictures = self._pictures.get(split) or Unread(images, self.info.size)
+        canvas_hw = self.canvases.of_batch(resized_sizes_hw(images, self.info.size)[indices])
+        pixels = pictures.gather(indices, canvas_hw).to(batch.images.device)
+        return Batch(pixels, batch.sizes_hw, batch.targets, batch.frames)
+
     def _loader(self, split: str, augment: AugmentConfig | None = None) -> DataLoader[Any]:
-        dataset = self._dataset(split, augment)
+        fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        dataset = self._dataset(split, augment, self.known if fits else Known())
         sampler = self._sampler(len(dataset), shuffle=split == "train")
-        workers, batch_size = self._num_workers(), self.config.batch_size
+        workers, batch_size = 0 if dataset.known.always else self._num_workers(), self.config.batch_size
         one_left = len(sampler) > batch_size and len(sampler) % batch_size == 1
         return DataLoader(
             dataset,
@@ -151,16 +166,19 @@ class DetectionDataModule(L.LightningDataModule):
     def _needs_workers(self) -> bool:
         return self.keeping.kind in (Cache.none, Cache.disk)
 
-    def _dataset(self, split: str, augment: AugmentConfig | None) -> DetectionDataset:
-        images = self._images(split)
-        if split not in self._pictures:
-            with torch.inference_mode(
-                False
-            ):  # an evaluation may be what asks first, and threads that fill it are not in it
-                self._pictures[split] = self.keeping.pictures(images, split)
+    def _dataset(self, split: str, augment: AugmentConfig | None, known: Known | None = None) -> DetectionDataset:
+        images, size = self._images(split), self.info.size
+        pictures = None if known and known.always else self._kept(split)
         rows = max(padded_rows(self._splits[name]) for name in {"train", split} & self._splits.keys())
-        pictures, size = self._pictures[split], self.info.size
-        return DetectionDataset(images, size, pictures, self.canvases, rows, augment, self.seed)
+        return DetectionDataset(images, size, pictures, self.canvases, rows, augment, self.seed, known)
+
+    def _kept(self, split: str) -> Pictures:
+        """Decoded where nobody did that before."""
+        if split not in self._pictures:
+            # An evaluation may be what asks first, and threads that fill it are not in it.
+            with torch.inference_mode(False):
+                self._pictures[split] = self.keeping.pictures(self._splits[split], split)
+        return self._pictures[split]
 
     def _images(self, split: str) -> ImageTable:
         if split not in self._splits:

@@ -13,7 +13,7 @@ from headstart.data.draws import uniforms
 from headstart.data.sizes import resized_wh
 from headstart.data.types import Size
 
-Objects = dict[str, np.ndarray]
+TargetArrays = dict[str, np.ndarray]
 """Padded ground truth of N images, as the fields of `batch.Targets`: (N, T, …) arrays, of which `present` and
 `boxes_xyxy` are there."""
 
@@ -47,15 +47,6 @@ class Moves:
             crop=numbers[:, _CROP - _PLACE] < config.crop if config.crop > 0 else None,
         )
 
-    @staticmethod
-    def of_view(view: views.View, number: int) -> Moves:
-        return Moves(
-            flip_x=np.ones(number, bool) if view.flip_x else None,
-            flip_y=np.ones(number, bool) if view.flip_y else None,
-            scale=np.full(number, view.scale) if view.scale != 1 else None,
-            at_xy=np.full((number, 2), 0.5),
-        )
-
     @property
     def nothing(self) -> bool:
         return all(kind is None for kind in (self.flip_x, self.flip_y, self.scale, self.crop))
@@ -74,14 +65,14 @@ Window = tuple[np.ndarray, np.ndarray]
 
 
 def move(
-    moves: Moves, size: Size | None, keys: np.ndarray, sizes_hw: np.ndarray, objects: Objects, canvas_hw: np.ndarray
-) -> tuple[Window | None, Objects, np.ndarray]:
+    moves: Moves, size: Size, keys: np.ndarray, sizes_hw: np.ndarray, objects: TargetArrays, canvas_hw: np.ndarray
+) -> tuple[Window | None, TargetArrays, np.ndarray]:
     """Scale, then crop, then flips. What is left of the objects, first, and the heights and widths of the pictures."""
     boxes, kept = objects["boxes_xyxy"], objects["present"]
     seen = _Seen(sizes_hw[:, ::-1], boxes.astype(np.float64).reshape(*kept.shape, 2, 2), kept)
     if moves.scale is not None and moves.at_xy is not None:
         seen = _scaled(seen, moves.scale, moves.at_xy)
-    if moves.crop is not None and size is not None:
+    if moves.crop is not None:
         crops = crop_windows(keys, moves.crop, seen.sizes_wh, seen.corners, seen.kept)
         seen = _cropped(seen, crops, size, np.asarray(canvas_hw)[..., ::-1])
     corners = _flipped(seen.corners.clip(0, _each(seen.sizes_wh)), moves, seen.sizes_wh)
@@ -166,7 +157,7 @@ def _rectangle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.stack([low, high], axis=1).astype(np.float64)
 
 
-def _packed(objects: Objects, kept: np.ndarray) -> Objects:
+def _packed(objects: TargetArrays, kept: np.ndarray) -> TargetArrays:
     """Those that are kept come first; the rest is zeros."""
     order = np.argsort(~kept, axis=1, kind="stable")
     present = np.take_along_axis(kept, order, 1)

@@ -50,6 +50,8 @@ class Frames(Sequence[Frame]):
     """(N, 2) int64."""
     image_hw: np.ndarray
     """(N, 2) int64."""
+    views: np.ndarray
+    """(N,) int64."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -62,7 +64,7 @@ class Frames(Sequence[Frame]):
         if isinstance(index, slice):
             return Frames(*(column[index] for column in vars(self).values()))
         original, seen = self.original_hw[index].tolist(), self.image_hw[index].tolist()
-        return Frame(int(self.image_ids[index]), tuple(original), tuple(seen))
+        return Frame(int(self.image_ids[index]), tuple(original), tuple(seen), int(self.views[index]))
 
 
 @dataclass(frozen=True)

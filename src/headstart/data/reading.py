@@ -41,7 +41,7 @@ def _load(image: AnnotatedImage, size: Size) -> Tensor:
         raise _other(image, "another one now than when the run began")
     pixels = np.array(picture)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return resize(tensor, torch.zeros(0, 4), *size)[0]
+    return resize(tensor, *size)
 
 
 def _other(image: AnnotatedImage, what: str) -> UserError:

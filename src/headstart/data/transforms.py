@@ -6,7 +6,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from headstart.config.schema import Resize
-from headstart.data.boxes import scale_boxes
 
 
 def resized_hw(image_hw: tuple[int, int], min_size: int, max_size: int, how: Resize = Resize.keep) -> tuple[int, int]:
@@ -18,18 +17,14 @@ def resized_hw(image_hw: tuple[int, int], min_size: int, max_size: int, how: Res
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def resize(
-    image: Tensor, boxes_xyxy: Tensor, min_size: int, max_size: int, how: Resize = Resize.keep
-) -> tuple[Tensor, Tensor]:
-    """The image (3, H, W) uint8 and its boxes (N, 4), scaled up or down with their aspect ratio.
+def resize(image: Tensor, min_size: int, max_size: int, how: Resize = Resize.keep) -> Tensor:
+    """The image (3, H, W) uint8, scaled up or down with its aspect ratio.
 
     The short side becomes `min_size` pixels, unless the long side would then exceed `max_size`: then that one becomes
-    `max_size`. With `Resize.stretch` both become `min_size`, whatever the aspect ratio. Bilinear, antialiased. Boxes
-    are scaled by the exact ratio of each axis.
+    `max_size`. With `Resize.stretch` both become `min_size`, whatever the aspect ratio. Bilinear, antialiased.
     """
     height, width = image.shape[-2:]
     new_hw = resized_hw((height, width), min_size, max_size, how)
     if new_hw == (height, width):
-        return image, boxes_xyxy
-    resized = F.resize_image(image, list(new_hw), F.InterpolationMode.BILINEAR, antialias=True)
-    return resized, scale_boxes(boxes_xyxy, (new_hw[1] / width, new_hw[0] / height))
+        return image
+    return F.resize_image(image, list(new_hw), F.InterpolationMode.BILINEAR, antialias=True)

@@ -26,6 +26,12 @@ class View(NamedTuple):
     flip_y: bool = False
     scale: float = 1.0
 
+    @property
+    def augment(self) -> AugmentConfig:
+        """That shows every picture in this view, whatever its key."""
+        scales = [] if self.scale == 1 else [self.scale]
+        return AugmentConfig("view", hflip=float(self.flip_x), vflip=float(self.flip_y), scales=scales)
+
 
 def views(config: AugmentConfig) -> tuple[View, ...] | None:
     """All that an image is ever shown in; None where there is no end of them: colours, scales of a range, crops."""

@@ -16,7 +16,7 @@ from headstart.detectors.backbones import build_body
 from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
-from headstart.detectors.matching import Objects, Wanted
+from headstart.detectors.matching import GroundTruth, Wanted
 from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, refuse_width
@@ -44,7 +44,7 @@ class FCOSDetector(OneStageDetector, FCOS):
         )
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
-    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: GroundTruth) -> dict[str, Tensor]:
         """Over the cells of all objects of the batch. A cell's anchor is a square as wide as the stride."""
         cells = partial(assigned, radius=self.center_sampling_radius)
         matches = in_blocks(cells, anchors_xyxy, objects.boxes_xyxy, objects.present)

@@ -27,7 +27,7 @@ IGNORED = -3
 
 
 @dataclass(frozen=True)
-class Objects(Padded):
+class GroundTruth(Padded):
     """What N images teach. `present`: to be learnt; neither padding nor ignored, and with an area."""
 
     boxes_xyxy: Tensor
@@ -50,7 +50,7 @@ class Wanted:
     """(N, A, 4); the candidate itself where there is none: no code is infinite."""
 
     @classmethod
-    def of(cls, matches: Tensor, candidates_xyxy: Tensor, objects: Objects) -> Wanted:
+    def of(cls, matches: Tensor, candidates_xyxy: Tensor, objects: GroundTruth) -> Wanted:
         found, rows = matches >= 0, matches.clamp(min=0)
         boxes = take_rows(objects.boxes_xyxy, rows).where(found[..., None], candidates_xyxy)
         return cls(found, take_rows(objects.labels, rows), boxes)

@@ -12,7 +12,7 @@ from torchvision.ops import nms
 
 from headstart.detectors.coding import clipped, decode, encode
 from headstart.detectors.interface import Places, take_rows
-from headstart.detectors.matching import BELOW_LOW, Objects, match
+from headstart.detectors.matching import BELOW_LOW, GroundTruth, match
 from headstart.detectors.overlaps import in_blocks, present_iou
 from headstart.detectors.sampling import balanced_sample
 
@@ -60,7 +60,7 @@ class Proposer(RegionProposalNetwork):
         present = at_least(boxes, self.min_size) & (scores >= self.score_thresh)
         return boxes, scores.where(staying(boxes, present, self.nms_thresh), -1)
 
-    def losses(self, outputs: Outputs, objects: Objects) -> dict[str, Tensor]:
+    def losses(self, outputs: Outputs, objects: GroundTruth) -> dict[str, Tensor]:
         anchors = torch.cat(outputs.anchors_xyxy)
         matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
         low, high = matcher.low_threshold, matcher.high_threshold

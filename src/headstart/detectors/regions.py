@@ -13,7 +13,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 from headstart.data.batch import Detections
 from headstart.detectors.coding import clipped, decode, encode
 from headstart.detectors.interface import Features, Places, take_rows
-from headstart.detectors.matching import BELOW_LOW, Objects, match
+from headstart.detectors.matching import BELOW_LOW, GroundTruth, match
 from headstart.detectors.proposals import at_least, box_loss
 from headstart.detectors.sampling import balanced_sample
 from headstart.detectors.suppression import suppressed
@@ -36,7 +36,7 @@ class Regions(RoIHeads):
         logits, codes = (spread(found, rows, places.present) for found in self.box_predictor(self.box_head(pooled)))
         return logits, codes.unflatten(-1, (-1, 4))
 
-    def losses(self, features: Features, proposals: Places, objects: Objects) -> dict[str, Tensor]:
+    def losses(self, features: Features, proposals: Places, objects: GroundTruth) -> dict[str, Tensor]:
         places, matches = self.sampled(proposals, objects)
         logits, codes = self.outputs(features, places)
         positive, count = places.present & (matches >= 0), places.present.sum().clamp(min=1)
@@ -51,7 +51,7 @@ class Regions(RoIHeads):
         }
 
     @torch.no_grad()
-    def sampled(self, proposals: Places, objects: Objects) -> tuple[Places, Tensor]:
+    def sampled(self, proposals: Places, objects: GroundTruth) -> tuple[Places, Tensor]:
         """Proposals and objects to learn from, and the row of each one's object, negative where it is background."""
         boxes = torch.cat([proposals.where, objects.boxes_xyxy.to(proposals.where)], dim=1)
         present = torch.cat([proposals.present, objects.present], dim=1)

@@ -18,7 +18,7 @@ from headstart.detectors.backbones import build_body
 from headstart.detectors.coding import decode, encode
 from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.interface import ClassAxis
-from headstart.detectors.matching import BELOW_LOW, Objects, Wanted, match
+from headstart.detectors.matching import BELOW_LOW, GroundTruth, Wanted, match
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
 
@@ -53,7 +53,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         )
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
-    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: GroundTruth) -> dict[str, Tensor]:
         """Each image's over its own objects' anchors, then the mean of the images."""
         matches = self._matches(anchors_xyxy, objects)
         wanted = Wanted.of(matches, anchors_xyxy, objects)
@@ -66,7 +66,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
             "bbox_regression": (boxes.where(wanted.found, 0).sum(1) / count).mean(),
         }
 
-    def _matches(self, anchors_xyxy: Tensor, objects: Objects) -> Tensor:
+    def _matches(self, anchors_xyxy: Tensor, objects: GroundTruth) -> Tensor:
         rule: Matcher = self.proposal_matcher
         low, high, low_quality = rule.low_threshold, rule.high_threshold, rule.allow_low_quality_matches
         boxes = objects.boxes_xyxy, objects.present, objects.ignored

@@ -19,7 +19,7 @@ from headstart.detectors.backbones import Body, build_body, classifier, library_
 from headstart.detectors.candidates import Best, best_of_classes
 from headstart.detectors.coding import encode
 from headstart.detectors.interface import ClassAxis, Stage
-from headstart.detectors.matching import IGNORED, Objects, Wanted, match_ssd
+from headstart.detectors.matching import IGNORED, GroundTruth, Wanted, match_ssd
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
 
@@ -103,7 +103,7 @@ class MultiBoxDetector(OneStageDetector, SSD):
             topk_candidates=self.candidates,
         )
 
-    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: GroundTruth) -> dict[str, Tensor]:
         """Over the default boxes of all objects of the batch. Those in an ignored object cost nothing."""
         threshold = self.proposal_matcher.high_threshold
         boxes = objects.boxes_xyxy, objects.present, objects.ignored

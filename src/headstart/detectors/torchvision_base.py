@@ -27,7 +27,7 @@ from headstart.detectors.candidates import Best, best_of_levels
 from headstart.detectors.coding import clipped, decode
 from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
-from headstart.detectors.matching import Objects
+from headstart.detectors.matching import GroundTruth
 from headstart.detectors.suppression import suppressed
 from headstart.errors import UserError
 
@@ -170,13 +170,13 @@ class TorchvisionDetector(Detector):
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
-    def _objects(self, batch: Batch) -> Objects:
+    def _objects(self, batch: Batch) -> GroundTruth:
         """Whose labels begin at 1 where the head has a row for the background."""
         targets = batch.targets
         boxes = targets.boxes_xyxy.to(torch.promote_types(self._dtype(), torch.float32))
         has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
         learnt = targets.present & ~targets.ignore & has_area
-        return Objects(learnt, boxes, targets.labels + self.background, targets.ignore)
+        return GroundTruth(learnt, boxes, targets.labels + self.background, targets.ignore)
 
 
 class OneStageDetector(TorchvisionDetector):
@@ -195,7 +195,7 @@ class OneStageDetector(TorchvisionDetector):
         return self.losses_of(*self._heads(features.batch, features.maps), self._objects(batch))
 
     @abstractmethod
-    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: Objects) -> dict[str, Tensor]:
+    def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: GroundTruth) -> dict[str, Tensor]:
         """Of what the head says of each image, and (A, 4) anchors: as torchvision's `compute_loss`, for all images at
         once."""
 

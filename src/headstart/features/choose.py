@@ -17,6 +17,7 @@ from headstart.data.keeping import cache_folder
 from headstart.data.objects import resized_sizes_hw
 from headstart.data.table import ImageTable
 from headstart.data.types import DetectionData, Size
+from headstart.data.views import View, views
 from headstart.detectors.interface import Detector
 from headstart.detectors.split import CannotSplit, Cut, cut_behind, prefix_of, still
 from headstart.errors import UserError
@@ -28,8 +29,8 @@ from headstart.transfer.types import TransferPlan
 SPLITS = ("train", "val")
 LIMIT_BYTES = 8 * 1024**3
 """Of all files in the folder: those not read for longest make room. `feature_store=auto` stores no more."""
-LEAST_EPOCHS = 2
-"""Of a phase, for which storing pays: in the first, everything is computed as ever."""
+SAVED_EPOCHS = 1
+"""Of a phase, so many at least, for which storing pays: each view takes the time of one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Choice:
 
     cuts: dict[int, Cut] = field(default_factory=dict)
     """Epochs done when a phase begins -> the border behind which its features are stored."""
+    views: dict[str, tuple[View, ...]] = field(default_factory=dict)
+    """Split -> the views in which its pictures are stored."""
     canvas_hw: tuple[int, int] = (0, 0)
     """That every picture lies on …"""
     network_hw: tuple[int, int] = (0, 0)
@@ -73,7 +76,7 @@ def choose(
         for reason in _reasons(config, data, fronts, needs_pictures):
             raise _Declined(reason)
         if wanted is FeatureStore.auto:
-            fronts = _that_pay(config.trainer, data, config.dataset.batch_size, plan, fronts)
+            fronts = _that_pay(config, data, plan, fronts)
         with still(detector):
             return _fitting(config, data, size, detector, fronts, half="16" in precision)
     except _Declined as declined:
@@ -93,31 +96,29 @@ def _reasons(
         yield f"strategy={config.strategy.name} freezes no stage whole in front of the first one that trains"
     if needs_pictures:
         yield f"strategy.{needs_pictures} looks at the pictures in every step"
-    if not _as_they_are(config.augment):
+    if views(config.augment) is None:
         yield (
-            f"augment={config.augment.name} shows a picture differently in each epoch (augment=none shows it as it is)"
+            f"augment={config.augment.name} shows a picture differently in each epoch (augment=none shows it as it "
+            "is, augment=views in a few views)"
         )
     if not all(all(ImageTable.of(data.splits.get(split, ())).digests) for split in SPLITS):
         yield "some pictures of the data set have no digest to know them again by"
 
 
-def _as_they_are(augment: AugmentConfig) -> bool:
-    """Whether it shows every picture as it is."""
-    return augment == AugmentConfig(name=augment.name)
-
-
 def _that_pay(
-    trainer: TrainerConfig, data: DetectionData, batch_size: int, plan: TransferPlan, fronts: dict[int, list[str]]
+    config: RunConfig, data: DetectionData, plan: TransferPlan, fronts: dict[int, list[str]]
 ) -> dict[int, list[str]]:
+    trainer, batch_size = config.trainer, config.dataset.batch_size
     for name in ("fast_dev_run", "limit_train_batches", "limit_val_batches", "overfit_batches"):
         value = getattr(trainer, name)
         if value and repr(value) != "1.0":  # a number of batches, or a share of them
             raise _Declined(f"trainer.{name}={value} reads only some of the pictures")
     ends = [*(phase.start_epoch for phase in plan.phases[1:]), _epochs(trainer, len(data.splits["train"]), batch_size)]
     lengths = {phase.start_epoch: end - phase.start_epoch for phase, end in zip(plan.phases, ends, strict=True)}
-    paying = {start: front for start, front in fronts.items() if lengths[start] >= LEAST_EPOCHS}
+    least = len(views(config.augment) or ()) + SAVED_EPOCHS
+    paying = {start: front for start, front in fronts.items() if lengths[start] >= least}
     if not paying:
-        raise _Declined(f"no phase that freezes a stage lasts for {LEAST_EPOCHS} epochs")
+        raise _Declined(f"no phase that freezes a stage lasts for {least} epochs")
     return paying
 
 
@@ -134,19 +135,29 @@ def _fitting(
     canvas_hw = largest_canvas(data, size)
     picture = _some_picture(canvas_hw)
     cuts, why = _cuts(detector, fronts, picture)
-    images = sum(len(data.splits.get(split, ())) for split in SPLITS)
+    shown = {"train": views(config.augment) or (), "val": (View(),)}
+    rows = sum(len(data.splits.get(split, ())) * len(shown[split]) for split in SPLITS)
     sizes = {
-        cut.stage: images * row_bytes(prefix_of(detector, cut, picture)) // (2 if half else 1) for cut in cuts.values()
+        cut.stage: rows * row_bytes(prefix_of(detector, cut, picture)) // (2 if half else 1) for cut in cuts.values()
     }
     folder = folder_of(config)
+    images = sum(len(data.splits.get(split, ())) for split in SPLITS)
     _refuse_too_much(config.strategy.feature_store, sum(sizes.values()), folder)
     notes = [
-        f"features behind {stage} are computed once for each of {images:,} pictures, as they are, on a canvas of "
-        f"{canvas_hw[0]} x {canvas_hw[1]}, and read back: {_mb(size)} in {folder}"
+        f"features behind {stage} are computed once for each of {images:,} pictures, {_in_views(config.augment)}, on a "
+        f"canvas of {canvas_hw[0]} x {canvas_hw[1]}, and read back: {_mb(size)} in {folder}"
         for stage, size in sizes.items()
     ]
     height, width = detector.normalised(picture).shape[-2:]
-    return Choice(cuts, canvas_hw, (height, width), (*why, *notes))
+    return Choice(cuts, shown, canvas_hw, (height, width), (*why, *notes))
+
+
+def _in_views(augment: AugmentConfig) -> str:
+    shown = views(augment) or ()
+    if shown == (View(),):
+        return "as they are"
+    number = f"{len(shown)} views" if len(shown) > 1 else "the one view"
+    return f"those of train in {number} of augment={augment.name}"
 
 
 def _cuts(detector: Detector, fronts: dict[int, list[str]], picture: Batch) -> tuple[dict[int, Cut], list[str]]:

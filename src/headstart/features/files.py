@@ -103,7 +103,7 @@ def lying_in(folder: Path) -> list[tuple[float, int, Path]]:
 
 
 def write(path: Path, rows: int, batches: Iterator[tuple[Tensor, ...]]) -> None:
-    """`batches` of (N, …) tensors, `rows` of them in all or more. Raises `Unwritable` where the disk takes no more."""
+    """`batches` of (N, …) tensors, `rows` in all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{path.name}.*"):
         left_over.unlink(missing_ok=True)
@@ -114,10 +114,9 @@ def write(path: Path, rows: int, batches: Iterator[tuple[Tensor, ...]]) -> None:
             if not arrays:
                 arrays = _laid_out(tensors, rows)
                 _reserve(file, arrays[-1].start + rows * arrays[-1].row_bytes)
-            count = min(rows - done, len(tensors[0]))
             for array, tensor in zip(arrays, tensors, strict=True):
-                _write_rows(file, array, array.as_stored(tensor[:count].cpu()), done)
-            done += count
+                _write_rows(file, array, array.as_stored(tensor.cpu()), done)
+            done += len(tensors[0])
         assert done == rows, f"{done} of {rows} rows"
         described = json.dumps({"rows": rows, "arrays": [asdict(array) for array in arrays]}).encode()
         file.seek(0, os.SEEK_END)

@@ -14,6 +14,7 @@ import torch
 
 from headstart.data.images import FileImage
 from headstart.data.types import AnnotatedImage
+from headstart.data.views import View
 from headstart.detectors.interface import Detector
 from headstart.detectors.split import Cut
 from headstart.features.borders import tensors_through
@@ -44,6 +45,7 @@ def key(
     cut: Cut,
     weights: str,
     images: Sequence[AnnotatedImage],
+    views: Sequence[View],
     size: Sequence[Any],
     arithmetic: Arithmetic,
 ) -> str:
@@ -58,6 +60,7 @@ def key(
         "normalisation": asdict(detector.preprocessing),
         "arithmetic": [arithmetic.device.type, arithmetic.precision],
         "size": [str(part) for part in size],
+        "views": views,
         "pictures": [_picture(image) for image in images],
     }
     return hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()

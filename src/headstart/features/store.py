@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from headstart.config.schema import AugmentConfig
 from headstart.data.batch import Batch
+from headstart.data.dataset import rendered
 from headstart.data.types import AnnotatedImage, Size
 from headstart.detectors.interface import Detector, Features
 from headstart.detectors.split import Cut, prefix_of, rest_of, still
@@ -35,8 +37,8 @@ class Pictures:
     """Where those of a split come from."""
 
     images: Sequence[AnnotatedImage]
-    batches: Callable[[], Iterator[Batch]]
-    """All of them, in order; the last batch is filled up."""
+    batches: Callable[[AugmentConfig], Iterator[Batch]]
+    """All of them, in order, shown so; the last batch is filled up."""
 
 
 class Store:
@@ -55,6 +57,7 @@ class Store:
     def __deepcopy__(self, memo: Any) -> Store:
         return self
 
+    @torch.inference_mode(False)  # a validation may be what comes first
     def begin(self, phase_start: int, detector: Detector, arithmetic: Arithmetic) -> None:
         """The phase that began after so many epochs is the run's: its files are there after this."""
         cut = self.choice.cuts.get(phase_start)
@@ -75,7 +78,9 @@ class Store:
         file = self.files.get(split)
         if self.cut is None or file is None:
             return None
-        tensors = _rows(file, torch.tensor([frame.image_id for frame in batch.frames]), batch.sizes_hw.device)
+        images = len(self.pictures[split].images)
+        numbers = torch.tensor([frame.view * images + frame.image_id for frame in batch.frames])
+        tensors = _rows(file, numbers, batch.sizes_hw.device)
         return rest_of(detector, self.cut, tensors, batch.sizes_hw, self.choice.network_hw)
 
     def _file(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> FeatureFile:
@@ -90,22 +95,29 @@ class Store:
         return file.to(arithmetic.device) if _has_room(arithmetic.device, file.bytes) else file
 
     def _key(self, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> str:
-        pictures, size = self.pictures[split].images, self.size
-        return key(detector, cut, self.weights, pictures, (*size, self.choice.canvas_hw), arithmetic)
+        pictures, views, size = self.pictures[split].images, self.choice.views[split], self.size
+        return key(detector, cut, self.weights, pictures, views, (*size, self.choice.canvas_hw), arithmetic)
 
     def _computed(self, path: Path, split: str, detector: Detector, cut: Cut, arithmetic: Arithmetic) -> FeatureFile:
-        pictures, began = self.pictures[split], time.perf_counter()
-        outputs = (
-            prefix_of(detector, cut, on_canvas(batch, self.choice.canvas_hw).to(arithmetic.device))
-            for batch in pictures.batches()
-        )
-        write(path, len(pictures.images), outputs)
+        images, views, began = len(self.pictures[split].images), self.choice.views[split], time.perf_counter()
+        write(path, len(views) * images, self._outputs(split, detector, cut, arithmetic.device))
         file = read(path)
         assert file is not None, f"{path} does not hold what was written"
         seconds, size = time.perf_counter() - began, file.bytes / 1e6
-        say(f"Features of {len(pictures.images):,} {split} pictures: {seconds:.1f} s, {size:,.0f} MB in {path}")
+        in_views = f" in {len(views)} views" if len(views) > 1 else ""
+        say(f"Features of {images:,} {split} pictures{in_views}: {seconds:.1f} s, {size:,.0f} MB in {path}")
         make_room(self.folder, kept=path)
         return file
+
+    def _outputs(self, split: str, detector: Detector, cut: Cut, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+        """View by view, in each all pictures."""
+        pictures = self.pictures[split]
+        for view in self.choice.views[split]:
+            left = len(pictures.images)
+            for batch in pictures.batches(view.augment):
+                shown = on_canvas(rendered(batch.to(device)), self.choice.canvas_hw)
+                yield tuple(tensor[:left] for tensor in prefix_of(detector, cut, shown))
+                left -= len(batch)
 
 
 def on_canvas(batch: Batch, canvas_hw: tuple[int, int]) -> Batch:

@@ -42,7 +42,7 @@ class ExportedModel:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     size: Size
-    """Of the pictures that it was trained on: `data.transforms.resize(picture, boxes, *size)` makes such of any."""
+    """Of the pictures that it was trained on: `data.transforms.resize(picture, *size)` makes such of any."""
     norm_eps: float | None
     """Epsilon of the backbone's normalisation layers, where it is not the backbone's own."""
     lineage: tuple[str, ...]

@@ -1,5 +1,5 @@
-"""What an arm's number owes to something else than its settings: choices made on the images it is judged by, and the
-arithmetic it was computed in. Imports no torch."""
+"""What an arm's number owes to something else than what it is there to show: choices made on the images it is judged
+by, the arithmetic it was computed in, augmentation that other arms do not have. Imports no torch."""
 
 from __future__ import annotations
 
@@ -60,6 +60,9 @@ def _words(numbers: dict[str, int]) -> str:
     return f"best of {' and of '.join(words)}" if words else ""
 
 
+AUGMENTATION = "augmentation"
+"""A setting, and a condition where arms differ in something else besides: all arms of a study share it, or the
+difference may be its own."""
 PACKAGES = ("headstart", "torch", "torchvision", "lightning", "timm")
 """Whose version can move a result."""
 
@@ -92,13 +95,28 @@ Mixture = dict[str, dict[str, list[Arm]]]
 
 
 def mixture(arms: Sequence[Arm]) -> Mixture:
-    """The conditions in which the runs of `arms` differ."""
+    """The conditions in which the runs of `arms` differ; augmentation where it is not what they were made to show."""
     found: dict[str, dict[str, list[Arm]]] = defaultdict(lambda: defaultdict(list))
     for arm in arms:
         for name, values in conditions_of(arm).items():
             for value in values:
                 found[name][value].append(arm)
+    if _is_shown(arms):
+        found.pop(AUGMENTATION, None)
     return {name: dict(sides) for name, sides in found.items() if len(sides) > 1}
+
+
+def _is_shown(arms: Sequence[Arm]) -> bool:
+    """Whether what else the arms are was tried with each augmentation: then a row beside it tells what it does."""
+    with_each: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
+    for arm in arms:
+        rest = tuple((name, value) for name, value in arm.labels.items() if not _is_augmentation(name))
+        with_each[rest] |= set(conditions_of(arm).get(AUGMENTATION, []))
+    return len({frozenset(found) for found in with_each.values()}) == 1
+
+
+def _is_augmentation(label: str) -> bool:
+    return label.partition(".")[0] == "augment"
 
 
 def conditions_of(arm: Arm) -> dict[str, list[str]]:
@@ -107,6 +125,9 @@ def conditions_of(arm: Arm) -> dict[str, list[str]]:
     for record in arm.records:
         for name, value in conditions(record).items():
             found[name][value] = None
+        if augmentation := (record.config.get("augment") or {}).get("name"):
+            changed = (f"{name}={value}" for name, value in arm.labels.items() if name.startswith("augment."))
+            found[AUGMENTATION][" ".join([augmentation, *changed])] = None
     return {name: list(values) for name, values in found.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -11,16 +12,24 @@ from rich.table import Table
 from headstart.reporting.plots import COLOURS
 
 
-def profile_table(seconds: Mapping[str, float]) -> Table:
+def profile_table(cost: Mapping[str, Any]) -> Table:
+    """Of a record's `cost`."""
+    seconds, of_gpu = cost["profile"], cost.get("gpu_profile", {})
     whole = sum(seconds.values())
     table = Table(title="Where the time of the fit went")
     table.add_column("section")
-    table.add_column("seconds", justify="right")
-    table.add_column("share", justify="right")
+    for name in ("seconds", "share", *(["GPU seconds"] if of_gpu else [])):
+        table.add_column(name, justify="right")
     for name, spent in seconds.items():
-        table.add_row(name, f"{spent:.2f}", f"{spent / whole:.1%}")
-    table.add_row("all", f"{whole:.2f}", "")
+        table.add_row(name, f"{spent:.2f}", f"{spent / whole:.1%}", *_cell(of_gpu.get(name, 0.0), of_gpu))
+    table.add_row("all", f"{whole:.2f}", "", *_cell(sum(of_gpu.values()), of_gpu))
+    if of_gpu:
+        table.caption = f"The GPU had work in at most {cost['gpu_share']:.0%} of training; gaps between kernels count."
     return table
+
+
+def _cell(spent: float, of_gpu: Mapping[str, float]) -> list[str]:
+    return [f"{spent:.2f}"] if of_gpu else []
 
 
 def plot_profile(seconds: Mapping[str, float], path: Path) -> None:

@@ -72,7 +72,7 @@ def _whole_cost(experiment: Experiment, fitted: Fitted) -> dict[str, Any]:
     spent = {name: spent for name, spent in fitted.spending.as_dict().items() if name not in measuring}
     for name in ("wall_seconds", "cpu_seconds"):
         cost[name] += sum(part[name] for part in spent.values())
-    cost |= {"profile": fitted.sections.as_dict()} if fitted.sections else {}
+    cost |= fitted.sections.as_dict() if fitted.sections else {}
     return cost | {"parts": spent, "source": _cost_of_source(experiment)}
 
 

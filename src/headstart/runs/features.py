@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from headstart.build import resolve_precision
 from headstart.config.schema import RunConfig
 from headstart.data.datamodule import DetectionDataModule
+from headstart.data.dataset import Known
 from headstart.detectors.interface import Detector
 from headstart.features.choose import SPLITS, choose, folder_of
 from headstart.features.store import Pictures, Store
@@ -18,10 +20,17 @@ from headstart.transfer.types import TransferPlan
 def store_of(
     config: RunConfig, data: DetectionDataModule, detector: Detector, plan: TransferPlan, parts: Sequence[Part]
 ) -> Store:
-    """Nothing is computed yet. Raises `UserError` where `strategy.feature_store=on` cannot be obeyed."""
+    """Nothing is computed yet; `data` is told what it need not read.
+
+    Raises `UserError` where `strategy.feature_store=on` cannot be obeyed.
+    """
     needs_pictures = next((part.name for part in parts if part.needs_features), "")
     precision = resolve_precision(config.trainer)
     choice = choose(config, data.data, data.info.size, detector, plan, precision, needs_pictures)
     images = {split: found for split in SPLITS if (found := data.data.splits.get(split))}
     pictures = {split: Pictures(found, partial(data.whole, split)) for split, found in images.items()}
+    data.known = Known({phase.start_epoch: phase.start_epoch in choice.cuts for phase in plan.phases})
+    if data.known.always and (workers := config.dataset.num_workers):
+        line = f"dataset.num_workers={workers} has no effect: with its features stored, no picture is read in training"
+        choice = replace(choice, notes=(*choice.notes, line))
     return Store(choice, folder_of(config), data.info.size, pictures)

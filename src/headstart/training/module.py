@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from headstart.config.schema import SchedulerConfig
 from headstart.data.batch import Batch
+from headstart.data.sampling import stable_seed
 from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
@@ -27,12 +27,6 @@ from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.types import TransferPlan
-
-
-def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of everything random in one training step: a resumed run draws what the undisturbed one drew."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{batch}/{rank}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class DetectionModule(EvaluationModule):
@@ -82,8 +76,15 @@ class DetectionModule(EvaluationModule):
             rewrap(self.trainer, self)
         # Lightning leaves the modes as it finds them, and a module is born in training mode throughout.
         self.train()
-        if self.store is not None:
-            self.store.begin(self.phase.start_epoch, self.detector, Arithmetic.of(self.trainer))
+        self._begin_store()
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.sanity_checking:  # before any epoch
+            self._begin_store()
+
+    def _begin_store(self) -> None:
+        if (store := self.store) is not None:
+            store.begin(self.plan.phase_at(self.current_epoch).start_epoch, self.detector, Arithmetic.of(self.trainer))
 
     def known_features(self, split: str, batch: Batch) -> Features | None:
         return self.store.features(self.detector, split, batch) if self.store is not None else None
@@ -93,7 +94,7 @@ class DetectionModule(EvaluationModule):
         self.validated = True
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(stable_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))  # for a resume
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Lightning calls it after the backward pass, and leaves the optimizer alone where it raises.
@@ -143,8 +144,7 @@ class DetectionModule(EvaluationModule):
             part.attach(optimizer)
         total_steps = int(self.trainer.estimated_stepping_batches)
         factors = group_factors(self.plan, total_steps, planned_epochs(self.trainer), self.scheduler)
-        schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.detector.class_names)

@@ -45,8 +45,10 @@ class LogDetections(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         room = self.num_images - len(self.shown)
-        if room > 0:  # to take them apart waits for the device
-            pairs = zip(batch.per_image(), outputs["detections"].per_image(), strict=True)
+        if room > 0 and _shows(trainer):  # to take them apart waits for the device
+            data: Any = trainer
+            pictured = batch if batch.has_pixels else data.datamodule.pictured("val", batch)
+            pairs = zip(pictured.per_image(), outputs["detections"].per_image(), strict=True)
             self.shown += [(image, target, found) for (image, target), found in pairs][:room]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -76,6 +78,10 @@ class LogDetections(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def _shows(trainer: L.Trainer) -> bool:
+    return any(isinstance(logger, WandbLogger | TensorBoardLogger) for logger in trainer.loggers)
 
 
 def _wandb_runs(trainer: L.Trainer) -> list[Any]:

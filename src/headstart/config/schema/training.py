@@ -33,7 +33,8 @@ class TrainingConfig:
     evaluate_untrained: bool = True
     """Measure the mAP before the first step: epoch 0 of the history."""
     profile: bool = False
-    """Time what the fit spends on loading, network, loss, optimizer, evaluation and the rest: a table at its end,
-    profile.png in the run's folder, and `cost.profile` in the record."""
+    """Time what the fit spends on loading, augmentation, network, loss, optimizer, evaluation and the rest: a table at
+    its end, profile.png in the run's folder, and `cost.profile` in the record; with a GPU its own time as well,
+    `cost.gpu_profile`, and the share of training in which it had work, `cost.gpu_share`."""
     keep: Keep = Keep.model
     """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""

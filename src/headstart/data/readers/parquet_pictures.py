@@ -11,11 +11,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from rich.progress import track
 
 from headstart import limits
@@ -25,6 +24,7 @@ from headstart.data.readers.parquet_columns import Columns
 from headstart.data.readers.parquet_files import Head, rows
 from headstart.errors import UserError
 from headstart.say import console, is_main_process, say
+from headstart.turns import turn
 
 _SHOW_PROGRESS_FROM = 200
 _SUFFIXES = (
@@ -64,7 +64,9 @@ def unpacked(shards: Sequence[Shard], root: Path) -> Path | None:
         return None
     folder = _place(shards, root)
     if not folder.is_dir():
-        with _alone(folder):
+        with _turn(folder) as alone:
+            for left in folder.parent.glob(f".{folder.name}.part-*") if alone else ():  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             if not folder.is_dir():
                 _unpack(shards, folder, root)
     return folder
@@ -95,22 +97,14 @@ def _place(shards: Sequence[Shard], root: Path) -> Path:
     return base.with_name(f"{base.name}.unpacked") / digest.hexdigest()
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process unpacks and the others wait. Where nothing can be locked all of them do, and the first one counts."""
-    lock = FileLock(folder.with_name(".lock"), is_singleton=False)
+def _turn(folder: Path) -> AbstractContextManager[object]:
+    """One process unpacks and the others wait. Where nothing can be locked all of them do, and the first one counts:
+    then what it is entered with is None."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return turn(folder.with_name(".unpacking"), f"Waiting for another process, which unpacks pictures to {folder}")
     except (OSError, NotImplementedError):
-        yield
-        return
-    try:
-        for left in folder.parent.glob(f".{folder.name}.part-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        yield
-    finally:
-        lock.release()
+        return nullcontext()
 
 
 def _unpack(shards: Sequence[Shard], folder: Path, root: Path) -> None:
