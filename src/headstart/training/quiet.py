@@ -17,6 +17,8 @@ SILENCED = (
     r".*GPU available but not used.*",
     # Resuming is what the user asked for.
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    # The metric has gathered over all processes before its values are logged (evaluation/module.py).
+    r".*recommended to use `self\.log\('(val|test)/.*sync_dist=True.*",
 )
 
 
