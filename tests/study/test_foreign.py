@@ -26,6 +26,7 @@ from headstart.records.record import RunRecord, read_all
 from headstart.runs.lock import BUSY
 from headstart.study import foreign
 from headstart.study.foreign import CellTask, ForeignPool, stop_file
+from headstart.study.places import Places
 from headstart.study.pool import Job
 
 
@@ -259,7 +260,7 @@ def test_the_users_folder_of_configuration_reaches_every_job(launcher, monkeypat
 
 
 def foreign_pool(job: Job, tell: Callable[[Job | None], None] = lambda job: None) -> ForeignPool:
-    return ForeignPool([job], 1, "study", tell, lambda _, task: pickle.loads(pickle.dumps(task)), False)
+    return ForeignPool([job], Places(1), "study", tell, lambda _, task: pickle.loads(pickle.dumps(task)), False)
 
 
 def sleeping_job() -> Job:
@@ -314,7 +315,7 @@ def test_ctrl_c_is_for_the_study_and_not_for_what_the_launcher_starts():
         said.append(subprocess.check_output([sys.executable, "-c", reads_mask], text=True))
         return {"status": "finished", "reason": "", "value": None}
 
-    ForeignPool([sleeping_job()], 1, "study", lambda job: None, lambda job, task: start, False).run()
+    ForeignPool([sleeping_job()], Places(1), "study", lambda job: None, lambda job, task: start, False).run()
     assert str(int(signal.SIGINT)) in said[0].split()
 
 
