@@ -31,6 +31,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     roi_heads: Regions
     background = 1
     head_prefixes = ("rpn", "roi_heads")
+    anchors_by = "rpn.anchor_generator"
 
     def __init__(self, config: FasterRCNNConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         body, proposal_threshold = _body_and_threshold(backbone)
@@ -80,7 +81,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
 
     def _first_stage(self, features: Features) -> Outputs:
         levels = list(features.maps.values())
-        return self.rpn.outputs(levels, self._anchors(self.rpn.anchor_generator, features.batch, levels, levels[0]))
+        return self.rpn.outputs(levels, self._anchors(features.batch, levels, levels[0]))
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """In float32: anchors and pooled regions take the features' type."""

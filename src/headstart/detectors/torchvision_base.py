@@ -110,6 +110,8 @@ class TorchvisionDetector(Detector):
     """Modules whose outputs are the body's maps."""
     neck_prefixes: tuple[str, ...] = ("backbone.fpn",)
     head_prefixes: tuple[str, ...] = ("head",)
+    anchors_by = "anchor_generator"
+    """The module that makes them."""
 
     def stages(self) -> list[Stage]:
         body = [replace(s, prefixes=tuple(f"{self.body_prefix}.{p}" for p in s.prefixes)) for s in self._body_stages]
@@ -124,7 +126,9 @@ class TorchvisionDetector(Detector):
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             body_maps.extend(output.values() if isinstance(output, dict) else [output])
 
-        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in self.body_outputs]
+        # Where losses are compiled with all that is in front of them, nobody sees the features.
+        watched = () if torch.compiler.is_compiling() else self.body_outputs
+        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in watched]
         try:
             maps = self._features(images)
         finally:
@@ -145,14 +149,25 @@ class TorchvisionDetector(Detector):
         right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
         return functional.pad(normalised, (0, right, 0, below)).contiguous(memory_format=self._memory_format)
 
-    def _anchors(
-        self, generator: AnchorGenerator | DefaultBoxGenerator, images: Tensor, maps: Sequence[Tensor], like: Tensor
-    ) -> Tensor:
+    def _anchors(self, images: Tensor, maps: Sequence[Tensor], like: Tensor) -> Tensor:
         """(A, 4): those of all maps, the same for all images; of the type of `like`."""
         canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps))
-        make = partial(anchors_xyxy, generator, canvas, tuple(cells), like)
-        return self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
+        return self._anchors_of(canvas, tuple(cells), like.dtype, like.device)
 
+    # What is compiled holds what these give, for as long as it lives.
+    @torch.compiler.assume_constant_result
+    def _anchors_of(
+        self,
+        canvas_hw: tuple[int, int],
+        cells_hw: tuple[tuple[int, int], ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Tensor:
+        generator: Any = self.get_submodule(self.anchors_by)
+        make = partial(anchors_xyxy, generator, canvas_hw, cells_hw, dtype, device)
+        return self._constants.get(("anchors", canvas_hw, *cells_hw, dtype, device), make)
+
+    @torch.compiler.assume_constant_result
     def _of_channels(self, values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         made = partial(torch.tensor, values, dtype=dtype, device=device)
         return self._constants.get((values, dtype, device), made)[:, None, None]
@@ -217,7 +232,7 @@ class OneStageDetector(TorchvisionDetector):
         """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
         outputs = {name: at_least_float32(output) for name, output in self.head(list(maps.values())).items()}
         like = next(iter(outputs.values()))
-        return outputs, self._anchors(self.anchor_generator, images, list(maps.values()), like)
+        return outputs, self._anchors(images, list(maps.values()), like)
 
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         features = features or self.features(batch)

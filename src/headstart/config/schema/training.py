@@ -23,6 +23,15 @@ class Keep(Enum):
     all = "all"  # best.ckpt and last.ckpt with the optimizer's state, and what both leave out
 
 
+class Compile(Enum):
+    """Of a training step the network and its losses, by torch.compile, on the canvases that a run has."""
+
+    auto = "auto"
+    none = "none"  # as they are written
+    inductor = "inductor"  # kernels of their own: needs a C++ compiler on a CPU, Triton on a GPU
+    graphs = "graphs"  # and on a CUDA GPU these as graphs, launched as one
+
+
 @dataclass
 class TrainingConfig:
     ema_decay: Optional[float] = None
@@ -35,5 +44,8 @@ class TrainingConfig:
     profile: bool = False
     """Time what the fit spends on loading, network, loss, optimizer, evaluation and the rest: a table at its end,
     profile.png in the run's folder, and `cost.profile` in the record."""
+    compile: Compile = Compile.auto
+    """`auto` compiles where that was measured to pay within a run: nowhere yet. The first step on each canvas then takes
+    a minute or so."""
     keep: Keep = Keep.model
     """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""
