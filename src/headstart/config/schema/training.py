@@ -45,7 +45,7 @@ class TrainingConfig:
     """Time what the fit spends on loading, network, loss, optimizer, evaluation and the rest: a table at its end,
     profile.png in the run's folder, and `cost.profile` in the record."""
     compile: Compile = Compile.auto
-    """`auto` compiles where that was measured to pay within a run: nowhere yet. The first step on each canvas then takes
-    a minute or so."""
+    """`auto` compiles where that was measured to pay within a run: nowhere yet. Compiling takes the first step on each
+    canvas a minute or so; a smaller batch, as the last of an epoch may be, is computed as it is written."""
     keep: Keep = Keep.model
     """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""
