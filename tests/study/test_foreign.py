@@ -225,6 +225,12 @@ def test_study_jobs_are_under_way_at_a_time(launcher, monkeypatch):
     assert len(launcher.launched) == 4
 
 
+def test_jobs_that_run_elsewhere_are_not_measured(launcher, monkeypatch, capsys):
+    assert study(monkeypatch, "seed=0,1", "study.jobs=auto") == 1
+    assert launcher.launched == []
+    assert "hydra/launcher=fake has them on others: use study.jobs=N" in capsys.readouterr().err
+
+
 def test_failed_and_lost_cells_end_no_other_and_are_named(launcher, monkeypatch, capsys):
     scripts = {"seed=1": "raise SystemExit(3)", "seed=2": "lost"}
     monkeypatch.setattr(launcher, "script", staticmethod(lambda words: scripts.get(words.split()[-1]) or finishes("")))

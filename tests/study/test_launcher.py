@@ -195,7 +195,13 @@ def test_the_study_has_one_name_however_many_run_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["-m", "seed=0,1", "study.jobs=0"], "study.jobs=0 must be 1"), (["study.jobs=2"], "add -m")]
+    ("words", "said"),
+    [
+        (["-m", "seed=0,1", "study.jobs=0"], "study.jobs=0 must be 1"),
+        (["-m", "seed=0,1", "study.jobs=aut"], "study.jobs=aut must be 1 or more, or auto"),
+        (["study.jobs=2"], "add -m"),
+        (["study.jobs=auto"], "add -m"),
+    ],
 )
 def test_a_number_of_jobs_that_cannot_be_is_refused(capsys, words, said):
     with pytest.raises(SystemExit):

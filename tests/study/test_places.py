@@ -1,5 +1,6 @@
 """With study.jobs=auto the first cell is alone and measured; then as many run as the machine has room for."""
 
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -199,6 +200,18 @@ def test_what_a_process_and_its_children_take_is_found():
     assert 120e6 < memory < 160e6
     assert 0 < seconds < 5
     assert taken_by(process.pid) == (0, 0.0)
+
+
+def test_a_container_that_limits_memory_is_asked_before_the_machine(tmp_path):
+    inner = tmp_path / "job" / "step"
+    inner.mkdir(parents=True)
+    (tmp_path / "own").write_text("1:cpu:/x\n0::/job/step\n")
+    assert usage._left_in_groups(tmp_path, tmp_path / "own") == [math.inf]
+    for folder, limit in ((inner, "max"), (inner.parent, "1000")):
+        (folder / "memory.max").write_text(limit + "\n")
+        (folder / "memory.stat").write_text("anon 300\nfile 600\n")
+    assert usage._left_in_groups(tmp_path, tmp_path / "own") == [math.inf, 700]
+    assert usage._left_in_groups(tmp_path, tmp_path / "none") == [math.inf]
 
 
 def test_gpus_are_asked_by_number_or_uuid_and_one_that_does_not_answer_is_none(monkeypatch, tmp_path):

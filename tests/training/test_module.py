@@ -11,10 +11,10 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 
 from headstart.config.schema import Decay, MonitorConfig, NormPolicy, SchedulerConfig, TrainingConfig
+from headstart.data.sampling import stable_seed
 from headstart.errors import UserError
 from headstart.evaluation.reading import Reading
 from headstart.training.callbacks import FrozenProof, checkpoints, optional_callbacks
-from headstart.training.module import step_seed
 from headstart.training.schedule import lr_factor
 from headstart.transfer.proof import moved, tensor_digests
 
@@ -105,9 +105,9 @@ def test_a_loss_that_is_not_finite_stops_with_values_and_remedy(make_module, mak
 
 
 def test_each_step_of_each_process_has_a_seed_of_its_own():
-    seeds = {step_seed(*parts) for parts in product(range(3), repeat=4)}
+    seeds = {stable_seed(*parts) for parts in product(range(3), repeat=4)}
     assert len(seeds) == 81
-    assert step_seed(0, 1, 12, 3) != step_seed(0, 11, 2, 3)
+    assert stable_seed(0, 1, 12, 3) != stable_seed(0, 11, 2, 3)
 
 
 def test_randomness_depends_on_seed_epoch_and_batch_alone(make_module, make_trainer, batches):

@@ -21,7 +21,8 @@ from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.proposals import Outputs, Proposer
 from headstart.detectors.regions import Regions
-from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
+from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+from headstart.detectors.widths import keep_gain
 
 
 class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):

@@ -29,7 +29,6 @@ from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import Objects
 from headstart.detectors.suppression import suppressed
-from headstart.errors import UserError
 
 
 class FpnBackbone(nn.Module):
@@ -45,36 +44,6 @@ class FpnBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.fpn(self.body(images))
-
-
-PAPERS_WIDTH = 256
-"""Channels of the pyramid and the heads in the papers, for which torchvision draws weights from N(0, 0.01)."""
-
-
-def keep_gain(layers: nn.Module) -> None:
-    """Scales the 3x3 convolutions of `layers` so that they pass on as much of a signal as 256 channels would.
-
-    With N(0, 0.01) for any width, four convolutions of 64 channels leave a sixteenth of what 256 channels leave: the
-    heads then need most of a short training to wake up. Nothing changes at 256 channels.
-    """
-    for layer in layers.modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-            with torch.no_grad():
-                layer.weight.mul_((PAPERS_WIDTH / layer.in_channels) ** 0.5)
-
-
-NORM_GROUPS = 32
-"""Of the group normalisation in torchvision's heads of FCOS and of RetinaNet v2."""
-
-
-def refuse_width(width: int, detector: str) -> None:
-    """Raises `UserError` where those groups cannot be made, or have one channel: a map of one cell then has none to
-    normalise over."""
-    if width % NORM_GROUPS or width <= NORM_GROUPS:
-        raise UserError(
-            f"backbone.neck_channels={width} does not go with {detector}, whose heads normalise {NORM_GROUPS} groups "
-            f"of channels: use a multiple of {NORM_GROUPS}, {2 * NORM_GROUPS} or more"
-        )
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

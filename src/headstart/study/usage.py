@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -30,14 +32,29 @@ class Machine:
     """What it has, and what of that is free."""
 
     cores: int
-    memory: int
+    memory: float
     """Bytes that programs can still take."""
     gpus: Mapping[str, Gpu]
     """Those that were asked for and can be asked, by their name or number."""
 
 
 def machine(gpus: list[str]) -> Machine:
-    return Machine(cores(), psutil.virtual_memory().available, gpu_use(gpus))
+    free = min(psutil.virtual_memory().available, *_left_in_groups())
+    return Machine(cores(), free, gpu_use(gpus))
+
+
+def _left_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[float]:
+    """Bytes that the groups of this process may still take, where a container or a scheduler limits them (Linux's
+    control groups, version 2); infinity where none does."""
+    left = [math.inf]
+    with suppress(OSError, ValueError, StopIteration):
+        group = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+        folder = root / group.lstrip("/")
+        for each in (folder, *folder.parents):
+            if (limit := each / "memory.max").exists() and (text := limit.read_text().strip()) != "max":
+                stat = dict(line.split() for line in (each / "memory.stat").read_text().splitlines())
+                left.append(int(text) - int(stat["anon"]))
+    return left
 
 
 def cores() -> int:

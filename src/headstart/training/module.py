@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from headstart.config.schema import SchedulerConfig
 from headstart.data.batch import Batch
+from headstart.data.sampling import stable_seed
 from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
@@ -28,12 +28,6 @@ from headstart.training.schedule import group_factors, planned_epochs
 from headstart.transfer.freezing import apply_phase, set_train_mode
 from headstart.transfer.param_groups import optimizer_groups
 from headstart.transfer.types import TransferPlan
-
-
-def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of everything random in one training step: a resumed run draws what the undisturbed one drew."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{batch}/{rank}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class DetectionModule(EvaluationModule):
@@ -96,7 +90,8 @@ class DetectionModule(EvaluationModule):
         self.validated = True
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        # Of everything random in the step: a resumed run draws what the undisturbed one drew.
+        torch.manual_seed(stable_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Lightning calls it after the backward pass, and leaves the optimizer alone where it raises.
