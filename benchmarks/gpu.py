@@ -44,7 +44,8 @@ class Row:
     image_hw: tuple[int, int]
     batch_size: int
     kind: str = "full"
-    """`full`, `head_only`, `stored` (with what is frozen computed before), `predict`, or `graphs` (`training.compile=graphs`)."""
+    """`full`, `head_only`, `stored` (with what is frozen computed before), `predict`, or `graphs`: compiled as
+    `training.compile=graphs` does."""
 
     def __str__(self) -> str:
         height, width = self.image_hw
