@@ -129,6 +129,8 @@ def test_a_cell_that_goes_on_has_shown_nothing_by_what_it_did_before(tmp_path, s
     (tmp_path / "0" / "history.csv").write_text("epoch,val/map\n1,0.5\n2,0.5\n")
     pool._read_history(pool.running[0])
     assert auto.is_settled
+    (tmp_path / "0" / "history.csv").unlink()  # as rerun=true does
+    pool._read_history(pool.running[0])
 
 
 def test_a_gpu_is_shared_by_as_many_as_its_memory_and_its_time_hold(stand):
@@ -215,7 +217,7 @@ def test_a_container_that_limits_memory_is_asked_before_the_machine(tmp_path):
 
 
 def test_gpus_are_asked_by_number_or_uuid_and_one_that_does_not_answer_is_none(monkeypatch, tmp_path):
-    rows = "0, GPU-aa1, 1024, 81920, 25\\n1, GPU-bb2, [N/A], 81920, [N/A]\\n2, GPU-cc3, 0, 40960, 0\\n"
+    rows = "0, GPU-aa1, 1024, 81920, 25\\nwhat\\n1, GPU-bb2, [N/A], 81920, [N/A]\\n2, GPU-cc3, 0, 40960, 0\\n"
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{rows}'\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")

@@ -194,7 +194,7 @@ class Pool:
     def _read_history(self, running: Running) -> None:
         job, path = running.job, running.job.folder / "history.csv"
         stamp = _stamp(path)
-        if stamp == running.history_read:
+        if stamp in (-1, running.history_read):  # set aside, or as it was
             return
         running.history_read = stamp
         job.history = read_history(path)

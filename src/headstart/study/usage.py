@@ -95,8 +95,9 @@ def gpu_use(names: list[str]) -> dict[str, Gpu]:
     if not names:
         return {}
     found = {}
-    for number, uuid, *numbers in driver_says("index,uuid,memory.used,memory.total,utilization.gpu"):
-        with suppress(ValueError):  # "[N/A]"
+    for row in driver_says("index,uuid,memory.used,memory.total,utilization.gpu"):
+        with suppress(ValueError):  # "[N/A]", or a word of its own
+            number, uuid, *numbers = row
             used, total, busy = (float(word) for word in numbers)
             own = (name for name in names if name == number or uuid.startswith(name))
             found |= {name: Gpu(int(used * MIB), int(total * MIB), busy / 100) for name in own}
