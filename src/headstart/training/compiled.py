@@ -32,8 +32,12 @@ def losses_by(kind: Compile, batch_size: int) -> LossesOf:
     its own sake. The weights are the detector's own; nothing of its names or its state is another."""
     if kind not in OPTIONS:
         return as_written
-    torch._dynamo.config.recompile_limit = MOST
-    torch._dynamo.config.optimize_ddp = False  # it would compile a part for each bucket of gradients
+    from torch._dynamo import config as dynamo  # seconds, which other runs do not pay
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    dynamo.recompile_limit = MOST
+    dynamo.optimize_ddp = False  # it would compile a part for each bucket of gradients
     compiled = torch.compile(as_written, fullgraph=True, dynamic=False, options=OPTIONS[kind])
 
     def losses(detector: Detector, batch: Batch, features: Features | None) -> dict[str, Tensor]:
@@ -42,7 +46,7 @@ def losses_by(kind: Compile, batch_size: int) -> LossesOf:
         torch.compiler.cudagraph_mark_step_begin()
         try:
             return compiled(detector, batch, features)
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+        except (TorchDynamoException, InductorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"training.compile={kind.value} cannot be obeyed with this network and these settings: {reason}. "
