@@ -100,16 +100,16 @@ def test_a_network_is_one_piece_for_each_canvas_and_a_smaller_batch_is_computed_
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_compiled_losses_gradients_and_statistics_are_those_as_written(model):
-    """Two canvases, twice each: nothing is compiled again, and what is detected does not change."""
+    """Two canvases, twice each: nothing is compiled again. In float64, where rounding hides nothing."""
     torch.compiler.reset()
-    detector, losses_of = detector_of(model), losses_by(Compile.inductor, 2)
+    detector, losses_of = detector_of(model).double(), losses_by(Compile.inductor, 2)
     for times in range(2):
         for canvas in (LYING, UPRIGHT):
             with torch.compiler.set_stance("fail_on_recompile" if times else "default"):
                 found = losses_and_gradients(losses_of, detector, a_batch(2, canvas))
             expected = losses_and_gradients(as_written, detector, a_batch(2, canvas))
-            assert apart(found[0], expected[0]) < 1e-5
-            assert apart(found[1], expected[1]) < 1e-3  # of the smallest gradients, whose terms cancel
+            assert apart(found[0], expected[0]) < 1e-9
+            assert apart(found[1], expected[1]) < 1e-6  # of the smallest gradients, whose terms cancel
 
 
 def weights_after(tmp_path: Any, tiny: Any, compile_: Compile, *overrides: str) -> dict[str, torch.Tensor]:
@@ -148,7 +148,9 @@ def test_a_network_that_asks_for_a_number_is_refused_with_a_remedy(tiny, traced)
     detector.losses = lambda batch, features: {
         name: value if value.item() > 0 else -value for name, value in losses(batch, features).items()
     }
-    with pytest.raises(UserError, match=r"training\.compile=inductor cannot be obeyed .*Use training\.compile=none"):
+    with pytest.raises(
+        UserError, match=r"training\.compile=inductor cannot be obeyed .*Use training\.compile=none. torch says: \w+"
+    ):
         losses_by(Compile.inductor, 2)(detector, a_batch(), None)
 
 

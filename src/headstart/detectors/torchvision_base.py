@@ -112,7 +112,7 @@ class TorchvisionDetector(Detector):
         """Normalised, then padded with zeros to the right and below, as torchvision does."""
         height, width = (self._canvas(side) for side in batch.images.shape[-2:])
         dtype, device = self._dtype(), batch.images.device
-        mean, std = (self._of_channels(of, dtype, device) for of in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = self._mean_and_std(dtype, device)
         scaled = batch.images.to(dtype) / 255 if batch.images.dtype == torch.uint8 else batch.images.to(dtype)
         normalised = torch.where(self._inside(batch), (scaled - mean) / std, 0)
         right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
@@ -123,7 +123,7 @@ class TorchvisionDetector(Detector):
         canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps))
         return self._anchors_of(canvas, tuple(cells), like.dtype, like.device)
 
-    # What is compiled holds what these give, for as long as it lives.
+    # What is compiled holds what these give, for as long as it lives; torch bears one call of each.
     @torch.compiler.assume_constant_result
     def _anchors_of(
         self,
@@ -137,9 +137,11 @@ class TorchvisionDetector(Detector):
         return self._constants.get(("anchors", canvas_hw, *cells_hw, dtype, device), make)
 
     @torch.compiler.assume_constant_result
-    def _of_channels(self, values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    def _mean_and_std(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """(2, 3, 1, 1)"""
+        values = self.preprocessing.mean, self.preprocessing.std
         made = partial(torch.tensor, values, dtype=dtype, device=device)
-        return self._constants.get((values, dtype, device), made)[:, None, None]
+        return self._constants.get((values, dtype, device), made)[:, :, None, None]
 
     @staticmethod
     def _inside(batch: Batch) -> Tensor:

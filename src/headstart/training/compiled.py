@@ -19,6 +19,8 @@ OPTIONS: dict[Compile, dict[str, Any]] = {
     Compile.inductor: {"fallback_random": True},  # what is drawn is what the plain step draws
     Compile.graphs: {"fallback_random": True, "triton.cudagraphs": True},
 }
+MOST_LETTERS = 300
+"""Of torch's reason, which may have pages."""
 MOST = 64
 """Of the compiled versions, one for each canvas of each phase."""
 
@@ -47,10 +49,10 @@ def losses_by(kind: Compile, batch_size: int) -> LossesOf:
         try:
             return compiled(detector, batch, features)
         except (TorchDynamoException, InductorError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split())[:MOST_LETTERS]
             raise UserError(
-                f"training.compile={kind.value} cannot be obeyed with this network and these settings: {reason}. "
-                "Use training.compile=none."
+                f"training.compile={kind.value} cannot be obeyed with this network and these settings. Use "
+                f"training.compile=none. torch says: {reason}"
             ) from error
 
     return losses
