@@ -183,6 +183,12 @@ def test_the_settings_of_every_trial_are_those_of_its_cell_and_fixed_ones_reach_
         assert trial.value == float(cell["optimizer.lr"])
 
 
+def test_a_search_asks_for_a_number_of_cells_at_a_time(study, capsys):
+    with pytest.raises(SystemExit):
+        study(learning_rate, LR, "study.jobs=auto")
+    assert "Use study.jobs=N." in capsys.readouterr().err
+
+
 def test_n_trials_is_the_number_of_the_whole_study_however_often_the_command_is_given(study):
     assert len(study(learning_rate, LR, "hydra.sweeper.n_trials=3").seen) == 3
     assert len(study(learning_rate, LR, "hydra.sweeper.n_trials=3").seen) == 0

@@ -26,6 +26,7 @@ from headstart.records.record import RunRecord, read_all
 from headstart.runs.lock import BUSY
 from headstart.study import foreign
 from headstart.study.foreign import CellTask, ForeignPool, stop_file
+from headstart.study.places import Places
 from headstart.study.pool import Job
 
 
@@ -224,6 +225,12 @@ def test_study_jobs_are_under_way_at_a_time(launcher, monkeypatch):
     assert len(launcher.launched) == 4
 
 
+def test_jobs_that_run_elsewhere_are_not_measured(launcher, monkeypatch, capsys):
+    assert study(monkeypatch, "seed=0,1", "study.jobs=auto") == 1
+    assert launcher.launched == []
+    assert "hydra/launcher=fake has them on others: use study.jobs=N" in capsys.readouterr().err
+
+
 def test_failed_and_lost_cells_end_no_other_and_are_named(launcher, monkeypatch, capsys):
     scripts = {"seed=1": "raise SystemExit(3)", "seed=2": "lost"}
     monkeypatch.setattr(launcher, "script", staticmethod(lambda words: scripts.get(words.split()[-1]) or finishes("")))
@@ -259,7 +266,7 @@ def test_the_users_folder_of_configuration_reaches_every_job(launcher, monkeypat
 
 
 def foreign_pool(job: Job, tell: Callable[[Job | None], None] = lambda job: None) -> ForeignPool:
-    return ForeignPool([job], 1, "study", tell, lambda _, task: pickle.loads(pickle.dumps(task)), False)
+    return ForeignPool([job], Places(1), "study", tell, lambda _, task: pickle.loads(pickle.dumps(task)), False)
 
 
 def sleeping_job() -> Job:
@@ -314,7 +321,7 @@ def test_ctrl_c_is_for_the_study_and_not_for_what_the_launcher_starts():
         said.append(subprocess.check_output([sys.executable, "-c", reads_mask], text=True))
         return {"status": "finished", "reason": "", "value": None}
 
-    ForeignPool([sleeping_job()], 1, "study", lambda job: None, lambda job, task: start, False).run()
+    ForeignPool([sleeping_job()], Places(1), "study", lambda job: None, lambda job, task: start, False).run()
     assert str(int(signal.SIGINT)) in said[0].split()
 
 

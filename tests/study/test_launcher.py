@@ -14,6 +14,7 @@ from headstart.config.compose import compose
 from headstart.records.record import RunRecord, read_all
 from headstart.study import launcher
 from headstart.study.command import Command, labels
+from headstart.study.places import Places
 from headstart.study.pool import Job
 
 
@@ -22,10 +23,10 @@ class FakePool:
 
     codes: ClassVar[dict[str, str]] = {}
     jobs: ClassVar[list[Job]] = []
-    places = 0
+    places: ClassVar[Places]
     study = ""
 
-    def __init__(self, jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> None:
+    def __init__(self, jobs: Sequence[Job], places: Places, study: str, tell: Callable[[Job | None], None]) -> None:
         FakePool.jobs, FakePool.places, FakePool.study = list(jobs), places, study
         self.tell = tell
 
@@ -54,7 +55,7 @@ def study(overrides: list[str], monkeypatch: pytest.MonkeyPatch, failing: dict[s
 def test_each_combination_is_a_single_run_of_its_own(monkeypatch, tmp_path):
     jobs = study(["strategy=full,head_only", "seed=0,1", "trainer.max_epochs=1", "study.jobs=3"], monkeypatch)
     assert len(jobs) == 4
-    assert FakePool.places == 3
+    assert FakePool.places.number == 3
     assert jobs[0].words[1:4] == ["-m", "headstart", "train"]
     assert jobs[3].words[4:] == ["strategy=head_only", "seed=1", "trainer.max_epochs=1"]
     assert [job.label for job in jobs][:2] == ["strategy=full seed=0", "strategy=full seed=1"]
@@ -194,7 +195,13 @@ def test_the_study_has_one_name_however_many_run_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["-m", "seed=0,1", "study.jobs=0"], "study.jobs=0 must be 1"), (["study.jobs=2"], "add -m")]
+    ("words", "said"),
+    [
+        (["-m", "seed=0,1", "study.jobs=0"], "study.jobs=0 must be 1"),
+        (["-m", "seed=0,1", "study.jobs=aut"], "study.jobs=aut must be 1 or more, or auto"),
+        (["study.jobs=2"], "add -m"),
+        (["study.jobs=auto"], "add -m"),
+    ],
 )
 def test_a_number_of_jobs_that_cannot_be_is_refused(capsys, words, said):
     with pytest.raises(SystemExit):

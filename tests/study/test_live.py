@@ -8,6 +8,7 @@ import pytest
 from headstart.say import SafeConsole
 from headstart.study import live
 from headstart.study.live import View, clock, seconds_left
+from headstart.study.places import Places
 from headstart.study.pool import Job
 
 
@@ -46,7 +47,7 @@ def test_a_time_reads_as_on_a_clock(seconds, text):
 def shown(monkeypatch, terminal: bool) -> str:
     out = io.StringIO()
     monkeypatch.setattr(live, "console", SafeConsole(file=out, force_terminal=terminal, width=100, highlight=False))
-    view = View(JOBS, 1, {job.label: "kangaroo" for job in JOBS})
+    view = View(JOBS, Places(1), {job.label: "kangaroo" for job in JOBS})
     with view:
         for one in JOBS:
             view.tell(one)

@@ -12,6 +12,7 @@ import pytest
 
 from headstart.records.record import RunRecord
 from headstart.runs.lock import locked
+from headstart.study.places import Places
 from headstart.study.pool import Job, Pool
 
 PROGRAM = """
@@ -41,7 +42,7 @@ def job(folder: Path, seconds: float = 0.0, code: int = 0, value: float = 0.5, *
 
 def run(jobs: list[Job], places: int = 1) -> list[str]:
     """The lines that the programs wrote."""
-    Pool(jobs, places, "study-x", lambda job: None).run()
+    Pool(jobs, Places(places), "study-x", lambda job: None).run()
     return (jobs[0].folder.parent / "times").read_text().splitlines()
 
 
@@ -108,7 +109,7 @@ def test_a_finished_run_of_which_a_file_has_changed_is_looked_at_by_its_process(
 
 def test_the_runs_of_a_study_know_when_it_began(tmp_path, monkeypatch):
     monkeypatch.delenv("HEADSTART_STARTED", raising=False)
-    pools = [Pool([], 1, "study-x", lambda job: None) for _ in range(2)]
+    pools = [Pool([], Places(1), "study-x", lambda job: None) for _ in range(2)]
     began = [pool.environment["HEADSTART_STARTED"] for pool in pools]
     assert began[0] == began[1]  # a search is one study, in many batches
     assert began[0].endswith("+00:00")
@@ -124,7 +125,7 @@ def test_a_run_that_another_study_has_comes_later(tmp_path, monkeypatch):
     monkeypatch.setattr("headstart.study.pool.LOOK_AGAIN_SECONDS", 0.1)
     busy, free = job(tmp_path / "busy"), job(tmp_path / "free")
     told = []
-    pool = Pool([busy, free], 1, "study-x", lambda job: told.append((job.label, job.status)) if job else None)
+    pool = Pool([busy, free], Places(1), "study-x", lambda job: told.append((job.label, job.status)) if job else None)
     with locked(busy.folder):
         thread = threading.Timer(0.0, lambda: None)
         thread.start()
@@ -145,7 +146,7 @@ def test_a_run_that_another_study_has_comes_later(tmp_path, monkeypatch):
 def test_the_place_of_a_run_that_lost_the_race_for_its_lock_is_free_for_others(tmp_path):
     lost = job(tmp_path / "lost", code=75)
     other = job(tmp_path / "other")
-    pool = Pool([lost, other], 1, "study-x", lambda job: None)
+    pool = Pool([lost, other], Places(1), "study-x", lambda job: None)
 
     def end_elsewhere(changed: Job | None) -> None:
         if changed is other and other.status == "finished":
@@ -196,11 +197,12 @@ def test_a_run_that_does_not_end_when_asked_is_killed(tmp_path, monkeypatch):
 STUDY = """
 import sys
 from pathlib import Path
+from headstart.study.places import Places
 from headstart.study.pool import Job, Pool
 sys.path.insert(0, {tests!r})
 folder = Path(sys.argv[1])
 child = "import os, time, pathlib; pathlib.Path({pid!r}).write_text(str(os.getpid()));" + {child!r} + "time.sleep(60)"
-Pool([Job("a", [sys.executable, "-c", child], folder)], 1, "s", lambda job: None).run()
+Pool([Job("a", [sys.executable, "-c", child], folder)], Places(1), "s", lambda job: None).run()
 """
 
 

@@ -9,7 +9,7 @@ from headstart.study import resources
 
 @pytest.fixture(autouse=True)
 def eight_cores_and_no_driver(monkeypatch):
-    monkeypatch.setattr(resources, "_cores", lambda: 8)
+    monkeypatch.setattr(resources, "cores", lambda: 8)
     for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")

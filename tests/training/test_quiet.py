@@ -11,6 +11,7 @@ from lightning.fabric.accelerators import cuda
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.trainer import setup
+from lightning.pytorch.trainer.connectors.logger_connector import result
 
 from headstart.training.quiet import quieten
 
@@ -67,3 +68,18 @@ def test_the_table_of_the_model_is_told_where_it_was_asked_for(told, make_module
     rows = [["", ["0"]], ["Name", ["detector"]], ["Type", ["Tiny"]], ["Params", ["1"]], ["Mode", ["train"]]]
     ModelSummary.summarize(rows, 1, 1, 1.0, {"train": 1, "eval": 0}, 0)  # type: ignore[arg-type]
     assert "detector" in " ".join(told())
+
+
+def test_of_several_processes_what_is_measured_over_all_of_them_is_no_reason_to_warn(
+    told, make_module, make_trainer, batches, monkeypatch
+):
+    """Lightning would have each value averaged once more; it warns of each one once in a process."""
+    monkeypatch.setattr(result, "_distributed_is_initialized", lambda: True)
+    monkeypatch.setattr(result, "warning_cache", type(result.warning_cache)())
+    make_trainer().validate(make_module(), batches(1), verbose=False)
+    before = told()
+    assert any("sync_dist=True" in line and "val/map" in line for line in before)
+    monkeypatch.setattr(result, "warning_cache", type(result.warning_cache)())
+    quieten()
+    make_trainer().validate(make_module(), batches(1), verbose=False)
+    assert told()[len(before) :] == []

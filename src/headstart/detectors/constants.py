@@ -14,6 +14,12 @@ MOST = 64
 """Kept at a time, the last used: predictions may see a canvas of its own for every picture."""
 
 
+def may_ask(device: torch.device) -> bool:
+    """Whether shapes may follow from a tensor's values: on a CPU there is nothing to wait for, but what is compiled has
+    the same shapes whatever the values."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class Constants:
     """Beside a module, and no part of its state: a copy, or what a process is sent, begins with none."""
 
@@ -39,9 +45,10 @@ def anchors_xyxy(
     generator: AnchorGenerator | DefaultBoxGenerator,
     canvas_hw: tuple[int, int],
     cells_hw: tuple[tuple[int, int], ...],
-    like: Tensor,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
-    """(A, 4), as one of torchvision's generators makes them for maps of so many cells; type and device of `like`."""
-    nothing = torch.empty((), dtype=like.dtype, device=like.device)
+    """(A, 4), as one of torchvision's generators makes them for maps of so many cells."""
+    nothing = torch.empty((), dtype=dtype, device=device)
     maps = [nothing.expand(1, 1, *cells) for cells in cells_hw]
     return generator(ImageList(nothing.expand(1, 3, *canvas_hw), [canvas_hw]), maps)[0]

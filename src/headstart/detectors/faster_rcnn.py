@@ -21,7 +21,8 @@ from headstart.detectors.mobilenet import last_two_maps
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.proposals import Outputs, Proposer
 from headstart.detectors.regions import Regions
-from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32, keep_gain
+from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+from headstart.detectors.widths import keep_gain
 
 
 class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
@@ -31,6 +32,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
     roi_heads: Regions
     background = 1
     head_prefixes = ("rpn", "roi_heads")
+    anchors_by = "rpn.anchor_generator"
 
     def __init__(self, config: FasterRCNNConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         body, proposal_threshold = _body_and_threshold(backbone)
@@ -80,7 +82,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
 
     def _first_stage(self, features: Features) -> Outputs:
         levels = list(features.maps.values())
-        return self.rpn.outputs(levels, self._anchors(self.rpn.anchor_generator, features.batch, levels, levels[0]))
+        return self.rpn.outputs(levels, self._anchors(features.batch, levels, levels[0]))
 
     def _features(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """In float32: anchors and pooled regions take the features' type."""

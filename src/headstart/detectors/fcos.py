@@ -19,7 +19,8 @@ from headstart.detectors.interface import ClassAxis
 from headstart.detectors.matching import GroundTruth, Wanted
 from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector, refuse_width
+from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.widths import refuse_width
 
 LARGE = 1e8
 """Pixels: no box has this area."""

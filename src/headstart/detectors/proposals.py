@@ -11,6 +11,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import nms
 
 from headstart.detectors.coding import clipped, decode, encode
+from headstart.detectors.constants import may_ask
 from headstart.detectors.interface import Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, GroundTruth, match
 from headstart.detectors.overlaps import in_blocks, present_iou
@@ -94,7 +95,7 @@ def staying(boxes_xyxy: Tensor, present: Tensor, iou_threshold: float) -> Tensor
     On a CPU by torchvision's own loop, as there is nothing to wait for; elsewhere `by_rounds`, for the library's
     operator waits for the number of those that stay.
     """
-    found = by_library if boxes_xyxy.device.type == "cpu" else by_rounds
+    found = by_library if may_ask(boxes_xyxy.device) else by_rounds
     return found(boxes_xyxy, present, iou_threshold)
 
 

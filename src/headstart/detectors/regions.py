@@ -12,6 +12,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from headstart.data.batch import Detections
 from headstart.detectors.coding import clipped, decode, encode
+from headstart.detectors.constants import may_ask
 from headstart.detectors.interface import Features, Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, GroundTruth, match
 from headstart.detectors.proposals import at_least, box_loss
@@ -87,7 +88,7 @@ def rows_of(present: Tensor) -> Tensor:
     On a CPU the present ones, which are counted without waiting, but one at least. Elsewhere all of them, and for each
     absent one a present one of its image again: a normalisation over regions then sees nothing else.
     """
-    if present.device.type == "cpu":
+    if may_ask(present.device):
         rows = present.flatten().nonzero()[:, 0]
         return rows if len(rows) else rows.new_zeros(1)
     return all_rows(present)

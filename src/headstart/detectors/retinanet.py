@@ -20,7 +20,8 @@ from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.matching import BELOW_LOW, GroundTruth, Wanted, match
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import NORM_GROUPS, FpnBackbone, OneStageDetector, keep_gain, refuse_width
+from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.widths import NORM_GROUPS, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
 

@@ -29,7 +29,6 @@ from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import GroundTruth
 from headstart.detectors.suppression import suppressed
-from headstart.errors import UserError
 
 
 class FpnBackbone(nn.Module):
@@ -45,36 +44,6 @@ class FpnBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.fpn(self.body(images))
-
-
-PAPERS_WIDTH = 256
-"""Channels of the pyramid and the heads in the papers, for which torchvision draws weights from N(0, 0.01)."""
-
-
-def keep_gain(layers: nn.Module) -> None:
-    """Scales the 3x3 convolutions of `layers` so that they pass on as much of a signal as 256 channels would.
-
-    With N(0, 0.01) for any width, four convolutions of 64 channels leave a sixteenth of what 256 channels leave: the
-    heads then need most of a short training to wake up. Nothing changes at 256 channels.
-    """
-    for layer in layers.modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-            with torch.no_grad():
-                layer.weight.mul_((PAPERS_WIDTH / layer.in_channels) ** 0.5)
-
-
-NORM_GROUPS = 32
-"""Of the group normalisation in torchvision's heads of FCOS and of RetinaNet v2."""
-
-
-def refuse_width(width: int, detector: str) -> None:
-    """Raises `UserError` where those groups cannot be made, or have one channel: a map of one cell then has none to
-    normalise over."""
-    if width % NORM_GROUPS or width <= NORM_GROUPS:
-        raise UserError(
-            f"backbone.neck_channels={width} does not go with {detector}, whose heads normalise {NORM_GROUPS} groups "
-            f"of channels: use a multiple of {NORM_GROUPS}, {2 * NORM_GROUPS} or more"
-        )
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -110,6 +79,8 @@ class TorchvisionDetector(Detector):
     """Modules whose outputs are the body's maps."""
     neck_prefixes: tuple[str, ...] = ("backbone.fpn",)
     head_prefixes: tuple[str, ...] = ("head",)
+    anchors_by = "anchor_generator"
+    """The module that makes them."""
 
     def stages(self) -> list[Stage]:
         body = [replace(s, prefixes=tuple(f"{self.body_prefix}.{p}" for p in s.prefixes)) for s in self._body_stages]
@@ -124,7 +95,9 @@ class TorchvisionDetector(Detector):
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             body_maps.extend(output.values() if isinstance(output, dict) else [output])
 
-        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in self.body_outputs]
+        # Where losses are compiled with all that is in front of them, nobody sees the features.
+        watched = () if torch.compiler.is_compiling() else self.body_outputs
+        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in watched]
         try:
             maps = self._features(images)
         finally:
@@ -139,23 +112,36 @@ class TorchvisionDetector(Detector):
         """Normalised, then padded with zeros to the right and below, as torchvision does."""
         height, width = (self._canvas(side) for side in batch.images.shape[-2:])
         dtype, device = self._dtype(), batch.images.device
-        mean, std = (self._of_channels(of, dtype, device) for of in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = self._mean_and_std(dtype, device)
         scaled = batch.images.to(dtype) / 255 if batch.images.dtype == torch.uint8 else batch.images.to(dtype)
         normalised = torch.where(self._inside(batch), (scaled - mean) / std, 0)
         right, below = width - batch.images.shape[-1], height - batch.images.shape[-2]
         return functional.pad(normalised, (0, right, 0, below)).contiguous(memory_format=self._memory_format)
 
-    def _anchors(
-        self, generator: AnchorGenerator | DefaultBoxGenerator, images: Tensor, maps: Sequence[Tensor], like: Tensor
-    ) -> Tensor:
+    def _anchors(self, images: Tensor, maps: Sequence[Tensor], like: Tensor) -> Tensor:
         """(A, 4): those of all maps, the same for all images; of the type of `like`."""
         canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps))
-        make = partial(anchors_xyxy, generator, canvas, tuple(cells), like)
-        return self._constants.get(("anchors", canvas, *cells, like.dtype, like.device), make)
+        return self._anchors_of(canvas, tuple(cells), like.dtype, like.device)
 
-    def _of_channels(self, values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # What is compiled holds what these give, for as long as it lives; torch bears one call of each.
+    @torch.compiler.assume_constant_result
+    def _anchors_of(
+        self,
+        canvas_hw: tuple[int, int],
+        cells_hw: tuple[tuple[int, int], ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Tensor:
+        generator: Any = self.get_submodule(self.anchors_by)
+        make = partial(anchors_xyxy, generator, canvas_hw, cells_hw, dtype, device)
+        return self._constants.get(("anchors", canvas_hw, *cells_hw, dtype, device), make)
+
+    @torch.compiler.assume_constant_result
+    def _mean_and_std(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """(2, 3, 1, 1)"""
+        values = self.preprocessing.mean, self.preprocessing.std
         made = partial(torch.tensor, values, dtype=dtype, device=device)
-        return self._constants.get((values, dtype, device), made)[:, None, None]
+        return self._constants.get((values, dtype, device), made)[:, :, None, None]
 
     @staticmethod
     def _inside(batch: Batch) -> Tensor:
@@ -217,7 +203,7 @@ class OneStageDetector(TorchvisionDetector):
         """What the head says of each image, in float32 or finer, and the (A, 4) anchors of them all."""
         outputs = {name: at_least_float32(output) for name, output in self.head(list(maps.values())).items()}
         like = next(iter(outputs.values()))
-        return outputs, self._anchors(self.anchor_generator, images, list(maps.values()), like)
+        return outputs, self._anchors(images, list(maps.values()), like)
 
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         features = features or self.features(batch)

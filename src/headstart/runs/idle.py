@@ -37,6 +37,7 @@ WITHOUT_EFFECT = (
     "trainer.num_sanity_val_steps",
     "trainer.reload_dataloaders_every_n_epochs",
     "trainer.limit_predict_batches",
+    "training.compile",  # likewise
     "training.keep",
 )
 """Settings that never change what a run finds, or the run that it starts from."""

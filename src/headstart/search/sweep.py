@@ -25,6 +25,7 @@ from headstart.search.summary import summarise
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import command_of
 from headstart.study.launcher import compose_cell
+from headstart.study.places import AUTO
 
 REPEATS_AT_MOST = 30
 """Proposals in a row of what is known not to run, after which there is taken to be nothing else."""
@@ -48,6 +49,8 @@ def sweep(
             "rerun=true: a study goes on with the trials it has. Leave it out, or begin a new study: "
             "hydra.sweeper.study_name=<another>"
         )
+    if cell.study.jobs == AUTO:
+        raise UserError("study.jobs=auto: a search asks for study.jobs cells at a time, always. Use study.jobs=N.")
     asked = optuna_study.what_is_asked(space, cell)
     name = optuna_study.study_name(settings, asked)
     file = optuna_study.storage_file(settings, cell.output_dir, name)

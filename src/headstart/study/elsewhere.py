@@ -14,6 +14,7 @@ from headstart.errors import UserError
 from headstart.study.cells import CellResult, Watch
 from headstart.study.foreign import CellTask, ForeignPool
 from headstart.study.launcher import run_cells
+from headstart.study.places import AUTO, Places
 from headstart.study.pool import Job
 from headstart.study.resources import visible_gpus
 
@@ -31,7 +32,7 @@ def run_elsewhere(
         launcher = Plugins.instance().instantiate_launcher(context, task, config)
         return lambda: launcher.launch([job.overrides], initial_job_idx=0)[0].return_value
 
-    def pool(jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> ForeignPool:
+    def pool(jobs: Sequence[Job], places: Places, study: str, tell: Callable[[Job | None], None]) -> ForeignPool:
         return ForeignPool(jobs, places, study, tell, prepare, share_machine=_kind(config) != "SlurmLauncher")
 
     if _kind(config) == "RayLauncher":
@@ -63,6 +64,8 @@ def _problems(config: DictConfig) -> Iterator[str]:
                 f"hydra.launcher.{key}={settings[key]}: a cell is one task on one node, which starts the processes "
                 f"it trains with itself. Use trainer.devices=N, and leave hydra.launcher.{key} at 1."
             )
+    if config.study.jobs == AUTO:
+        yield f"study.jobs=auto looks at the cells of this machine, and {name} has them on others: use study.jobs=N."
     given = config.hydra.overrides.hydra
     if kind == "SlurmLauncher" and any("hydra.launcher.array_parallelism" in word for word in given):
         yield (

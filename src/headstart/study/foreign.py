@@ -20,7 +20,9 @@ from typing import Any
 from headstart.runs.attempt import monitored, why_failed
 from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process
-from headstart.study.pool import Job, Pool, finished_record, kill_group, start_logged
+from headstart.study.places import Places
+from headstart.study.pool import Job, Pool, finished_record
+from headstart.study.processes import kill_group, start_logged
 from headstart.study.resources import variables
 
 LOOK_SECONDS = 1.0
@@ -126,14 +128,14 @@ class ForeignPool(Pool):
     def __init__(
         self,
         jobs: Sequence[Job],
-        places: int,
+        places: Places,
         study: str,
         tell: Callable[[Job | None], None],
         prepare: Prepare,
         share_machine: bool,
     ) -> None:
         super().__init__(jobs, places, study, tell)
-        self.prepare, self.sharing = prepare, places if share_machine else 1
+        self.prepare, self.sharing = prepare, places.number if share_machine else 1
 
     def _begin(self, job: Job, place: int) -> _HandedOver:
         ours = {name: text for name, text in self.environment.items() if name.startswith("HEADSTART_")}

@@ -25,7 +25,8 @@ from headstart.runs.pretrained import check_all, check_all_files, folder_of, sou
 from headstart.study.cells import CellResult, Watch
 from headstart.study.command import Command, command_of, labels
 from headstart.study.live import View, console
-from headstart.study.pool import Job, Pool, log_of
+from headstart.study.places import Places, check_jobs, places_for
+from headstart.study.pool import Job, Pool, finished_record, log_of
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,14 @@ def run_cells(
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
     watch: Watch | None = None,
-    pool: Callable[[Sequence[Job], int, str, Callable[[Job | None], None]], Pool] | None = None,
+    pool: Callable[[Sequence[Job], Places, str, Callable[[Job | None], None]], Pool] | None = None,
 ) -> list[CellResult]:
     """Runs every cell, `study.jobs` at a time, and before them the sources they start from.
 
     A misspelt choice in any cell ends the study before the first one starts; a cell that fails ends nothing. `pool`
     says where they run; None: as processes of this machine.
     """
-    places = config.study.jobs
-    if places < 1:
-        raise UserError(f"study.jobs={places} must be 1 or more.")
+    check_jobs(config.study.jobs)
     named = zip(labels(job_overrides, config.hydra.overrides.task), job_overrides, strict=True)
     cells = [
         Cell(label, compose_cell(context, config, overrides), command_of(config.hydra, overrides))
@@ -69,6 +68,8 @@ def run_cells(
     if refused:
         console.print(f"{len(refused)} of {len(cells)} cells cannot be run; the end says why.")
     jobs, runs = make_jobs(runnable, watch)
+    to_run = [job.processes for job in runs if job.rerun or not finished_record(job.folder)]
+    places = places_for(config.study.jobs, to_run, partial(console.print, markup=False))
     with View(runs, places, {job.label: cells[i].config.dataset.name for i, job in jobs.items()}) as view:
         (pool or Pool)(runs, places, study_name(config), view.tell).run()
     return [refused[i] if i in refused else _result(runnable[i], jobs[i]) for i in ready]

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.say import SafeConsole
+from headstart.study.places import Places
 from headstart.study.pool import Job
 
 console = SafeConsole(soft_wrap=True, highlight=False)
@@ -18,7 +19,7 @@ console = SafeConsole(soft_wrap=True, highlight=False)
 class View:
     """Told of every change, it shows the study; used as a context it gives the terminal back at the end."""
 
-    def __init__(self, jobs: Sequence[Job], places: int, best_of: dict[str, str]) -> None:
+    def __init__(self, jobs: Sequence[Job], places: Places, best_of: dict[str, str]) -> None:
         self.jobs, self.places = jobs, places
         self.best_of = best_of
         """Label of a job -> its data set: what is best is best of one."""
@@ -54,7 +55,7 @@ class View:
     def _counts(self) -> str:
         counted = {status: sum(job.status == status for job in self.jobs) for status in _SHOWN}
         parts = [f"{number} {status}" for status, number in counted.items() if number]
-        left = seconds_left(self.jobs, self.places)
+        left = seconds_left(self.jobs, self.places.number)
         return " · ".join([*parts, *([f"about {clock(left)} left"] if left is not None else [])])
 
     def _best(self) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,9 @@ from headstart.runs.began import STUDY, of_this_study
 from headstart.runs.lock import BUSY, is_busy
 from headstart.runs.parent import GRACE_SECONDS, of_this_process
 from headstart.runs.stopping import stops_interrupt
-from headstart.study.resources import shares, variables
+from headstart.study.places import Places
+from headstart.study.processes import kill_group, start_logged
+from headstart.study.resources import variables
 from headstart.study.warm import start_cell
 
 TICK_SECONDS = 0.2
@@ -86,17 +87,19 @@ class Running:
     started: float
     history_read: int = -1
     """Time stamp of the history when it was last read."""
+    history_begun: int = -1
+    """That of the history that was there before."""
     killed_at: float = math.inf
     """When it has had its time to end by itself."""
 
 
 class Pool:
-    """Runs `jobs`, `places` at a time; `tell` is called after everything that changes, and now and then."""
+    """Runs `jobs` in `places`; `tell` is called after everything that changes, and now and then."""
 
-    def __init__(self, jobs: Sequence[Job], places: int, study: str, tell: Callable[[Job | None], None]) -> None:
+    def __init__(self, jobs: Sequence[Job], places: Places, study: str, tell: Callable[[Job | None], None]) -> None:
         self.jobs = jobs
         self.by_folder = {job.folder: job for job in reversed(jobs)}
-        self.gpus = shares(places)
+        self.places = places
         self.environment = {STUDY: study, **of_this_study(), **os.environ, **of_this_process()}
         self.tell = tell
         self.running: list[Running] = []
@@ -108,6 +111,7 @@ class Pool:
             try:
                 while not all(job.is_done for job in self.jobs):
                     self._conclude()
+                    self.places.look(self.running)
                     self._start()
                     self.tell(None)
                     time.sleep(TICK_SECONDS)
@@ -116,7 +120,7 @@ class Pool:
 
     def _start(self) -> None:
         for job in self.jobs:
-            if len(self.running) == len(self.gpus):
+            if len(self.running) >= self.places.number:
                 return
             if job.status in ("waiting", "elsewhere") and self._is_ready(job):
                 self._launch(job)
@@ -146,15 +150,17 @@ class Pool:
         return True
 
     def _launch(self, job: Job) -> None:
-        place = min(set(range(len(self.gpus))) - {other.place for other in self.running})
+        place = min(set(range(len(self.places.gpus))) - {other.place for other in self.running})
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        self.running.append(Running(job, self._begin(job, place), place, time.monotonic()))
+        begun = _stamp(job.folder / "history.csv")
+        self.running.append(Running(job, self._begin(job, place), place, time.monotonic(), history_begun=begun))
         job.status = "running"
         self.tell(job)
 
     def _begin(self, job: Job, place: int) -> Any:
         """The job's process, or what stands for one."""
-        environment = {**self.environment, **variables(len(self.gpus), self.gpus[place], job.processes)}
+        own = variables(self.places.sharing, self.places.gpus[place], job.processes)
+        environment = {**self.environment, **own}
         return start_cell(job.words, job.log, environment) or start_logged(job.words, job.log, environment)
 
     def _conclude(self) -> None:
@@ -176,6 +182,7 @@ class Pool:
                 self.looked[job.folder] = time.monotonic()
             elif code == 0 and record:
                 self._done(job, "finished", "", record)
+                self.places.settle()
             else:
                 self._done(job, "failed", why_failed(job.folder, code))
 
@@ -186,11 +193,13 @@ class Pool:
 
     def _read_history(self, running: Running) -> None:
         job, path = running.job, running.job.folder / "history.csv"
-        stamp = path.stat().st_mtime_ns if path.exists() else running.history_read
-        if stamp == running.history_read:
+        stamp = _stamp(path)
+        if stamp in (-1, running.history_read):  # set aside, or as it was
             return
         running.history_read = stamp
         job.history = read_history(path)
+        if stamp != running.history_begun and job.monitor in job.history[-1]:
+            self.places.settle()
         if job.watch is not None and not job.reason and job.watch(job.history):
             job.reason = _STOPPED
             running.killed_at = time.monotonic() + GRACE_SECONDS
@@ -219,30 +228,12 @@ def finished_record(folder: Path) -> RunRecord | None:
     return record if record is not None and record.status == "finished" else None
 
 
+def _stamp(path: Path) -> int:
+    """-1 where it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else -1
+
+
 def read_history(path: Path) -> list[Mapping[str, Any]]:
     """A row an epoch, numbers as numbers."""
     with path.open(newline="") as file:
         return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
-
-
-def start_logged(
-    words: Sequence[str], log: Path, environment: Mapping[str, str], directory: Path | None = None
-) -> subprocess.Popen[bytes]:
-    """A process whose output goes to the end of `log`. Ctrl-C does not reach it: the study ends its runs in order."""
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            words,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def kill_group(process: Any) -> None:
-    """With the processes that it trains with, and those that read its images."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from typing import Any
+
+from headstart.study.usage import cores, driver_says
 
 
 def shares(jobs: int) -> list[list[str]]:
@@ -26,7 +27,7 @@ def variables(jobs: int, gpus: list[str], processes: Any) -> Mapping[str, str]:
     if jobs == 1:
         return {}
     ranks = processes if isinstance(processes, int) and not gpus else 1
-    threads = max(1, _cores() // jobs // max(ranks, 1))
+    threads = max(1, cores() // jobs // max(ranks, 1))
     found = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
     return found | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 
@@ -36,13 +37,4 @@ def visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [word.strip() for word in visible.split(",") if word.strip() and word.strip() != "-1"]
-    try:
-        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return found.split()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [number for (number,) in driver_says("index")]

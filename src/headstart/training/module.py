@@ -20,6 +20,7 @@ from headstart.evaluation.reading import Reading
 from headstart.features.key import Arithmetic
 from headstart.features.store import Store
 from headstart.parts.part import Part
+from headstart.training.compiled import LossesOf, as_written
 from headstart.training.distributed import rewrap
 from headstart.training.finite import FiniteWatch
 from headstart.training.running import RunningLosses
@@ -43,6 +44,7 @@ class DetectionModule(EvaluationModule):
         parts: Sequence[Part] = (),
         name_of: Callable[[int], str] = str,
         store: Store | None = None,
+        losses_of: LossesOf = as_written,
     ) -> None:
         """`name_of` a training picture by its `Target.image_id`."""
         super().__init__(detector, metric)
@@ -54,6 +56,7 @@ class DetectionModule(EvaluationModule):
         self.seed = seed
         self.name_of = name_of
         self.store = store
+        self.losses_of = losses_of
         self.watch, self.running = FiniteWatch(), RunningLosses()
         self.validated = False  # whether this epoch was
 
@@ -132,8 +135,10 @@ class DetectionModule(EvaluationModule):
                     logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        features = self.known_features("train", batch) or self.detector.features(batch)
-        losses = self.detector.losses(batch, features)
+        features = self.known_features("train", batch)
+        if features is None and any(part.needs_features for part in self.parts):
+            features = self.detector.features(batch)
+        losses = self.losses_of(self.detector, batch, features)
         for part in self.parts:
             losses |= part.losses(self.detector, batch, features)
         return losses

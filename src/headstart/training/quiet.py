@@ -17,9 +17,13 @@ SILENCED = (
     r".*GPU available but not used.*",
     # Resuming is what the user asked for.
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    # The metric has gathered over all processes before its values are logged (evaluation/module.py).
+    r".*recommended to use `self\.log\('(val|test)/.*sync_dist=True.*",
 )
 
 
+SELDOM_OF_USE = ("torch.utils.cpp_extension",)
+"""That CUDA's tools are there and no GPU is."""
 ASKED_FOR = ("lightning.pytorch.callbacks.model_summary", "lightning.pytorch.profilers.profiler")
 """What `trainer.enable_model_summary` and `trainer.profiler` give is told as notices are."""
 
@@ -31,6 +35,8 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ASKED_FOR:
         logging.getLogger(name).setLevel(logging.INFO)
+    for name in SELDOM_OF_USE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in SILENCED:
         warnings.filterwarnings("ignore", pattern)
     os.environ.setdefault("WANDB_SILENT", "true")

@@ -68,7 +68,7 @@ from headstart.config.schema.strategy import (
 )
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.trainer import TrainerConfig
-from headstart.config.schema.training import Keep, MonitorConfig, TrainingConfig
+from headstart.config.schema.training import Compile, Keep, MonitorConfig, TrainingConfig
 from headstart.config.schema.verbs import (
     CompareConfig,
     ConvertConfig,
@@ -95,6 +95,7 @@ __all__ = [
     "CocoSourceConfig",
     "CocoSsdConfig",
     "CompareConfig",
+    "Compile",
     "ConvertConfig",
     "Cost",
     "CsvConfig",
