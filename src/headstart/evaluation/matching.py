@@ -18,8 +18,8 @@ RECALLS = 100
 """Steps between the 101 recalls at which COCO reads a precision."""
 THRESHOLDS = 10
 """Overlaps 0.50, 0.55, …, 0.95."""
-CHUNK = 4_000_000
-"""Numbers that are in memory at once."""
+CHUNK = 300_000
+"""Numbers of an array that stay near the processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ClassMatches:
     counted: np.ndarray
     """(10, D) bool: it is right or wrong, and not excused."""
     objects: np.ndarray
-    """(I,) int: that are to be found in each picture."""
+    """(I,) int32: that are to be found in each picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ class Matches:
 
     def _of_class(self, one: ClassMatches, weights: np.ndarray) -> np.ndarray:
         step = max(1, CHUNK // max(1, len(one.pictures)))
-        parts = [_numbers(one, weights[start : start + step], self.metric) for start in range(0, len(weights), step)]
+        few = weights.astype(np.int32)
+        parts = [_numbers(one, few[start : start + step], self.metric) for start in range(0, len(few), step)]
         return np.concatenate(parts)
 
 
@@ -87,7 +88,7 @@ def match(images: Mapping[int, ImageResult], class_names: Sequence[str], metric:
 
 
 def _class_matches(found: Sequence[Any], places: Mapping[int, int]) -> ClassMatches:
-    objects = np.zeros(len(places), dtype=np.int64)
+    objects = np.zeros(len(places), dtype=np.int32)
     for one in found:
         objects[places[one["image_id"]]] = sum(one["gtInDenominator"])
     counts = [len(one["dtScores"]) for one in found]
@@ -106,13 +107,13 @@ def _numbers(one: ClassMatches, weights: np.ndarray, metric: str) -> np.ndarray:
     """(B,) of a class: COCO's average precision, or recall, with each picture as often as its weight says."""
     objects = weights @ one.objects
     of = weights[:, one.pictures]
-    total = None if not one.counted.all() else of.cumsum(1)
+    total = None if not one.counted.all() else of.cumsum(1, dtype=np.int32)
     chosen = {"map_50": (0,), "map_75": (5,)}.get(metric, (0,) if metric.startswith("per_class_50/") else range(10))
     values = np.zeros(len(weights))
     for overlap in chosen:
         rows = np.flatnonzero(one.right[overlap])
-        right = of[:, rows].cumsum(1)
-        counted = total if total is not None else (of * one.counted[overlap]).cumsum(1)
+        right = of[:, rows].cumsum(1, dtype=np.int32)
+        counted = total if total is not None else (of * one.counted[overlap]).cumsum(1, dtype=np.int32)
         values += _recall(right, objects) if metric == "mar" else _precision(right, counted[:, rows], objects)
     return np.where(objects > 0, values / len(chosen), np.nan)
 
