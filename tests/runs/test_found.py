@@ -1,6 +1,7 @@
 """Every run keeps what its exported weights found, and its mAP is that of the two files, to the last bit."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -21,6 +22,25 @@ from headstart.training.checkpoints import packed, unpacked
 from .test_keeping import TINY, Killed, killed
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
+
+
+@pytest.fixture(autouse=True)
+def bits_of_all(monkeypatch):
+    """In place of a mAP, which is 0 of so tiny a detector: a number that each bit of what is scored changes."""
+
+    def total(images, num_classes, engine, max_detections):
+        columns = [column for image in images.values() for column in vars(image).values()]
+        value = float(
+            int.from_bytes(hashlib.blake2b(repr([c.tolist() for c in columns]).encode(), digest_size=6).digest())
+        )
+        scalars = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar")
+        return {
+            "scalars": dict.fromkeys(scalars, value),
+            "per_class": [value + label for label in range(num_classes)],
+            "per_class_50": [value] * num_classes,
+        }
+
+    monkeypatch.setattr("headstart.evaluation.scoring.evaluate", total)
 
 
 def of_files(folder, record, split):
