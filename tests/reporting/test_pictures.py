@@ -88,8 +88,8 @@ def test_of_intervals_of_map_92_percent_hold_the_difference() -> None:
     """Of detections, matched and resampled; the true difference is that on 20,000 pictures."""
     arms = (Model(0.0), Model(0.5))
     true = true_map(arms[1], 20_000) - true_map(arms[0], 20_000)
-    found = covered(compared_detections(arms, 5, 100, 500), true)
-    assert sum(found) / len(found) >= at_least(0.93, 500)
+    found = covered(compared_detections(arms, 5, 100, 200), true)
+    assert sum(found) / len(found) >= at_least(0.93, 200)
 
 
 # ------------------------------------------------------------------------------------------------ nothing differs
