@@ -225,7 +225,7 @@ def test_so_many_pictures_as_are_said_to_settle_it_do_in_most_studies() -> None:
 def test_without_detections_intervals_are_of_seeds_alone_and_that_is_said() -> None:
     comparison = study([0.4, 0.45], 3, 60, lacking="source")
     text = shown(comparison)
-    assert "kept no detections: of what they are part of intervals and verdicts are over seeds alone" in text
+    assert "kept no detections: of their arms intervals and verdicts are over seeds alone" in text
     alone = shown(compare_runs(comparison.targets[0].group.runs, Question()))
     assert "the runs kept no detections: intervals and verdicts are over seeds alone" in alone
     assert "drawn anew" not in alone

@@ -157,7 +157,7 @@ def notes(pictures: Pictures, runs: int) -> Iterator[str]:
         )
     if pictures.lacking:
         whose = "the runs" if len(pictures.lacking) == runs else names_of(pictures.lacking)
-        of_these = "of what they are part of " if pictures.count else ""
+        of_these = "of their arms " if pictures.count else ""
         yield (
             f"{whose} kept no detections: {of_these}intervals and verdicts are over seeds alone, and say nothing of "
             "other pictures than these. `headstart evaluate run=<folder>` adds them, where data and weights are there."
