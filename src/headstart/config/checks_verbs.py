@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from headstart.config.checks import check_dataset_folder, dataset_problems
+from headstart.config.postprocess import postprocess_problems
 from headstart.config.schema import (
     CompareConfig,
     ConvertConfig,
@@ -19,7 +20,9 @@ from headstart.errors import UserError
 
 
 def check_run_folder(config: EvaluateConfig) -> None:
-    """Raises `UserError` where `run` is no run's folder."""
+    """Raises `UserError` where `run` is no run's folder, or a setting is out of range."""
+    if problems := [*postprocess_problems(config.postprocess)]:
+        raise UserError("\n".join(problems))
     if not (Path(config.run).expanduser() / "record.json").is_file():
         raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
 

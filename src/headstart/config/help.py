@@ -50,8 +50,13 @@ ROOTS = {
     "convert": schema.ConvertConfig,
     "sources": schema.SourcesConfig,
 }
-OF_VERBS = {"doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
-"""Groups of the verbs beside `train`, which has them all."""
+OF_VERBS = {
+    "evaluate": ("postprocess",),
+    "doctor": ("dataset",),
+    "convert": ("dataset",),
+    "sources": ("model", "backbone"),
+}
+"""Groups and nodes of the verbs beside `train`, which has them all."""
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -65,7 +70,11 @@ EXAMPLES = {
   --config-dir D   add groups of your own, in folder D
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
-    "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "evaluate": """\
+  headstart evaluate run=outputs/<run> split=val
+  headstart evaluate run=outputs/<run> postprocess.method=soft_nms postprocess.score_threshold=0.001
+  headstart evaluate run=outputs/<run> 'postprocess.flips=[horizontal]' 'postprocess.scales=[0.75,1.25]'
+""",
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos
   headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean
@@ -108,7 +117,7 @@ def help_text(verb: str, group: str | None, folders: Sequence[Path]) -> str:
 def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     yield f"headstart {verb}: {ABOUT[verb]}\n"
     groups = _groups(verb)
-    if groups:
+    if any(group in GROUPS for group in groups):
         yield f"group=choice chooses, group.setting=value sets; headstart {verb} --help <group> has the settings."
         for group in (group for group in groups if group in GROUPS):
             yield f"\n{group}: {GROUPS[group]}"
@@ -117,8 +126,8 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     else:
         yield "Settings"
     yield from _settings(ROOTS[verb], skip=groups)
-    if verb == "train":
-        yield from (f"  {name}.…: headstart train --help {name}" for name in schema.NODES)
+    nodes = [name for name in schema.NODES if name in groups]
+    yield from (f"  {name}.…: headstart {verb} --help {name}" for name in nodes)
     yield f"\nExamples\n{EXAMPLES[verb]}"
 
 

@@ -43,6 +43,7 @@ from headstart.config.schema.model import (
     Variant,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
+from headstart.config.schema.postprocess import Flip, Method, PostprocessConfig
 from headstart.config.schema.run import OnChange, RunConfig
 from headstart.config.schema.scheduler import Decay, SchedulerConfig
 from headstart.config.schema.source import (
@@ -111,6 +112,7 @@ __all__ = [
     "FasterRCNNConfig",
     "FeatureStore",
     "FileDatasetConfig",
+    "Flip",
     "Format",
     "GradualConfig",
     "HuggingFaceConfig",
@@ -121,6 +123,7 @@ __all__ = [
     "LabelmeConfig",
     "ListedConfig",
     "LoggerConfig",
+    "Method",
     "ModelConfig",
     "MonitorConfig",
     "NormPolicy",
@@ -129,6 +132,7 @@ __all__ = [
     "OptimizerConfig",
     "Overlap",
     "PhaseConfig",
+    "PostprocessConfig",
     "PretrainedConfig",
     "PullConfig",
     "Resize",
@@ -202,6 +206,7 @@ NODES: dict[str, type] = {
     "monitor": MonitorConfig,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
+    "postprocess": PostprocessConfig,
     "study": StudyConfig,
 }
 """Nodes of `RunConfig` that are no groups: there is one of each."""

@@ -12,6 +12,7 @@ from headstart.config.schema.backbone import BackboneConfig
 from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
 from headstart.config.schema.model import ModelConfig
+from headstart.config.schema.postprocess import PostprocessConfig
 
 
 @dataclass
@@ -25,6 +26,8 @@ class EvaluateConfig:
     """The folder of the data set now; null: where it was then."""
     data_dir: Optional[str] = None
     """Where the named data sets lie now, in place of `root`."""
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    """`postprocess.method=soft_nms` and others, in place of what the run had; --help postprocess."""
     enable_progress_bar: bool = True
 
 
