@@ -58,8 +58,8 @@ class Clusters:
 def fused(candidates: Detections, rule: Rule, most: int, sources: int = 1) -> Detections:
     """At most `most` rows: the mean of the boxes that are of one object, weighted by score.
 
-    The score is the mean of theirs, less where fewer than the `sources` (views, or networks) have found it; the
-    object goes where that comes down to the threshold.
+    The score is the mean of theirs, and less where fewer than the `sources` (views, or networks) have found it: then
+    it may lie below the threshold, which is for what is fused.
     """
     ranked = best_of(candidates, MOST)
     rows = ranked.present.shape[1]
@@ -70,8 +70,7 @@ def fused(candidates: Detections, rule: Rule, most: int, sources: int = 1) -> De
         clusters.take_in(ranked.map(lambda tensor, row=row: tensor[:, row : row + 1]), rule)
     share = clusters.count.clamp(max=sources) / sources
     scores = clusters.scores / clusters.count.clamp(min=1) * share
-    present = (clusters.count > 0) & (scores > rule.score_threshold)
-    found = Detections(present, clusters.boxes_xyxy.float(), scores.float(), clusters.labels)
+    found = Detections(clusters.count > 0, clusters.boxes_xyxy.float(), scores.float(), clusters.labels)
     return best_of(found, most)
 
 
