@@ -19,8 +19,8 @@ from headstart.errors import UserError
 from headstart.runs.idle import of_run
 
 MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
-ALWAYS_QUOTED = ("baseline", "group")
-"""Settings of `compare` whose values look like further settings, or like lists."""
+ALWAYS_QUOTED = ("baseline", "group", "run")
+"""Settings whose values look like further settings, or like lists; none of `train`."""
 
 _WORD = re.compile(r"(\+{0,2})([\w.]+)=(.*)", re.DOTALL)
 

@@ -37,6 +37,7 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "rescore": "mAP of the detections that finished runs have kept, changed: needs neither model nor data.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
@@ -45,6 +46,7 @@ ABOUT = {
 ROOTS = {
     "train": schema.RunConfig,
     "evaluate": schema.EvaluateConfig,
+    "rescore": schema.RescoreConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "convert": schema.ConvertConfig,
@@ -52,6 +54,7 @@ ROOTS = {
 }
 OF_VERBS = {
     "evaluate": ("postprocess",),
+    "rescore": ("postprocess",),
     "doctor": ("dataset",),
     "convert": ("dataset",),
     "sources": ("model", "backbone"),
@@ -73,7 +76,13 @@ EXAMPLES = {
     "evaluate": """\
   headstart evaluate run=outputs/<run> split=val
   headstart evaluate run=outputs/<run> postprocess.method=soft_nms postprocess.score_threshold=0.001
+  headstart evaluate run=outputs/<run>,outputs/<run>
   headstart evaluate run=outputs/<run> 'postprocess.flips=[horizontal]' 'postprocess.scales=[0.75,1.25]'
+""",
+    "rescore": """\
+  headstart rescore run=outputs/<run> 'merge_classes={rbc: cell, wbc: cell}'
+  headstart rescore run=outputs/<run> postprocess.class_agnostic=true out=rescored.json
+  headstart rescore run=outputs/<run>,outputs/<run>,outputs/<run> split=test
 """,
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos

@@ -78,6 +78,7 @@ from headstart.config.schema.verbs import (
     EvaluateConfig,
     Format,
     Ignored,
+    RescoreConfig,
     SourcesConfig,
 )
 
@@ -135,6 +136,7 @@ __all__ = [
     "PostprocessConfig",
     "PretrainedConfig",
     "PullConfig",
+    "RescoreConfig",
     "Resize",
     "RetinaNetConfig",
     "RunConfig",

@@ -20,7 +20,8 @@ class EvaluateConfig:
     """`headstart evaluate run=<folder>`."""
 
     run: str = MISSING
-    """A run folder with record.json and model.safetensors."""
+    """A run folder with record.json and model.safetensors; of several, `run=<folder>,<folder>`, what they find is
+    fused: an ensemble."""
     split: str = "val"
     root: Optional[str] = None
     """The folder of the data set now; null: where it was then."""
@@ -29,6 +30,22 @@ class EvaluateConfig:
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     """`postprocess.method=soft_nms` and others, in place of what the run had; --help postprocess."""
     enable_progress_bar: bool = True
+
+
+@dataclass
+class RescoreConfig:
+    """`headstart rescore run=<folder> postprocess.…`."""
+
+    run: str = MISSING
+    """A run folder with record.json and detections.npz; of several, `run=<folder>,<folder>`, what they found is fused:
+    an ensemble."""
+    split: str = "val"
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    """What is done to the detections that the run has kept; --help postprocess."""
+    merge_classes: dict[str, str] = field(default_factory=dict)
+    """Class -> class that it becomes, in truth and detections: `merge_classes='{rbc: cell, wbc: cell}'`."""
+    out: Optional[str] = None
+    """A JSON file for the numbers before and after."""
 
 
 class Cost(Enum):
