@@ -100,7 +100,7 @@ def _to_be_quoted(key: str, text: str, sweeps: bool, exists: Callable[[str], boo
     """Whether Hydra reads something else than `text`, and the user cannot have meant that."""
     value, is_sweep = _as_hydra_reads(key, text)
     if key in ALWAYS_QUOTED:
-        return text[0] not in "'\""
+        return text[0] not in "'\"" or exists(text)
     if isinstance(value, str) and value == text:
         return "${" in text and exists(text)
     may_be_meant = is_sweep or (isinstance(value, str) and value.strip() != text.strip())  # a sweep, quotes, escapes

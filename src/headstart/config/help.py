@@ -76,12 +76,10 @@ EXAMPLES = {
     "evaluate": """\
   headstart evaluate run=outputs/<run> split=val
   headstart evaluate run=outputs/<run> postprocess.method=soft_nms postprocess.score_threshold=0.001
-  headstart evaluate run=outputs/<run>,outputs/<run>
   headstart evaluate run=outputs/<run> 'postprocess.flips=[horizontal]' 'postprocess.scales=[0.75,1.25]'
 """,
     "rescore": """\
   headstart rescore run=outputs/<run> 'merge_classes={rbc: cell, wbc: cell}'
-  headstart rescore run=outputs/<run> postprocess.class_agnostic=true out=rescored.json
   headstart rescore run=outputs/<run>,outputs/<run>,outputs/<run> split=test
 """,
     "doctor": """\
