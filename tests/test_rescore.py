@@ -52,7 +52,7 @@ def run(
 
 def mixed_up(folder: Path) -> Path:
     """Each object is found twice: surely as the other class, and less surely as its own."""
-    return run(folder, [(0, BOX, 0.9, 1), (0, NEAR, 0.6, 0), (1, FAR, 0.8, 0), (1, FAR, 0.5, 1)])
+    return run(folder, [(0, BOX, 0.9, 1), (0, NEAR, 0.6, 0), (1, FAR, 0.95, 0), (1, FAR, 0.5, 1)])
 
 
 def test_merged_classes_are_found_where_the_parts_were_mixed_up(tmp_path):
