@@ -46,12 +46,13 @@ def rule_of(model: ModelConfig, *configs: PostprocessConfig) -> Rule:
     chosen: dict[str, Any] = {ours: getattr(model, theirs) for ours, theirs in OF_MODEL.items()}
     for config in configs:
         chosen |= given(config)
-    return Rule(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+    return Rule(**chosen)
 
 
 def given(config: PostprocessConfig) -> dict[str, Any]:
-    """What is not null of it."""
-    return {name: value for name, value in vars(config).items() if value is not None}
+    """What is not null of it, lists as tuples."""
+    said = {name: value for name, value in vars(config).items() if value is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
 
 
 def with_thresholds(model: ModelConfig, rule: Rule) -> ModelConfig:
