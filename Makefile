@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-processes bench-map bench-strategies bench-index docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-processes bench-map bench-strategies bench-index bench-merging docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost
 
 bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
 	$(BIN)/python benchmarks/index.py
+
+bench-merging: $(STAMP) ## soft-NMS, fusion and test-time augmentation on runs=<folder>,<folder> (minutes)
+	$(BIN)/python benchmarks/merging.py $(runs)
 
 bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
 	$(BIN)/python benchmarks/map.py
