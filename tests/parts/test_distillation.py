@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, DistillConfig
-from headstart.data.batch import Batch, take_rows
+from headstart.data.batch import Batch
 from headstart.detectors.factory import build_detector
-from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Places, stage_of_tensor
+from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Places, stage_of_tensor, take_rows
 from headstart.parts.distillation import Teacher, comparable, feature_loss, output_loss, surest_places
 from headstart.transfer.head_surgery import apply_source
 

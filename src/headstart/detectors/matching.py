@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headstart.data.batch import Padded, take_rows
+from headstart.data.batch import Padded
 from headstart.detectors.ignored import mostly_shared
+from headstart.detectors.interface import take_rows
 from headstart.detectors.overlaps import in_blocks, iou_of_shared, shared_area
 
 BELOW_LOW = -1

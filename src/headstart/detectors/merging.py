@@ -17,11 +17,11 @@ def merged(candidates: Detections, rule: Rule, sources: int = 1) -> Detections:
 
     `sources`: how many views or networks they are of; fusion counts who has not found an object.
     """
+    if rule.method is Method.nms:
+        return suppressed(candidates, rule.iou_threshold, rule.max_detections, rule.class_agnostic)
     most = min(rule.max_detections, candidates.scores.shape[1])
     if rule.method is Method.none:
         return best_of(candidates, most)
-    if rule.method is Method.nms:
-        return suppressed(candidates, rule.iou_threshold, most, rule.class_agnostic)
     if rule.method is Method.weighted_boxes_fusion:
         return fused(candidates, rule, most, sources)
     return softened(candidates, rule, most)

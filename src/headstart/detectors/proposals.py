@@ -10,9 +10,8 @@ from torch import Tensor
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import nms
 
-from headstart.data.batch import take_rows
 from headstart.detectors.coding import clipped, decode, encode
-from headstart.detectors.interface import Places
+from headstart.detectors.interface import Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, match
 from headstart.detectors.overlaps import in_blocks, present_iou
 from headstart.detectors.sampling import balanced_sample

@@ -11,9 +11,9 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from headstart.config.postprocess import Rule
-from headstart.data.batch import Detections, take_rows
+from headstart.data.batch import Detections
 from headstart.detectors.coding import clipped, decode, encode
-from headstart.detectors.interface import Features, Places
+from headstart.detectors.interface import Features, Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, Objects, match
 from headstart.detectors.merging import at, merged
 from headstart.detectors.proposals import at_least, box_loss

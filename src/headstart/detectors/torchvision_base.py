@@ -21,12 +21,12 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from headstart.config.schema import ModelConfig
-from headstart.data.batch import Batch, Detections, take_rows
+from headstart.data.batch import Batch, Detections
 from headstart.detectors.backbones import Body
 from headstart.detectors.candidates import Best, best_of_levels
 from headstart.detectors.coding import clipped, decode
 from headstart.detectors.constants import Constants, anchors_xyxy
-from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage
+from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import Objects
 from headstart.detectors.merging import at, merged
 from headstart.errors import UserError

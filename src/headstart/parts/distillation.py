@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from headstart.config.schema import DistillConfig, RunConfig
-from headstart.data.batch import Batch, take_rows
-from headstart.detectors.interface import Detector, Features, stage_of_tensor
+from headstart.data.batch import Batch
+from headstart.detectors.interface import Detector, Features, stage_of_tensor, take_rows
 from headstart.detectors.torchvision_base import at_least_float32
 from headstart.parts.part import Part
 from headstart.transfer.types import LoadReport, TransferPlan
