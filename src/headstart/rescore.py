@@ -20,7 +20,7 @@ from headstart.evaluation.coco_map import MapResult, result
 from headstart.evaluation.show import results_table
 from headstart.inference.ensemble import Runs, as_one, common_rule, common_target, own_rule
 from headstart.records.classes import with_merged_classes
-from headstart.records.detections import FILE, SplitDetections, read_detections
+from headstart.records.detections import SplitDetections, detections_path, read_detections
 from headstart.records.record import RunRecord, finite
 from headstart.records.truth import Truth, read_truth
 from headstart.replacing import replacing
@@ -88,7 +88,9 @@ def _read(config: RescoreConfig) -> Kept:
 def _check(folder: Path, part: SplitDetections, truth: Truth, first: SplitDetections) -> None:
     inside = part.measured.max(initial=-1) < len(truth.image_names)
     if not inside or part.labels.max(initial=-1) >= len(truth.class_names):
-        raise UserError(f"{folder / FILE} is not of the pictures in truth/{truth.fingerprint}.npz: run it again.")
+        raise UserError(
+            f"{detections_path(folder)} is not of the pictures in truth/{truth.fingerprint}.npz: run it again."
+        )
     if not np.array_equal(part.measured, first.measured):
         raise UserError(f"{folder}: another part of the pictures was measured (trainer.limit_val_batches, or test).")
 

@@ -39,7 +39,7 @@ def test_evaluate_gives_to_the_bit_what_training_reported_of_its_best_epoch(full
     reported = record_of(full_run).metrics["val"]
     assert reported["map"] > 0
     found = evaluate(EvaluateConfig(run=str(full_run)))
-    assert repr(dataclasses.asdict(found)).replace("nan", "None") == repr(reported)
+    assert repr(found.numbers()).replace("nan", "None") == repr(reported)
 
 
 def test_a_finished_run_is_measured_by_another_rule_and_keeps_its_own_detections(full_run, capsys):

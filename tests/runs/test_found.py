@@ -1,6 +1,7 @@
 """Every run keeps what its exported weights found, and its mAP is that of the two files, to the last bit."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -9,15 +10,37 @@ from headstart.config.compose import compose
 from headstart.config.schema import Engine
 from headstart.data.table import ImageTable
 from headstart.data.truth import truth_of
+from headstart.evaluation.coco_map import MapResult
 from headstart.evaluation.scoring import score
-from headstart.records.detections import read_detections, splits_of
+from headstart.records.detections import SplitDetections, read_detections, splits_of
 from headstart.records.record import record_files
-from headstart.records.truth import read_truth
+from headstart.records.truth import read_truth, truth_path
 from headstart.run import prepare, run
+from headstart.runs.found import add_found
+from headstart.training.checkpoints import packed, unpacked
 
 from .test_keeping import TINY, Killed, killed
 
 pytestmark = pytest.mark.usefixtures("tiny_network")
+
+
+@pytest.fixture(autouse=True)
+def bits_of_all(monkeypatch):
+    """In place of a mAP, which is 0 of so tiny a detector: a number that each bit of what is scored changes."""
+
+    def total(images, num_classes, engine, max_detections):
+        columns = [column for image in images.values() for column in vars(image).values()]
+        value = float(
+            int.from_bytes(hashlib.blake2b(repr([c.tolist() for c in columns]).encode(), digest_size=6).digest())
+        )
+        scalars = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar")
+        return {
+            "scalars": dict.fromkeys(scalars, value),
+            "per_class": [value + label for label in range(num_classes)],
+            "per_class_50": [value] * num_classes,
+        }
+
+    monkeypatch.setattr("headstart.evaluation.scoring.evaluate", total)
 
 
 def of_files(folder, record, split):
@@ -90,3 +113,30 @@ def test_truth_is_the_same_whatever_files_are_called_and_in_what_order_they_and_
         assert np.array_equal(getattr(one.truth, name), getattr(other.truth, name))
     assert one.rows.tolist() == other.rows[::-1].tolist()
     assert sorted(one.rows.tolist()) == [*range(len(images))]
+
+
+def test_evaluate_gives_a_run_of_before_its_detections_and_leaves_those_that_are_there(tmp_path):
+    folder, record = trained(tmp_path)
+    data = prepare(compose([*TINY, f"output_dir={tmp_path / 'outputs'}"]), show=False).data
+    (one,) = [read_detections(folder, "val")]
+    found = MapResult(*[0.5] * 7, per_class={}, per_class_50={}, images=4, detections=one)
+    assert add_found(folder, data, "val", found) is None
+    before = (folder / "detections.npz").read_bytes()
+    (folder / "detections.npz").unlink()
+    truth_path(folder, record.dataset["fingerprints"]["val"]).unlink()
+    assert add_found(folder, data, "val", found) == folder / "detections.npz"
+    assert (folder / "detections.npz").read_bytes() == before
+    assert is_of_files(folder, record, "val")
+
+
+def test_a_checkpoint_of_before_whose_result_has_no_detections_is_measured_again():
+    """And one that has them gives them back to the bit."""
+    found = SplitDetections(*(np.arange(2, dtype=kind) for kind in ("i4", "f4", "f4", "i4", "i4")))
+    result = MapResult(*[0.5] * 7, per_class={"a": 0.5}, per_class_50={"a": 1.0}, images=2, detections=found)
+    kept = packed(result)
+    again = unpacked(kept)
+    assert again == result
+    assert all(np.array_equal(vars(again.detections)[name], column) for name, column in vars(found).items())
+    del kept["detections"]
+    assert unpacked(kept) is None
+    assert unpacked(None) is None

@@ -11,8 +11,8 @@ import numpy as np
 
 from headstart.errors import UserError
 from headstart.records.arrays import Column, check, in_range, names_in, read_arrays, same_length, write_arrays
+from headstart.records.record import DETECTIONS
 
-FILE = "detections.npz"
 SPLITS = ("val", "test")
 _COLUMNS = {
     "images": Column("int32"),
@@ -41,7 +41,7 @@ class SplitDetections:
 
 
 def detections_path(run_folder: Path) -> Path:
-    return run_folder / FILE
+    return run_folder / DETECTIONS
 
 
 def write_detections(run_folder: Path, found: Mapping[str, SplitDetections]) -> Path:
