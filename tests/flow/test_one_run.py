@@ -1,7 +1,6 @@
 """A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
