@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and m
 
 bench-growth: $(STAMP) ## an epoch of 1,000, 10,000 and 100,000 pictures: seconds and memory (20 minutes; draws 300 MB)
 	$(BIN)/python benchmarks/growth.py
+
+bench-merging: $(STAMP) ## soft-NMS, fusion and test-time augmentation on runs=<folder>,<folder> (minutes)
+	$(BIN)/python benchmarks/merging.py $(runs)
 
 bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
 	$(BIN)/python benchmarks/map.py

@@ -184,7 +184,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate doctor compare convert sources"),
+        ("headstart ", "train evaluate rescore doctor compare convert sources"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),

@@ -218,3 +218,9 @@ def test_the_command_line_reads_a_hostile_root(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
     assert result.returncode == 0, result.stderr
     assert f"  root: {name}" in result.stdout
+
+
+def test_several_runs_are_one_word(tmp_path, monkeypatch):
+    """Which Hydra would take for a sweep."""
+    monkeypatch.chdir(tmp_path)
+    assert as_read("evaluate", EvaluateConfig, "run=outputs/a,outputs/b").run == "outputs/a,outputs/b"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import build
+from headstart.config.checks_verbs import run_folders
+from headstart.config.plain import plain
+from headstart.config.postprocess import Rule, given
 from headstart.config.restore import restore
 from headstart.config.schema import EvaluateConfig, TrainerConfig
 from headstart.data import catalog
@@ -15,9 +20,10 @@ from headstart.data.keeping import Place, cache_folder
 from headstart.data.recorded import recorded_dataset
 from headstart.data.workers import explained
 from headstart.errors import UserError
-from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult, result
 from headstart.evaluation.module import EvaluationModule
-from headstart.evaluation.show import result_table
+from headstart.evaluation.show import result_table, results_table
+from headstart.inference.ensemble import as_one, common_rule, common_target
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord
 from headstart.runs.found import add_found
@@ -26,11 +32,50 @@ from headstart.training.progress import make_progress
 from headstart.training.quiet import quieten
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A run, measured again."""
+
+    folder: Path
+    record: RunRecord
+    data: DetectionDataModule
+    result: MapResult
+
+
 def evaluate(config: EvaluateConfig) -> MapResult:
-    """Measures as the run did: same data, same precision. Raises `UserError` where the data has changed since."""
+    """Measures as the run did: same data, same precision, and by its own rules, but for what `postprocess` says; of
+    several runs, what they find together. Raises `UserError` where the data has changed since."""
     quieten()
-    folder = Path(config.run).expanduser()
-    record = RunRecord.read(folder / "record.json")
+    runs = {folder: RunRecord.read(folder / "record.json") for folder in run_folders(config.run)}
+    if len(runs) > 1:
+        common_target(runs, config.split)
+        rule = common_rule(runs, config.postprocess)
+        return _together([_measure(folder, record, config) for folder, record in runs.items()], config, rule)
+    ((folder, record),) = runs.items()
+    one = _measure(folder, record, config)
+    say(result_table(one.result, f"{folder.name}: {config.split}"))
+    if changes := given(config.postprocess):
+        words = ", ".join(f"postprocess.{name}={plain(value)}" for name, value in changes.items())
+        before = record.metrics.get(config.split, {}).get("map")
+        say(f"With {words}. The run's own: mAP {before:.4f}" if isinstance(before, float) else f"With {words}.")
+    elif path := add_found(folder, one.data, config.split, one.result):
+        say(f"{path}: the detections, which the run had not kept; `headstart compare` reads them.")
+    return one.result
+
+
+def _together(runs: Sequence[Measured], config: EvaluateConfig, rule: Rule) -> MapResult:
+    first, metric = runs[0], restore("evaluation", runs[0].record.config["evaluation"])
+    truth = first.data.truth(config.split).truth
+    found = as_one([run.result.detections for run in runs if run.result.detections is not None], rule)
+    fused = result(truth, found, first.data.info.class_names, metric.engine, metric.max_detections)
+    results = {f"run {number}": run.result for number, run in enumerate(runs, 1)} | {"together": fused}
+    for number, run in enumerate(runs, 1):
+        say(f"run {number}: {run.folder}")
+    say(results_table(results, f"{config.split}, {fused.images:,} pictures. together: by {rule.across.value}"))
+    return fused
+
+
+def _measure(folder: Path, record: RunRecord, config: EvaluateConfig) -> Measured:
     if record.status != "finished":
         raise UserError(f"{folder}: the run is {record.status}. The command that started it goes on with it.")
     dataset = recorded_dataset(record, folder, config.root, config.data_dir)
@@ -44,7 +89,7 @@ def evaluate(config: EvaluateConfig) -> MapResult:
             "data is different. Restore the data (record.json, dataset), say where it lies now (root=<folder>), or "
             "train again."
         )
-    detector, _ = load_exported(folder)
+    detector, _ = load_exported(folder, config.postprocess)
     evaluation = restore("evaluation", record.config["evaluation"])
     metric = CocoMeanAveragePrecision(info.class_names, evaluation.engine, evaluation.max_detections)
     module = EvaluationModule(detector, metric)
@@ -56,10 +101,7 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     with explained():
         run(module, datamodule=datamodule, verbose=False)
     assert module.evaluation is not None
-    say(result_table(module.evaluation, f"{folder.name}: {config.split}"))
-    if path := add_found(folder, datamodule, config.split, module.evaluation):
-        say(f"{path}: the detections, which the run had not kept; `headstart compare` reads them.")
-    return module.evaluation
+    return Measured(folder, record, datamodule, module.evaluation)
 
 
 def _trainer_config(record: RunRecord) -> TrainerConfig:

@@ -19,8 +19,8 @@ from headstart.errors import UserError
 from headstart.runs.idle import of_run
 
 MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
-ALWAYS_QUOTED = ("baseline", "group")
-"""Settings of `compare` whose values look like further settings, or like lists."""
+ALWAYS_QUOTED = ("baseline", "group", "run")
+"""Settings whose values look like further settings, or like lists; none of `train`."""
 
 _WORD = re.compile(r"(\+{0,2})([\w.]+)=(.*)", re.DOTALL)
 
@@ -100,7 +100,7 @@ def _to_be_quoted(key: str, text: str, sweeps: bool, exists: Callable[[str], boo
     """Whether Hydra reads something else than `text`, and the user cannot have meant that."""
     value, is_sweep = _as_hydra_reads(key, text)
     if key in ALWAYS_QUOTED:
-        return text[0] not in "'\""
+        return text[0] not in "'\"" or exists(text)
     if isinstance(value, str) and value == text:
         return "${" in text and exists(text)
     may_be_meant = is_sweep or (isinstance(value, str) and value.strip() != text.strip())  # a sweep, quotes, escapes

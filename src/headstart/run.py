@@ -103,7 +103,7 @@ def prepare(config: RunConfig, known: Known | None = None, show: bool = True) ->
     if show:
         say(*dataset_report(info, config.dataset))
     check_data(info, config)
-    detector = build_detector(config.model, config.backbone, info.class_names)
+    detector = build_detector(config.model, config.backbone, info.class_names, [config.postprocess])
     padding = Padding(detector.size_divisible, detector.min_canvas)
     place = Place(build.training_device(config.trainer), cache_folder(config.output_dir), padding)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed, place)
@@ -166,4 +166,5 @@ def show_profile(cost: dict[str, Any], folder: Path) -> None:
 def export(experiment: Experiment, folder: Path, lineage: Sequence[str]) -> None:
     """The detector as two files that explain themselves."""
     config, norm_eps = experiment.config, experiment.weights.norm_eps
-    save_exported(folder, experiment.detector, config.model, config.backbone, experiment.info, norm_eps, lineage)
+    info, postprocess = experiment.info, config.postprocess
+    save_exported(folder, experiment.detector, config.model, config.backbone, info, norm_eps, lineage, postprocess)

@@ -1,7 +1,6 @@
 """A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
@@ -11,13 +10,21 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 from headstart.config.compose import compose
-from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig, Resize
+from headstart.config.schema import (
+    BackboneConfig,
+    BackboneLibrary,
+    EvaluateConfig,
+    PostprocessConfig,
+    RescoreConfig,
+    Resize,
+)
 from headstart.data.types import Size
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord, record_files
+from headstart.rescore import AFTER, rescore
 from headstart.run import run
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
@@ -31,7 +38,29 @@ def test_evaluate_gives_to_the_bit_what_training_reported_of_its_best_epoch(full
     reported = record_of(full_run).metrics["val"]
     assert reported["map"] > 0
     found = evaluate(EvaluateConfig(run=str(full_run)))
-    assert repr(dataclasses.asdict(found)).replace("nan", "None") == repr(reported)
+    assert repr(found.numbers()).replace("nan", "None") == repr(reported)
+
+
+def test_a_finished_run_is_measured_by_another_rule_and_keeps_its_own_detections(full_run, capsys):
+    kept = (full_run / "detections.npz").read_bytes()
+    found = evaluate(EvaluateConfig(run=str(full_run), postprocess=PostprocessConfig(max_detections=1)))
+    assert found.map < record_of(full_run).metrics["val"]["map"]
+    assert len(found.detections.scores) == found.images == 5
+    assert f"The run's own: mAP {record_of(full_run).metrics['val']['map']:.4f}" in capsys.readouterr().out
+    assert (full_run / "detections.npz").read_bytes() == kept
+
+
+@pytest.mark.slow
+def test_models_together_find_what_their_detections_do(full_run, train):
+    """`evaluate` asks the models, `rescore` reads what they have kept."""
+    words = ("seed=1", "postprocess.flips=[horizontal]", "training.evaluate_untrained=false")
+    other = train(*words, into=full_run.parent)
+    assert evaluate(EvaluateConfig(run=str(other))).map == record_of(other).metrics["val"]["map"], "flips included"
+    runs = f"{full_run},{other}"
+    by_models = evaluate(EvaluateConfig(run=runs))
+    by_record = rescore(RescoreConfig(run=runs))
+    assert by_models.map == pytest.approx(by_record[AFTER].map, abs=1e-9)
+    assert by_record["run 2"].map == record_of(other).metrics["val"]["map"]
 
 
 def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):

@@ -111,6 +111,22 @@ def test_a_file_from_before_there_was_a_cosine_head_has_a_plain_one(exported: Pa
     assert not any(isinstance(module, CosineConv2d) for module in detector.modules())
 
 
+def test_how_detections_become_one_goes_with_the_model_and_can_be_said_anew(original: Path, tmp_path: Path) -> None:
+    """The thresholds of the network itself, too; a file from before there was a choice has the model's own."""
+    own = s.PostprocessConfig(s.Method.soft_nms, max_detections=7, flips=[s.Flip.horizontal])
+    detector = trained("retinanet")
+    save_exported(tmp_path, detector, MODELS["retinanet"], BACKBONE, INFO, None, ["toys"], own)
+    loaded, _ = load_exported(tmp_path)
+    assert (loaded.rule.method, loaded.rule.flips) == (s.Method.soft_nms, (s.Flip.horizontal,))
+    assert [len(one.scores) for one in loaded.predict(IMAGES)] == [7, 7]
+    changed, _ = load_exported(tmp_path, s.PostprocessConfig(s.Method.nms, max_detections=3, flips=[]))
+    plain, _ = load_exported(original)
+    for found, all_of_them in zip(changed.predict(IMAGES), plain.predict(IMAGES), strict=True):
+        assert torch.equal(found.boxes_xyxy, all_of_them.boxes_xyxy[:3])
+    edit(tmp_path, postprocess=...)
+    assert load_exported(tmp_path)[0].rule == plain.rule
+
+
 def test_the_files_say_what_the_model_is(exported: Path) -> None:
     found = read_exported(exported)
     assert found.class_names == NAMES
@@ -189,6 +205,10 @@ def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: in
         ({"backbone": {"name": "x", "library": "os", "architecture": "y", "neck_channels": 16}}, "library"),
         ({"class_names": ["one"]}, "does not fit"),
         ({"cosine_scale": "20"}, r"model\.json .*cosine_scale=20 is no number above 0"),
+        ({"postprocess": {"method": "os.system"}}, r"model\.json cannot be used"),
+        ({"postprocess": {"scales": [1e9]}}, r"model\.json cannot be used: postprocess.scales=\[1e\+09\] must each be"),
+        ({"postprocess": {"later": 1}}, r"model\.json cannot be used"),
+        ({"postprocess": []}, r"postprocess is a list, where a dict is due"),
         ({"cosine_scale": -1}, r"model\.json .*cosine_scale=-1 is no number above 0"),
     ],
 )

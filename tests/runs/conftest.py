@@ -23,7 +23,7 @@ def tiny_network(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> N
         names = ("circle", "b", "c")
         return SourceWeights("checkpoint", dict(tiny(names, seed=1).state_dict()), ("",), row_names=names)
 
-    def network(model: Any, backbone: Any, names: Any) -> Any:
+    def network(model: Any, backbone: Any, names: Any, postprocess: Any) -> Any:
         made = tiny(names, seed=torch.initial_seed() % 1000)
         made.__class__ = _of_bytes(type(made))
         return made

@@ -25,13 +25,17 @@ from headstart.conf_path import conf_dir
 from headstart.config import schema as s
 from headstart.config.checks import check
 from headstart.config.fitting import coco_weights
+from headstart.config.postprocess import rule_of
 from headstart.config.resolve import register, resolved_dict, typed
 from headstart.data import catalog
 from headstart.data.augment import draw
+from headstart.data.batch import Detections
 from headstart.data.draws import image_keys, name_digests
 from headstart.data.info import describe
 from headstart.data.types import Size
+from headstart.detectors.augmented import views_of
 from headstart.detectors.factory import build_detector
+from headstart.detectors.merging import merged
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.records.record import RunRecord
@@ -164,6 +168,19 @@ def metric(config: s.RunConfig) -> Any:
     return made.engine, made.max_detections
 
 
+def merging(config: s.RunConfig) -> Any:
+    """What becomes of drawn boxes, and in which views a picture is looked at."""
+    generator = torch.Generator().manual_seed(0)
+    corners = 20 * torch.rand(1, 60, 2, generator=generator)
+    boxes = torch.cat([corners, corners + 20], -1)
+    scores, labels = torch.rand(1, 60, generator=generator), torch.arange(60)[None] % 3
+    rule = rule_of(config.model, config.postprocess)
+    candidates = Detections(scores > rule.score_threshold, boxes, scores, labels)
+    views = views_of(rule)
+    found = [merged(candidates, each, sources=len(views)) for each in (rule, rule.merging_views)]
+    return views, [{name: tensor.tolist() for name, tensor in vars(one).items()} for one in found[: len(views)]]
+
+
 def coco_file(config: s.RunConfig) -> Any:
     """Which weights of torchvision, or which file."""
     found = coco_weights(config.model, config.backbone)
@@ -226,6 +243,15 @@ TABLE: dict[str, Row] = {
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
     "evaluation.retention": Row("evaluation.retention=true", MORE),
+    "postprocess.method": Row("postprocess.method=weighted_boxes_fusion", merging),
+    "postprocess.iou_threshold": Row("postprocess.iou_threshold=0.2", merging),
+    "postprocess.score_threshold": Row("postprocess.score_threshold=0.3", merging),
+    "postprocess.max_detections": Row("postprocess.max_detections=7", merging),
+    "postprocess.class_agnostic": Row("postprocess.class_agnostic=true", merging),
+    "postprocess.sigma": Row("postprocess.sigma=0.1", merging, "postprocess.method=soft_nms"),
+    "postprocess.flips": Row("postprocess.flips=[horizontal]", merging),
+    "postprocess.scales": Row("postprocess.scales=[1.5]", merging),
+    "postprocess.across": Row("postprocess.across=nms", merging, "postprocess.flips=[vertical]"),
     # --------------------------------------------------------------------------------------------- dataset
     "dataset.name": Row("dataset.name=mine", IN_THE_NAME),
     "dataset.min_size": Row("dataset.min_size=48", TRAINED, "dataset.max_size=400"),
@@ -530,6 +556,14 @@ IDLE = {
     "backbone.neck_channels=64": "model=ssdlite",
     "model.reduced_tail=false": "model=ssdlite",
     "trainer.limit_test_batches=1": "",
+    "postprocess.method=nms": "",
+    "postprocess.score_threshold=0.2": "model.score_threshold=0.2",
+    "postprocess.flips=[]": "",
+    "postprocess.across=soft_nms": "",
+    "postprocess.sigma=0.3": "postprocess.method=soft_nms_linear",
+    "postprocess.iou_threshold=0.3": "postprocess.method=soft_nms",
+    "postprocess.class_agnostic=true": "postprocess.method=none",
+    "model.nms_threshold=0.3": "postprocess.iou_threshold=0.6",
     "trainer.gradient_clip_algorithm=value": "trainer.gradient_clip_val=null",
     "trainer.sync_batchnorm=true": "",
     "trainer.min_epochs=1": "",
@@ -537,7 +571,8 @@ IDLE = {
     "source.scheduler.final_factor=0.5": "source=pretrained scheduler@source.scheduler=constant",
 }
 """A typed setting -> with what it has no effect."""
-TRAINABLE = [word for word, base in IDLE.items() if "folder" not in base and "source" not in base and "ssd" not in base]
+NOT_TRAINED = ("folder", "source", "ssd", "postprocess")
+TRAINABLE = [word for word, base in IDLE.items() if not any(part in word + base for part in NOT_TRAINED)]
 
 
 @pytest.mark.parametrize("word", IDLE)
@@ -554,6 +589,11 @@ def test_without_effect_it_makes_no_other_run_nor_arm_and_is_said(word: str) -> 
 def test_it_has_indeed_no_effect(word: str, trained: Any) -> None:
     base = [*TINY, *IDLE[word].split()]
     assert trained(composed(*base)) == trained(composed(*base, word))
+
+
+@pytest.mark.parametrize("word", [word for word in IDLE if "postprocess" in word + IDLE[word]])
+def test_nor_on_what_detections_become(word: str) -> None:
+    assert merging(composed(*IDLE[word].split())) == merging(composed(*IDLE[word].split(), word))
 
 
 @pytest.mark.parametrize("word", ["backbone.neck_channels=64", "model.reduced_tail=false"])

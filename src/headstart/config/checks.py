@@ -15,6 +15,7 @@ from headstart.config.checks_length import length_problems
 from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.fitting import check_installed, source_problems
+from headstart.config.postprocess import postprocess_problems
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
@@ -42,6 +43,7 @@ def check(config: RunConfig) -> None:
         *_trainer(config),
         *length_problems(config),
         *size_problems(config),
+        *postprocess_problems(config.postprocess),
     ]
     if problems:
         raise UserError("\n".join(problems))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from headstart.config.checks import check_dataset_folder, dataset_problems
+from headstart.config.postprocess import given, postprocess_problems
 from headstart.config.schema import (
     CompareConfig,
     ConvertConfig,
@@ -14,14 +15,47 @@ from headstart.config.schema import (
     FileDatasetConfig,
     Format,
     Ignored,
+    RescoreConfig,
 )
 from headstart.errors import UserError
 
 
-def check_run_folder(config: EvaluateConfig) -> None:
-    """Raises `UserError` where `run` is no run's folder."""
-    if not (Path(config.run).expanduser() / "record.json").is_file():
-        raise UserError(f"run={config.run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+def run_folders(run: str) -> list[Path]:
+    """One, or several with commas between them. Raises `UserError` for what is no run's folder, or is there twice."""
+    names = [run] if Path(run).expanduser().exists() else [name.strip() for name in run.split(",")]
+    for name in names:
+        if not (Path(name).expanduser() / "record.json").is_file():
+            raise UserError(f"run={name}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+    folders = [Path(name).expanduser() for name in names]
+    if twice := [name for name, folder in zip(names, folders, strict=True) if folders.count(folder) > 1]:
+        raise UserError(f"run={run}: {twice[0]} is there twice; name each run once.")
+    return folders
+
+
+def check_run_folder(config: EvaluateConfig | RescoreConfig) -> None:
+    """Raises `UserError` where `run` is no run's folder, or a setting is out of range."""
+    if problems := [*postprocess_problems(config.postprocess)]:
+        raise UserError("\n".join(problems))
+    run_folders(config.run)
+
+
+def check_rescoring(config: RescoreConfig) -> None:
+    """Raises `UserError` where nothing is asked for, or what needs a model."""
+    check_run_folder(config)
+    asked = given(config.postprocess)
+    for name in ("flips", "scales"):
+        if name in asked:
+            raise UserError(
+                f"postprocess.{name} needs the model, which looks at the pictures again: "
+                f"headstart evaluate run={config.run} postprocess.{name}=…"
+            )
+    if not asked and not config.merge_classes and len(run_folders(config.run)) == 1:
+        raise UserError(
+            "There is nothing to change: give postprocess.…, merge_classes.<class>=<class>, or several runs, "
+            "run=<folder>,<folder>."
+        )
+    if config.out and Path(config.out).expanduser().is_dir():
+        raise UserError(f"out={config.out} is a folder: name the file, such as {config.out}/rescored.json.")
 
 
 def check_doctor(config: DoctorConfig) -> None:

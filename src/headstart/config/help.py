@@ -37,6 +37,7 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "rescore": "mAP of the detections that finished runs have kept, changed: needs neither model nor data.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
@@ -45,13 +46,20 @@ ABOUT = {
 ROOTS = {
     "train": schema.RunConfig,
     "evaluate": schema.EvaluateConfig,
+    "rescore": schema.RescoreConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "convert": schema.ConvertConfig,
     "sources": schema.SourcesConfig,
 }
-OF_VERBS = {"doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
-"""Groups of the verbs beside `train`, which has them all."""
+OF_VERBS = {
+    "evaluate": ("postprocess",),
+    "rescore": ("postprocess",),
+    "doctor": ("dataset",),
+    "convert": ("dataset",),
+    "sources": ("model", "backbone"),
+}
+"""Groups and nodes of the verbs beside `train`, which has them all."""
 EXAMPLES = {
     "train": """\
   headstart train model=retinanet strategy=partial_freeze
@@ -65,7 +73,15 @@ EXAMPLES = {
   --config-dir D   add groups of your own, in folder D
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
-    "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "evaluate": """\
+  headstart evaluate run=outputs/<run> split=val
+  headstart evaluate run=outputs/<run> postprocess.method=soft_nms postprocess.score_threshold=0.001
+  headstart evaluate run=outputs/<run> 'postprocess.flips=[horizontal]' 'postprocess.scales=[0.75,1.25]'
+""",
+    "rescore": """\
+  headstart rescore run=outputs/<run> 'merge_classes={rbc: cell, wbc: cell}'
+  headstart rescore run=outputs/<run>,outputs/<run>,outputs/<run> split=test
+""",
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos
   headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean
@@ -108,7 +124,7 @@ def help_text(verb: str, group: str | None, folders: Sequence[Path]) -> str:
 def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     yield f"headstart {verb}: {ABOUT[verb]}\n"
     groups = _groups(verb)
-    if groups:
+    if any(group in GROUPS for group in groups):
         yield f"group=choice chooses, group.setting=value sets; headstart {verb} --help <group> has the settings."
         for group in (group for group in groups if group in GROUPS):
             yield f"\n{group}: {GROUPS[group]}"
@@ -117,8 +133,8 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     else:
         yield "Settings"
     yield from _settings(ROOTS[verb], skip=groups)
-    if verb == "train":
-        yield from (f"  {name}.…: headstart train --help {name}" for name in schema.NODES)
+    nodes = [name for name in schema.NODES if name in groups]
+    yield from (f"  {name}.…: headstart {verb} --help {name}" for name in nodes)
     yield f"\nExamples\n{EXAMPLES[verb]}"
 
 

@@ -174,6 +174,11 @@ def nothing(images: int, rows: int, device: torch.device | str) -> Targets:
     return Targets(no, zeros(4, dtype=torch.float32), zeros(dtype=torch.int64), no, no, zeros(dtype=torch.float32))
 
 
+def take_rows(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Of (N, M, …), the (N, K) rows of each image: (N, K, …)."""
+    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], rows]
+
+
 def pad(tensors: Sequence[Tensor], rows: int) -> Tensor:
     """(n_i, …) each, as one (N, rows, …), filled up with zeros."""
     packed = tensors[0].new_zeros(len(tensors), rows, *tensors[0].shape[1:])

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, SSDConfig, SSDVariant
+from headstart.config.postprocess import rule_of, with_thresholds
+from headstart.config.schema import (
+    Architecture,
+    BackboneConfig,
+    ModelConfig,
+    PostprocessConfig,
+    SSDConfig,
+    SSDVariant,
+)
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.fcos import FCOSDetector
 from headstart.detectors.interface import Detector
@@ -31,10 +39,20 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
 }
 
 
-def build_detector(model: ModelConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> Detector:
-    """Randomly initialised, every parameter trainable; downloads nothing. Raises `UserError` without classes."""
+def build_detector(
+    model: ModelConfig,
+    backbone: BackboneConfig,
+    class_names: Sequence[str],
+    postprocess: Sequence[PostprocessConfig] = (),
+) -> Detector:
+    """Randomly initialised, every parameter trainable; downloads nothing. Raises `UserError` without classes.
+
+    Of `postprocess` a later one goes before an earlier one, and each before `model`.
+    """
     if not class_names:
         raise UserError("the data set has no classes: there is nothing to detect")
-    detector = DETECTORS[model.architecture](model, backbone, class_names)
+    rule = rule_of(model, *postprocess)
+    detector = DETECTORS[model.architecture](with_thresholds(model, rule), backbone, class_names)
+    detector.rule = rule
     widen_narrow_maps(detector)
     return detector

@@ -70,7 +70,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
 
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
         features = features or self.features(batch)
-        return self.roi_heads.detections(features, self._proposals(features))
+        return self.roi_heads.detections(features, self._proposals(features), self.rule)
 
     def class_logits(self, features: Features, places: Places | None = None) -> ClassLogits:
         places = self._proposals(features) if places is None else places

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from headstart.data.batch import Batch, Detections, Padded
+from headstart.config.postprocess import Rule, rule_of
+from headstart.config.schema import ModelConfig
+from headstart.data.batch import Batch, Detections, Padded, take_rows
 from headstart.data.types import Prediction
+from headstart.detectors.augmented import over_views
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,6 @@ class Places(Padded):
         return self.map(lambda tensor: take_rows(tensor, rows))
 
 
-def take_rows(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Of (N, M, …), the (N, K) rows of each image: (N, K, …)."""
-    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], rows]
-
-
 @dataclass(frozen=True)
 class ClassLogits:
     """What a head says about the classes, before sigmoid or softmax."""
@@ -107,6 +105,8 @@ class Detector(nn.Module, ABC):
     """It pads batches to multiples of this many pixels …"""
     min_canvas = 1
     """… and to at least this many: a batch that has them is padded no further."""
+    rule: Rule = rule_of(ModelConfig())
+    """How several detections of one object become one, and what views of a picture are looked at."""
 
     @abstractmethod
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
@@ -120,11 +120,16 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
-        """Detections above the score threshold, after non-maximum suppression. `features` as in `losses`."""
+        """Detections above the score threshold, merged by `rule`'s method; the pictures are looked at once, as they
+        are. `features` as in `losses`."""
+
+    def find(self, batch: Batch, features: Features | None = None) -> Detections:
+        """`detect`, of all views that `rule` asks for (test-time augmentation)."""
+        return over_views(self.detect, batch, self.rule, features)
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """`detect` for a list of (3, H, W) images, uint8 in 0..255 or float in 0..1, of any sizes."""
-        return self.detect(Batch.of(images)).per_image()
+        """`find` for a list of (3, H, W) images, uint8 in 0..255 or float in 0..1, of any sizes."""
+        return self.find(Batch.of(images)).per_image()
 
     @abstractmethod
     def stages(self) -> list[Stage]:

@@ -10,14 +10,15 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
+from headstart.config.postprocess import Rule
 from headstart.data.batch import Detections
 from headstart.detectors.coding import clipped, decode, encode
 from headstart.detectors.constants import may_ask
 from headstart.detectors.interface import Features, Places, take_rows
 from headstart.detectors.matching import BELOW_LOW, GroundTruth, match
+from headstart.detectors.merging import at, merged
 from headstart.detectors.proposals import at_least, box_loss
 from headstart.detectors.sampling import balanced_sample
-from headstart.detectors.suppression import suppressed
 
 MIN_SIDE = 1e-2
 """Of a detection, in pixels; torchvision's."""
@@ -64,7 +65,7 @@ class Regions(RoIHeads):
         return Places(drawn, take_rows(boxes, rows)), matches.gather(1, rows)
 
     @torch.no_grad()
-    def detections(self, features: Features, proposals: Places) -> Detections:
+    def detections(self, features: Features, proposals: Places, rule: Rule) -> Detections:
         """Whose labels begin at 0."""
         logits, codes = self.outputs(features, proposals)
         # Scores sum up to 1, so that no more than these can lie above the threshold.
@@ -76,7 +77,7 @@ class Regions(RoIHeads):
         above = (best.values > self.score_thresh) & proposals.present[..., None]
         present = above.flatten(1) & at_least(boxes, MIN_SIDE)
         found = Detections(present, boxes, scores, best.indices.flatten(1))
-        return suppressed(found, self.nms_thresh, self.detections_per_img)
+        return merged(found, at(rule, self))
 
 
 # ------------------------------------------------------------------------------------------ padded and not

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of a whole batch: each class of each image by itself, and of each image the best that stay.
+"""Suppression of a whole batch, hard and soft: each class of each image by itself, and of each image the best.
 
 Where classes are kept apart by shifts, these are in float64 and cost a box no digit: in float32, as torchvision has
 them, two boxes of a late class can move over the threshold.
@@ -6,15 +6,19 @@ them, two boxes of a late class can move over the threshold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from headstart.data.batch import Detections
-from headstart.detectors.interface import take_rows
+from headstart.config.postprocess import Rule
+from headstart.config.schema import Method
+from headstart.data.batch import Detections, take_rows
 
 
-def suppressed(candidates: Detections, iou_threshold: float, most: int) -> Detections:
+def suppressed(candidates: Detections, iou_threshold: float, most: int, class_agnostic: bool = False) -> Detections:
     """At most `most` rows: of an image's candidates, (N, M) in any order, the best ones of which no better one of the
     same class has a higher IoU than `iou_threshold`. Of equal scores the first one is the better.
 
@@ -24,12 +28,22 @@ def suppressed(candidates: Detections, iou_threshold: float, most: int) -> Detec
     """
     most = min(most, candidates.scores.shape[1])
     choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
-    rows, found = choose(candidates, iou_threshold, most)
+    return taken(candidates, *choose(_grouped(candidates, class_agnostic), iou_threshold, most))
+
+
+def best_of(candidates: Detections, most: int) -> Detections:
+    """The best rows, whatever they overlap."""
+    best = candidates.scores.masked_fill(~candidates.present, -1).sort(dim=1, descending=True, stable=True)
+    return taken(candidates, best.indices[:, :most], best.values[:, :most] >= 0)
+
+
+def taken(candidates: Detections, rows: Tensor, found: Tensor, scores: Tensor | None = None) -> Detections:
+    """The (N, K) `rows`, zeros where nothing is `found`; with other `scores`, where those are given."""
     kept, none = candidates.map(lambda tensor: take_rows(tensor, rows)), ~found
     return Detections(
         found,
         kept.boxes_xyxy.masked_fill(none[..., None], 0),
-        kept.scores.masked_fill(none, 0),
+        (kept.scores if scores is None else scores).masked_fill(none, 0),
         kept.labels.masked_fill(none, 0),
     )
 
@@ -62,22 +76,64 @@ def _first_kept(boxes: Tensor, scores: Tensor, iou_threshold: float, most: int) 
 def in_rounds(candidates: Detections, iou_threshold: float, most: int) -> tuple[Tensor, Tensor]:
     """As `by_library`, without waiting: in each round the best row that is left is taken, and what it suppresses
     goes."""
+
+    def stays(iou: Tensor) -> Tensor:
+        return ~(iou > iou_threshold)
+
+    rows, values = _rounds(candidates, most, _ranks, stays)
+    return rows, values > 0
+
+
+def softened(candidates: Detections, rule: Rule, most: int) -> Detections:
+    """Soft-NMS (Bodla et al., ICCV 2017): what overlaps a better one scores less, and may stay. On any device in
+    rounds, as `in_rounds`."""
+
+    def gaussian(iou: Tensor) -> Tensor:
+        return (-iou.nan_to_num(0).square() / rule.sigma).exp()
+
+    def linear(iou: Tensor) -> Tensor:
+        return 1 - iou.where(iou > rule.iou_threshold, 0)
+
+    weight = gaussian if rule.method is Method.soft_nms else linear
+    rows, scores = _rounds(_grouped(candidates, rule.class_agnostic), most, _present_scores, weight)
+    return taken(candidates, rows, scores > rule.score_threshold, scores)
+
+
+def _rounds(
+    candidates: Detections, most: int, worth: Callable[[Detections], Tensor], weight: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The rows taken, (N, most), and what each was worth then: the one of most `worth` first, and from then on what
+    overlaps it in its class is worth `weight(IoU)` times as much. 0 is worth nothing."""
     order = candidates.scores.masked_fill(~candidates.present, -1).argsort(dim=1, descending=True, stable=True)
     ranked = candidates.map(lambda tensor: take_rows(tensor, order))
-    boxes, labels = ranked.boxes_xyxy, ranked.labels
+    boxes, labels, left = ranked.boxes_xyxy, ranked.labels, worth(ranked)
     areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
-    left = torch.where(ranked.present, torch.arange(boxes.shape[1], 0, -1, device=boxes.device), 0)
-    taken = []
+    found = []
     for _ in range(most):
-        best = left.max(1, keepdim=True)
-        taken.append(best)
+        best = left.max(1, keepdim=True)  # of equals the first
+        found.append(best)
         box, area = take_rows(boxes, best.indices), areas.gather(1, best.indices)
         sides = torch.minimum(boxes[..., 2:], box[..., 2:]) - torch.maximum(boxes[..., :2], box[..., :2])
         shared = sides.clamp_(min=0).prod(-1)
-        gone = (shared / (areas + area - shared) > iou_threshold) & (labels == labels.gather(1, best.indices))
-        left.masked_fill_(gone, 0).scatter_(1, best.indices, 0)
-    rows = order.gather(1, torch.cat([best.indices for best in taken], 1))
-    return rows, torch.cat([best.values for best in taken], 1) > 0
+        same = labels == labels.gather(1, best.indices)
+        left.mul_(torch.where(same, weight(shared / (areas + area - shared)), 1)).scatter_(1, best.indices, 0)
+    rows = order.gather(1, torch.cat([best.indices for best in found], 1))
+    return rows, torch.cat([best.values for best in found], 1)
+
+
+def _grouped(candidates: Detections, class_agnostic: bool) -> Detections:
+    """Those of one label may be of one object."""
+    return replace(candidates, labels=torch.zeros_like(candidates.labels)) if class_agnostic else candidates
+
+
+def _ranks(ranked: Detections) -> Tensor:
+    """So that equal scores are told apart."""
+    places = torch.arange(ranked.present.shape[1], 0, -1, device=ranked.present.device)
+    return torch.where(ranked.present, places, 0)
+
+
+def _present_scores(ranked: Detections) -> Tensor:
+    return ranked.scores.masked_fill(~ranked.present, 0)
 
 
 def apart(boxes: Tensor, labels: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ from headstart.detectors.coding import clipped, decode
 from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import GroundTruth
-from headstart.detectors.suppression import suppressed
+from headstart.detectors.merging import at, merged
+from headstart.errors import UserError
 
 
 class FpnBackbone(nn.Module):
@@ -217,7 +218,7 @@ class OneStageDetector(TorchvisionDetector):
         best = self._best(self._scores(outputs), counts)
         boxes = self._decoded(take_rows(outputs["bbox_regression"], best.anchors), anchors_xyxy[best.anchors])
         candidates = Detections(best.present, clipped(boxes, sizes_hw), best.scores, best.labels)
-        return suppressed(candidates, self.nms_thresh, self.detections_per_img)
+        return merged(candidates, at(self.rule, self))
 
     def _scores(self, outputs: dict[str, Tensor]) -> Tensor:
         """(N, A, classes) in 0..1, of what the head says."""

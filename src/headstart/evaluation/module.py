@@ -35,7 +35,7 @@ class EvaluationModule(L.LightningModule):
         return None
 
     def _predict(self, batch: Batch, split: str) -> dict[str, Detections]:
-        found = self.detector.detect(batch, self.known_features(split, batch))
+        found = self.detector.find(batch, self.known_features(split, batch))
         self.metric.update(found, batch.targets, batch.frames)
         return {"detections": found}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from headstart.config.checks_transfer import EXPORTED, read_description, source_folder
 from headstart.config.plain import plain
+from headstart.config.postprocess import postprocess_problems
 from headstart.config.restore import restore
-from headstart.config.schema import Architecture, BackboneConfig, ModelConfig
+from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, PostprocessConfig
 from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
@@ -48,6 +49,8 @@ class ExportedModel:
     lineage: tuple[str, ...]
     cosine_scale: float | None = None
     """Scale of a cosine head; None: a plain one."""
+    postprocess: dict[str, Any] = field(default_factory=dict)
+    """What the run said of how detections become one."""
 
 
 def save_exported(
@@ -58,6 +61,7 @@ def save_exported(
     info: DatasetInfo,
     norm_eps: float | None,
     lineage: Sequence[str],
+    postprocess: PostprocessConfig | None = None,
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -79,6 +83,7 @@ def save_exported(
         "norm_eps": norm_eps,
         "lineage": list(lineage),
         "cosine_scale": cosine_scale_of(detector),
+        "postprocess": plain(postprocess or PostprocessConfig()),
     }
     text = json.dumps(description, indent=1) + "\n"
     with replacing(folder / DESCRIPTION) as path:
@@ -118,6 +123,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             norm_eps=described.positive(values, "norm_eps"),
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
+            postprocess=described.settings({"postprocess": {}} | values, "postprocess"),  # and this one
         )
     except UserError:
         raise
@@ -127,10 +133,10 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
         ) from None
 
 
-def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
-    """The detector as it was exported: the same detections, bit for bit."""
+def load_exported(path: Path | str, postprocess: PostprocessConfig | None = None) -> tuple[Detector, ExportedModel]:
+    """The detector as it was exported: the same detections, bit for bit, but for what `postprocess` says."""
     exported = read_exported(path)
-    detector = _rebuild(path, exported)
+    detector = _rebuild(path, exported, [postprocess or PostprocessConfig()])
     detector.preprocessing = exported.preprocessing
     if exported.norm_eps is not None:
         set_norm_eps(detector, exported.norm_eps)
@@ -141,7 +147,7 @@ def load_exported(path: Path | str) -> tuple[Detector, ExportedModel]:
     return detector.eval(), exported
 
 
-def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
+def _rebuild(path: Path | str, exported: ExportedModel, changes: Sequence[PostprocessConfig]) -> Detector:
     """Of the settings only names that we know are taken; none is imported."""
     if exported.architecture not in Architecture.__members__:
         known = ", ".join(Architecture.__members__)
@@ -149,10 +155,13 @@ def _rebuild(path: Path | str, exported: ExportedModel) -> Detector:
     try:
         # Schemas with the same keys are all the same to `restore`; the architecture among them tells them apart.
         model, backbone = restore("model", exported.model), restore("backbone", exported.backbone)
+        postprocess = restore("postprocess", exported.postprocess)
     except (UserError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None
+    if problems := [*postprocess_problems(postprocess)]:
+        raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {' '.join(problems)}")
     _refuse_other_shapes(path, exported, model, backbone)
-    return _network(model, backbone, exported)
+    return _network(model, backbone, exported, [postprocess, *changes])
 
 
 def _refuse_other_shapes(
@@ -174,8 +183,13 @@ def _refuse_other_shapes(
             )
 
 
-def _network(model: ModelConfig, backbone: BackboneConfig, exported: ExportedModel) -> Detector:
-    detector = build_detector(model, backbone, exported.class_names)
+def _network(
+    model: ModelConfig,
+    backbone: BackboneConfig,
+    exported: ExportedModel,
+    postprocess: Sequence[PostprocessConfig] = (),
+) -> Detector:
+    detector = build_detector(model, backbone, exported.class_names, postprocess)
     if exported.cosine_scale is not None:
         use_cosine_head(detector, exported.cosine_scale)
     return detector

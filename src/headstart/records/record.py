@@ -55,7 +55,7 @@ class RunRecord:
 
     def write(self, path: Path) -> None:
         """Whole or not at all, whatever happens to the process; NaN becomes null, a secret `***`."""
-        text = json.dumps(masked(_finite(dataclasses.asdict(self))), indent=1, allow_nan=False)
+        text = json.dumps(masked(finite(dataclasses.asdict(self))), indent=1, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(text + "\n")
 
@@ -104,11 +104,11 @@ def record_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

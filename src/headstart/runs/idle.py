@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from headstart.config.kinds import KINDS
+from headstart.config.plain import plain
+from headstart.config.postprocess import OF_MODEL, Rule
 
 Settings = Mapping[str, Any]
 """`group.key` -> value, of a run or of one that it starts from."""
@@ -45,6 +48,9 @@ WITHOUT_EFFECT = (
 
 NESTED = ("dataset.", "source.", "strategy.", "augment.", "optimizer.", "scheduler.", "trainer.", "training.")
 """What a source that is a run has of a run's settings."""
+
+POSTPROCESS = {field.name: field.default for field in fields(Rule)}
+"""Key -> what is done where it is null."""
 
 
 def is_without_effect(name: str) -> bool:
@@ -142,6 +148,28 @@ def _network(settings: Settings) -> Found:
         yield "model.reduced_tail", "it is of torchvision's mobilenet_v3_large"
 
 
+def _postprocess(settings: Settings) -> Found:
+    """What is as it is anyway, and what no method or view asks for. Losses ask for nothing of it."""
+    chosen = {key: value for key in POSTPROCESS if (value := settings.get(f"postprocess.{key}")) is not None}
+    for key, value in chosen.items():
+        model = OF_MODEL.get(key)
+        if value == (settings.get(f"model.{model}") if model else plain(POSTPROCESS[key])):
+            yield f"postprocess.{key}", "that is what is done anyway"
+        elif model:
+            yield f"model.{model}", f"postprocess.{key}={value} goes before it"
+    views = bool(chosen.get("flips") or chosen.get("scales"))
+    if not views:
+        yield "postprocess.across", "there is one view of each picture"
+    used = {chosen.get("method", "nms"), *([chosen.get("across", "weighted_boxes_fusion")] if views else [])}
+    if "soft_nms" not in used:
+        yield "postprocess.sigma", "nothing is merged by soft_nms"
+    if used <= {"soft_nms", "none"}:
+        why = f"postprocess.method={' and '.join(sorted(used))} has no threshold"
+        yield from ((key, why) for key in ("postprocess.iou_threshold", "model.nms_threshold"))
+    if used == {"none"}:
+        yield "postprocess.class_agnostic", "nothing is merged"
+
+
 def _trainer(settings: Settings) -> Found:
     if "dataset.draw_seed" in settings:
         yield "trainer.limit_test_batches", "drawn data has no test split"
@@ -161,5 +189,6 @@ _RULES: tuple[Callable[[Settings], Found], ...] = (
     _splits,
     _rate,
     _network,
+    _postprocess,
     _trainer,
 )

@@ -43,6 +43,7 @@ from headstart.config.schema.model import (
     Variant,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
+from headstart.config.schema.postprocess import Flip, Method, PostprocessConfig
 from headstart.config.schema.run import OnChange, RunConfig
 from headstart.config.schema.scheduler import Decay, SchedulerConfig
 from headstart.config.schema.source import (
@@ -77,6 +78,7 @@ from headstart.config.schema.verbs import (
     EvaluateConfig,
     Format,
     Ignored,
+    RescoreConfig,
     SourcesConfig,
 )
 
@@ -112,6 +114,7 @@ __all__ = [
     "FasterRCNNConfig",
     "FeatureStore",
     "FileDatasetConfig",
+    "Flip",
     "Format",
     "GradualConfig",
     "HuggingFaceConfig",
@@ -122,6 +125,7 @@ __all__ = [
     "LabelmeConfig",
     "ListedConfig",
     "LoggerConfig",
+    "Method",
     "ModelConfig",
     "MonitorConfig",
     "NormPolicy",
@@ -130,8 +134,10 @@ __all__ = [
     "OptimizerConfig",
     "Overlap",
     "PhaseConfig",
+    "PostprocessConfig",
     "PretrainedConfig",
     "PullConfig",
+    "RescoreConfig",
     "Resize",
     "RetinaNetConfig",
     "RunConfig",
@@ -203,6 +209,7 @@ NODES: dict[str, type] = {
     "monitor": MonitorConfig,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
+    "postprocess": PostprocessConfig,
     "study": StudyConfig,
 }
 """Nodes of `RunConfig` that are no groups: there is one of each."""

@@ -14,6 +14,7 @@ from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.evaluation import EvaluationConfig
 from headstart.config.schema.logger import LoggerConfig
 from headstart.config.schema.model import ModelConfig
+from headstart.config.schema.postprocess import PostprocessConfig
 from headstart.config.schema.scheduler import SchedulerConfig
 from headstart.config.schema.source import SourceConfig
 from headstart.config.schema.strategy import StrategyConfig
@@ -48,6 +49,7 @@ class RunConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     seed: int = 0
     """Of everything random: new layers, the order of images, augmentation, `dataset.fraction` and `shots`."""

@@ -12,6 +12,7 @@ from headstart.config.schema.backbone import BackboneConfig
 from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
 from headstart.config.schema.model import ModelConfig
+from headstart.config.schema.postprocess import PostprocessConfig
 
 
 @dataclass
@@ -19,13 +20,32 @@ class EvaluateConfig:
     """`headstart evaluate run=<folder>`."""
 
     run: str = MISSING
-    """A run folder with record.json and model.safetensors."""
+    """A run folder with record.json and model.safetensors; of several, `run=<folder>,<folder>`, what they find is
+    fused: an ensemble."""
     split: str = "val"
     root: Optional[str] = None
     """The folder of the data set now; null: where it was then."""
     data_dir: Optional[str] = None
     """Where the named data sets lie now, in place of `root`."""
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    """`postprocess.method=soft_nms` and others, in place of what the run had; --help postprocess."""
     enable_progress_bar: bool = True
+
+
+@dataclass
+class RescoreConfig:
+    """`headstart rescore run=<folder> postprocess.…`."""
+
+    run: str = MISSING
+    """A run folder with record.json and detections.npz; of several, `run=<folder>,<folder>`, what they found is fused:
+    an ensemble."""
+    split: str = "val"
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    """What is done to the detections that the run has kept; --help postprocess."""
+    merge_classes: dict[str, str] = field(default_factory=dict)
+    """Class -> class that it becomes, in truth and detections: `merge_classes='{rbc: cell, wbc: cell}'`."""
+    out: Optional[str] = None
+    """A JSON file for the numbers before and after."""
 
 
 class Cost(Enum):
