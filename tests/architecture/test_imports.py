@@ -35,6 +35,7 @@ LAYERS = (
     {"transfer"},
     {"features"},
     {"evaluation"},
+    {"analysis"},
     {"parts.part"},
     {"training"},
     {"build"},
@@ -53,6 +54,7 @@ MAY_NOT_IMPORT = {
     "data": {"detectors", "transfer", "training"},
     "records": {"data", "detectors"},
     "reporting": {"data", "detectors", "transfer", "training", "evaluation"},
+    "analysis": {"data", "detectors", "transfer", "training", "inference"},
     "evaluation": {"transfer", "inference"},
 }
 """What the order of the layers alone would allow."""
@@ -66,6 +68,7 @@ LIGHT = (
 )
 NO_TORCH = (
     *LIGHT,
+    "headstart.analysis.summary",
     "headstart.compare",
     "headstart.doctor.verb",
     "headstart.reporting.summary",

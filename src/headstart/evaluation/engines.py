@@ -29,7 +29,20 @@ def evaluate(
         return _numbers(*run(truth, _detections(images), max_detections))
 
 
+def evaluated(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> Any:
+    """hotcoco's evaluation of them, which knows more than the numbers: what became of each detection and object.
+
+    Those have the ids 1, 2, … in the order of the images; a difficult object has one for each of its `copies`.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _run_hotcoco(_ground_truth(images, num_classes, max_detections), _detections(images), max_detections)
+
+
 def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
+    return _arrays(_run_hotcoco(truth, detections, max_detections))
+
+
+def _run_hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
     from hotcoco import COCO, COCOeval
 
     coco = COCO(truth)
@@ -37,7 +50,7 @@ def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int)
     evaluation.params.max_dets = [max_detections]
     evaluation.evaluate()
     evaluation.accumulate()
-    return _arrays(evaluation)
+    return evaluation
 
 
 def _faster_coco_eval(
