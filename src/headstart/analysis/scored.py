@@ -26,6 +26,8 @@ class Scored:
 
     truth: Truth
     found: SplitDetections
+    max_detections: int
+    """Of a picture that count."""
     evaluation: Any
     """hotcoco's, evaluated and accumulated over all IoU thresholds."""
     excused: np.ndarray
@@ -71,7 +73,7 @@ def score(truth: Truth, found: SplitDetections, max_detections: int) -> Scored |
     judged, matched = _pairs(known["dt_status"].items())[:, 0].astype(int), _pairs(known["dt_match"].items())
     excused[order[judged - 1]] = False
     partner[order[matched[:, 0] - 1]] = owners[matched[:, 1] - 1]
-    return Scored(truth, found, evaluation, excused, partner, wanted)
+    return Scored(truth, found, max_detections, evaluation, excused, partner, wanted)
 
 
 def _pairs(items: Any) -> np.ndarray:

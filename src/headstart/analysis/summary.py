@@ -43,6 +43,7 @@ def summarise(scored: Scored) -> dict[str, Any]:
     matrix = confusion(scored, chosen)
     return {
         "fingerprint": scored.truth.fingerprint,
+        "max_detections": scored.max_detections,
         "detections": len(scored.found.scores),
         "classes": {
             name: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,15 @@ def best_thresholds(scored: Scored) -> dict[str, Threshold | None]:
     return {name: _best(scored, label) for label, name in enumerate(scored.class_names)}
 
 
-def kept(scored: Scored, thresholds: dict[str, Threshold | None]) -> np.ndarray:
+def kept(scored: Scored, thresholds: Mapping[str, Threshold | None]) -> np.ndarray:
     """(D,) bool: detections of at least their class's threshold; of a class without one, none."""
-    least = [np.inf if (found := thresholds[name]) is None else found.score for name in scored.class_names]
-    return scored.found.scores >= np.array(least, dtype=np.float32)[scored.found.labels]
+    return above(scored, {name: found.score for name, found in thresholds.items() if found is not None})
+
+
+def above(scored: Scored, least: Mapping[str, float]) -> np.ndarray:
+    """As `kept`, of scores by class; a threshold may be rounded to five digits."""
+    scores = np.array([least.get(name, np.inf) for name in scored.class_names])
+    return scored.found.scores >= scores[scored.found.labels] * (1 - 1e-5)
 
 
 def _best(scored: Scored, label: int) -> Threshold | None:

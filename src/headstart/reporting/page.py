@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,21 +14,25 @@ from headstart.reporting.advice import advice, how_to_settle
 from headstart.reporting.arms import Arm, metric_of, short
 from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import COSTS, curve
+from headstart.reporting.found import Found, found_in
 from headstart.reporting.labels import Curve
 from headstart.reporting.matrix import make_matrix
 from headstart.reporting.notes import heading, left_out, notes, reason
 from headstart.reporting.retention import retention
 from headstart.reporting.rows import Question, Row
+from headstart.reporting.run_report import FILE as REPORT
 from headstart.reporting.template import number, rendered, thinned
 
 
 def as_html(comparison: Comparison, folder: Path) -> str:
     """The page, with links relative to `folder`, in which it will lie."""
+    found = [found_in(target, f"t{number}p") for number, target in enumerate(comparison.targets)]
     return rendered(
         "report.html.j2",
         ("plot.js", "report.js"),
-        payload(comparison, folder),
+        payload(comparison, found, folder),
         _functions(comparison.question, folder),
+        found=found,
         comparison=comparison,
         question=comparison.question,
         matrix=make_matrix(comparison),
@@ -57,8 +62,9 @@ def _functions(question: Question, folder: Path) -> dict[str, Any]:
 
 
 def href(path: Path, folder: Path) -> str:
-    """To a run's folder, from the page's."""
-    return quote(Path(os.path.relpath(path, folder)).as_posix() + "/")
+    """To a run's report, or to its folder where it has none, from the page's."""
+    place = quote(Path(os.path.relpath(path, folder)).as_posix() + "/")
+    return place + REPORT if (path / REPORT).is_file() else place
 
 
 def heat(gain: float, largest: float = 0.2) -> int:
@@ -66,21 +72,21 @@ def heat(gain: float, largest: float = 0.2) -> int:
     return 0 if math.isnan(gain) else round(min(1.0, abs(gain) / largest) * 60)
 
 
-def payload(comparison: Comparison, folder: Path) -> dict[str, Any]:
+def payload(comparison: Comparison, found: Sequence[Found], folder: Path) -> dict[str, Any]:
     """The numbers of the plots; null for what is missing."""
     question = comparison.question
     return {
         "heading": heading(question.metric),
         "cost": COSTS[question.cost],
-        "targets": [_target(target, folder) for target in comparison.targets],
+        "targets": [_target(*pair, folder) for pair in zip(comparison.targets, found, strict=True)],
     }
 
 
-def _target(target: Target, folder: Path) -> dict[str, Any]:
+def _target(target: Target, found: Found, folder: Path) -> dict[str, Any]:
     goals = {saving.goal for saving in target.savings}
     return {
         "name": target.name,
-        "rows": [_row(row, target, folder) for row in target.rows],
+        "rows": [_row(row, target, folder) | {"precision": found.curve(row.arm)} for row in target.rows],
         "curves": [_curve(curve) for curve in target.curves],
         "goal": number(goals.pop()) if goals else None,
         "threshold": number(target.threshold),

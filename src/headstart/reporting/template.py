@@ -16,9 +16,9 @@ MOST_POINTS = 60
 
 
 def rendered(
-    name: str, scripts: Sequence[str], data: Any, functions: Mapping[str, Callable[..., Any]], **values: Any
+    template: str, scripts: Sequence[str], data: Any, functions: Mapping[str, Callable[..., Any]], **values: Any
 ) -> str:
-    """The page `name` with its style, its scripts, `data` for them, and what the template may ask."""
+    """The page `template` with its style, its scripts, `data` for them, and what the template may ask."""
     environment = Environment(
         loader=FileSystemLoader(FILES),
         autoescape=True,  # names come from data
@@ -27,7 +27,7 @@ def rendered(
         lstrip_blocks=True,
     )
     environment.globals |= functions
-    return environment.get_template(name).render(
+    return environment.get_template(template).render(
         **values,
         style=(FILES / "report.css").read_text(encoding="utf-8"),
         scripts=[(FILES / script).read_text(encoding="utf-8") for script in scripts],
