@@ -26,6 +26,8 @@ headstart: transfer learning for object detection
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
+  headstart report <folder>               report.html of a run anew: curves, errors, its worst pictures
+  headstart look dataset=…                what is in a data set: look.html, with pictures as training sees them
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
   headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
 
@@ -38,6 +40,8 @@ VERBS = {
     "evaluate": ("headstart.evaluate", "evaluate"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
+    "report": ("headstart.report", "report"),
+    "look": ("headstart.look.verb", "look"),
     "convert": ("headstart.convert", "convert"),
     "sources": ("headstart.sources.verb", "sources"),
 }
@@ -98,9 +102,9 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
+    from headstart.config import checks_verbs as checks
+    from headstart.config import schema
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, SourcesConfig
 
     register()
 
@@ -110,11 +114,13 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
 
     read: dict[str, Callable[[Any], Any]] = {
         "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
-        "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
-        "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
-        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
-        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
-        "sources": lambda cfg: typed(cfg, SourcesConfig),
+        "evaluate": lambda cfg: checked(typed(cfg, schema.EvaluateConfig), checks.check_run_folder),
+        "doctor": lambda cfg: checked(typed(cfg, schema.DoctorConfig), checks.check_doctor),
+        "compare": lambda cfg: checked(typed(cfg, schema.CompareConfig), checks.check_comparison),
+        "report": lambda cfg: checked(typed(cfg, schema.ReportConfig), checks.check_report),
+        "look": lambda cfg: checked(typed(cfg, schema.LookConfig), checks.check_look),
+        "convert": lambda cfg: checked(typed(cfg, schema.ConvertConfig), checks.check_conversion),
+        "sources": lambda cfg: typed(cfg, schema.SourcesConfig),
     }
 
     def task(cfg: Any) -> None:

@@ -45,7 +45,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "sources"},
+    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "look", "report", "sources"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -75,6 +75,7 @@ NO_TORCH = (
     "headstart.reporting.plots",
     "headstart.reporting.wandb_comparison",
     "headstart.records.record",
+    "headstart.report",
     "headstart.sources.verb",
 )
 

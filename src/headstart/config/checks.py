@@ -36,7 +36,7 @@ def check(config: RunConfig) -> None:
         *dataset_problems(config.dataset),
         *source_problems(config),
         *_transfer(config),
-        *_augment(config.augment),
+        *augment_problems(config.augment),
         *_optimization(config),
         *_trainer(config),
         *length_problems(config),
@@ -154,7 +154,7 @@ def _few_shot(config: RunConfig) -> Iterator[str]:
         )
 
 
-def _augment(config: AugmentConfig) -> Iterator[str]:
+def augment_problems(config: AugmentConfig) -> Iterator[str]:
     for name in ("hflip", "vflip", "crop"):
         value = getattr(config, name)
         if not 0 <= value <= 1:

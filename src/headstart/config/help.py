@@ -39,6 +39,8 @@ ABOUT = {
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
+    "report": "report.html and analysis.json of runs, written anew from their files, as each run does at its end.",
+    "look": "What is in a data set, before any training: look.html, with pictures as augmentation makes them.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
     "sources": "What learning can start from on this machine, and the words of the command line for it.",
 }
@@ -47,10 +49,17 @@ ROOTS = {
     "evaluate": schema.EvaluateConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
+    "report": schema.ReportConfig,
+    "look": schema.LookConfig,
     "convert": schema.ConvertConfig,
     "sources": schema.SourcesConfig,
 }
-OF_VERBS = {"doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
+OF_VERBS = {
+    "doctor": ("dataset",),
+    "look": ("dataset", "augment"),
+    "convert": ("dataset",),
+    "sources": ("model", "backbone"),
+}
 """Groups of the verbs beside `train`, which has them all."""
 EXAMPLES = {
     "train": """\
@@ -76,6 +85,16 @@ EXAMPLES = {
   headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
   headstart compare outputs/ group=strategy split=test
   headstart compare outputs/ wandb=true
+""",
+    "report": """\
+  headstart report outputs/<run>
+  headstart report outputs/
+""",
+    "look": """\
+  headstart look dataset=voc_folder dataset.root=my/photos
+  headstart look dataset=bccd augment=strong pictures=16
+
+  --help dataset   the settings of the data set          --help augment   those of augmentation
 """,
     "convert": """\
   headstart convert dataset=voc_folder dataset.root=my/photos to=coco folder=my/photos_coco

@@ -20,6 +20,8 @@ from headstart.config.schema import (
     ConvertConfig,
     DoctorConfig,
     EvaluateConfig,
+    LookConfig,
+    ReportConfig,
     RunConfig,
     SourcesConfig,
 )
@@ -39,6 +41,8 @@ def register() -> None:
     store.store(name="compare_schema", node=CompareConfig)
     store.store(name="doctor_schema", node=DoctorConfig)
     store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="report_schema", node=ReportConfig)
+    store.store(name="look_schema", node=LookConfig)
     store.store(name="sources_schema", node=SourcesConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():

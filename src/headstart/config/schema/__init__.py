@@ -77,6 +77,8 @@ from headstart.config.schema.verbs import (
     EvaluateConfig,
     Format,
     Ignored,
+    LookConfig,
+    ReportConfig,
     SourcesConfig,
 )
 
@@ -121,6 +123,7 @@ __all__ = [
     "LabelmeConfig",
     "ListedConfig",
     "LoggerConfig",
+    "LookConfig",
     "ModelConfig",
     "MonitorConfig",
     "NormPolicy",
@@ -131,6 +134,7 @@ __all__ = [
     "PhaseConfig",
     "PretrainedConfig",
     "PullConfig",
+    "ReportConfig",
     "Resize",
     "RetinaNetConfig",
     "RunConfig",

@@ -33,19 +33,6 @@ const inEpoch = (epoch) => (epoch ? `after epoch ${epoch}` : "before training");
 
 const UNIT = [0, 1];
 
-function legend(holder, keys) {
-  const list = document.createElement("p");
-  list.className = "keys";
-  for (const [name, tone] of keys) {
-    const key = document.createElement("span"), dot = document.createElement("i");
-    dot.className = "dot";
-    dot.style.background = tone;
-    key.append(dot, name);
-    list.append(key);
-  }
-  holder.append(list);
-}
-
 function drawPrecision(holder, split) {
   const few = split.classes.length <= COLOURS && split.classes.length > 1;
   const plot = axes(holder, { values: UNIT, label: "recall" }, { values: UNIT, label: "precision" }, 320);
