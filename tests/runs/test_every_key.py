@@ -224,6 +224,7 @@ TABLE: dict[str, Row] = {
     "training.keep": Row("training.keep=all", SAME),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
+    "evaluation.worst_pictures": Row("evaluation.worst_pictures=0", SAME_RESULT),
     "evaluation.retention": Row("evaluation.retention=true", MORE),
     # --------------------------------------------------------------------------------------------- dataset
     "dataset.name": Row("dataset.name=mine", IN_THE_NAME),

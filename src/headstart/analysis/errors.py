@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from hotcoco import COCO, COCOeval
 
-from headstart.analysis.scored import IOU, Scored, xywh
+from headstart.analysis.scored import IOU, Scored
+from headstart.evaluation.scoring import xywh
 
 KINDS = {
     "Cls": "right place, wrong class",

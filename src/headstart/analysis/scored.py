@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from headstart.evaluation.difficult import copies_and_areas
-from headstart.evaluation.engines import evaluated
-from headstart.evaluation.types import ImageResult
+from headstart.evaluation.engines import detection_rows, ground_truth, run_hotcoco
+from headstart.evaluation.scoring import image_results
 from headstart.records.detections import SplitDetections
 from headstart.records.truth import Truth
 
@@ -54,53 +56,19 @@ class Scored:
 
 def score(truth: Truth, found: SplitDetections, max_detections: int) -> Scored | None:
     """None where the pictures that were looked at have no object to be found."""
-    objects, detections = _by_picture(truth.images, found.measured), _by_picture(found.images, found.measured)
-    wanted = np.zeros(len(truth.images), dtype=bool)
-    wanted[np.concatenate([*objects, np.zeros(0, int)])] = True
-    wanted &= ~(truth.crowd | truth.difficult)
+    looked_at = np.isin(truth.images, found.measured)
+    wanted = looked_at & ~(truth.crowd | truth.difficult)
     if not wanted.any():
         return None
-    images = {
-        int(row): _image_result(truth, found, of_truth, of_found)
-        for row, of_truth, of_found in zip(found.measured, objects, detections, strict=True)
-    }
-    evaluation = evaluated(images, len(truth.class_names), max_detections)
-    known = evaluation.image_diagnostics(iou_thr=IOU)
-    order = np.concatenate(detections)  # of detection 1, 2, … of hotcoco
+    images = image_results(truth, found)
+    with contextlib.redirect_stdout(io.StringIO()):
+        objects = ground_truth(images, len(truth.class_names), max_detections)
+        evaluation = run_hotcoco(objects, detection_rows(images), max_detections)
+        known = evaluation.image_diagnostics(iou_thr=IOU)
     copies = [copies_and_areas(image, max_detections)[0] for image in images.values()]
-    owners = np.concatenate([np.repeat(rows, n) for rows, n in zip(objects, copies, strict=True)])
+    owners = np.repeat(np.flatnonzero(looked_at), np.concatenate(copies))
     excused, partner = np.ones(len(found.scores), dtype=bool), np.full(len(found.scores), -1, dtype=np.int32)
-    judged, matched = _pairs(known["dt_status"].items())[:, 0].astype(int), _pairs(known["dt_match"].items())
-    excused[order[judged - 1]] = False
-    partner[order[matched[:, 0] - 1]] = owners[matched[:, 1] - 1]
+    matches = np.array([*known["dt_match"].items()], dtype=int).reshape(-1, 2) - 1
+    excused[np.array([*known["dt_status"]], dtype=int) - 1] = False
+    partner[matches[:, 0]] = owners[matches[:, 1]]
     return Scored(truth, found, max_detections, evaluation, excused, partner, wanted)
-
-
-def _pairs(items: Any) -> np.ndarray:
-    return np.array([(key, value if isinstance(value, int) else 0) for key, value in items], dtype=int).reshape(-1, 2)
-
-
-def _by_picture(pictures: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-    """The positions in `pictures` of each of the `wanted` ones."""
-    order = np.argsort(pictures, kind="stable")
-    ends = [np.searchsorted(pictures[order], wanted, side) for side in ("left", "right")]
-    return [order[start:end] for start, end in zip(*ends, strict=True)]
-
-
-def _image_result(truth: Truth, found: SplitDetections, objects: np.ndarray, detections: np.ndarray) -> ImageResult:
-    return ImageResult(
-        truth_xywh=xywh(truth.boxes_xyxy[objects]),
-        truth_labels=truth.labels[objects],
-        crowd=truth.crowd[objects],
-        difficult=truth.difficult[objects],
-        area=truth.area[objects],
-        boxes_xywh=xywh(found.boxes_xyxy[detections]),
-        scores=found.scores[detections],
-        labels=found.labels[detections],
-    )
-
-
-def xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N, 4) float64: left, top, width, height."""
-    boxes = boxes_xyxy.astype(np.float64)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

@@ -30,6 +30,10 @@ PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "16-true",
 HALF = ("16-true", "bf16-true")
 
 
+MOST_PICTURES = 100
+"""In one page."""
+
+
 def check(config: RunConfig) -> None:
     """Raises `UserError` with everything that is wrong, a line each."""
     problems = [
@@ -209,6 +213,9 @@ def _optimization(config: RunConfig) -> Iterator[str]:
         )
     if config.evaluation.max_detections < 1:
         yield f"evaluation.max_detections={config.evaluation.max_detections} must be 1 or more."
+    if not 0 <= config.evaluation.worst_pictures <= MOST_PICTURES:
+        number = config.evaluation.worst_pictures
+        yield f"evaluation.worst_pictures={number} must be 0 to {MOST_PICTURES}: they all lie in one page."
 
 
 def _trainer(config: RunConfig) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from headstart.config.checks import augment_problems, check_dataset_folder, dataset_problems
+from headstart.config.checks import MOST_PICTURES, augment_problems, check_dataset_folder, dataset_problems
 from headstart.config.schema import (
     CompareConfig,
     ConvertConfig,
@@ -18,8 +18,6 @@ from headstart.config.schema import (
     ReportConfig,
 )
 from headstart.errors import UserError
-
-MOST_PICTURES = 100
 
 
 def check_run_folder(config: EvaluateConfig) -> None:

@@ -86,15 +86,10 @@ EXAMPLES = {
   headstart compare outputs/ group=strategy split=test
   headstart compare outputs/ wandb=true
 """,
-    "report": """\
-  headstart report outputs/<run>
-  headstart report outputs/
-""",
+    "report": "  headstart report outputs/<run>\n  headstart report outputs/\n",
     "look": """\
   headstart look dataset=voc_folder dataset.root=my/photos
   headstart look dataset=bccd augment=strong pictures=16
-
-  --help dataset   the settings of the data set          --help augment   those of augmentation
 """,
     "convert": """\
   headstart convert dataset=voc_folder dataset.root=my/photos to=coco folder=my/photos_coco

@@ -11,6 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
@@ -123,6 +124,10 @@ class DetectionDataModule(L.LightningDataModule):
         chosen = [number * len(dataset) // count for number in range(count)]
         for start in range(0, count - size + 1, size):
             yield dataset.__getitems__(chosen[start : start + size])
+
+    def one(self, split: str, index: int) -> Tensor:
+        """(3, h, w) uint8: a picture as a detector sees it, without padding."""
+        return self._dataset(split, None)[index][0]
 
     def whole(self, split: str) -> Iterator[Batch]:
         """All images in order, as they are, in batches of one size: the last is filled up with the last image."""

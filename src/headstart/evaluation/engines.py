@@ -25,24 +25,17 @@ def evaluate(
         return _numbers(*_empty(num_classes))
     run = {Engine.hotcoco: _hotcoco, Engine.faster_coco_eval: _faster_coco_eval}[engine]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = _ground_truth(images, num_classes, max_detections)
-        return _numbers(*run(truth, _detections(images), max_detections))
-
-
-def evaluated(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> Any:
-    """hotcoco's evaluation of them, which knows more than the numbers: what became of each detection and object.
-
-    Those have the ids 1, 2, … in the order of the images; a difficult object has one for each of its `copies`.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):
-        return _run_hotcoco(_ground_truth(images, num_classes, max_detections), _detections(images), max_detections)
+        truth = ground_truth(images, num_classes, max_detections)
+        return _numbers(*run(truth, detection_rows(images), max_detections))
 
 
 def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
-    return _arrays(_run_hotcoco(truth, detections, max_detections))
+    return _arrays(run_hotcoco(truth, detections, max_detections))
 
 
-def _run_hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
+def run_hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
+    """Its evaluation, which knows more than the numbers: what became of each detection and object. Those have the ids
+    1, 2, … in their order; a difficult object has as many as it has copies."""
     from hotcoco import COCO, COCOeval
 
     coco = COCO(truth)
@@ -102,7 +95,7 @@ def _mean(values: np.ndarray) -> float:
     return float(valid.mean()) if valid.size else float("nan")
 
 
-def _ground_truth(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> dict[str, Any]:
+def ground_truth(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> dict[str, Any]:
     """A COCO data set in memory. Ids from 1: pycocotools takes annotation 0 for "no match"."""
     annotations = [
         {"image_id": image_id, "category_id": label + 1, "bbox": box, "area": area, "iscrowd": int(crowd)}
@@ -123,7 +116,7 @@ def _objects(image: ImageResult, max_detections: int) -> Iterable[tuple[list[flo
     return zip(*(np.repeat(column, copies, axis=0).tolist() for column in columns), strict=True)
 
 
-def _detections(images: Mapping[int, ImageResult]) -> np.ndarray:
+def detection_rows(images: Mapping[int, ImageResult]) -> np.ndarray:
     """(N, 7) rows of image id, x, y, width, height, score, category id."""
     rows = [
         np.column_stack([np.full(len(image.scores), image_id), image.boxes_xywh, image.scores, image.labels + 1])

@@ -22,7 +22,7 @@ def score(truth: Truth, found: SplitDetections, engine: Engine, max_detections: 
 def image_results(truth: Truth, found: SplitDetections) -> dict[int, ImageResult]:
     """Of every picture that was looked at, by its row in `truth`."""
     objects, detections = (_by_picture(column, found.measured) for column in (truth.images, found.images))
-    boxes, truth_boxes = (_xywh(boxes) for boxes in (found.boxes_xyxy, truth.boxes_xyxy))
+    boxes, truth_boxes = (xywh(boxes) for boxes in (found.boxes_xyxy, truth.boxes_xyxy))
     return {
         row: ImageResult(
             truth_xywh=truth_boxes[a],
@@ -44,6 +44,7 @@ def _by_picture(rows: np.ndarray, pictures: np.ndarray) -> list[slice]:
     return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+def xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N, 4) float64: left, top, width, height."""
     boxes = boxes_xyxy.astype(np.float64)
     return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])

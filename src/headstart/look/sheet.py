@@ -3,15 +3,14 @@ through."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from headstart.config.schema import AugmentConfig
 from headstart.data.dataset import DetectionDataset, Key, rendered
+from headstart.data.small import small_jpeg
 from headstart.data.table import ImageTable
 from headstart.data.types import Size, Target
 from headstart.reporting.shown import Picture, Side, box
@@ -19,7 +18,6 @@ from headstart.reporting.shown import Picture, Side, box
 EPOCHS = 3
 SIDE = 380
 """Pixels of a picture's long side on the sheet, at most."""
-QUALITY = 78
 AT_ONCE = 8
 
 
@@ -53,13 +51,4 @@ def _picture(name: str, title: str, cell: tuple[Tensor, Target], class_names: Se
         for xyxy, label, excused in zip(target.boxes_xyxy.tolist(), labels, ignored, strict=True)
     ]
     height, width = image.shape[-2:]
-    return Picture(name, title, width, height, small_jpeg(image, SIDE, QUALITY), [Side("", boxes)])
-
-
-def small_jpeg(image: Tensor, side: int, quality: int) -> bytes:
-    """Of a (3, H, W) uint8 picture, its long side `side` pixels at most."""
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
-    picture.thumbnail((side, side))
-    written = io.BytesIO()
-    picture.save(written, "JPEG", quality=quality, optimize=True)
-    return written.getvalue()
+    return Picture(name, title, width, height, small_jpeg(image, SIDE), [Side("", boxes)])

@@ -12,31 +12,33 @@ from headstart.analysis.marks import Mark, marked, worst_rows
 from headstart.analysis.scored import Scored
 from headstart.analysis.summary import summarise, write_analysis
 from headstart.analysis.thresholds import best_thresholds, kept
+from headstart.config.schema import EvaluationConfig
 from headstart.records.pictures import read_picture
 from headstart.records.record import RunRecord
 from headstart.replacing import replacing
 from headstart.reporting.run_page import as_html
 from headstart.reporting.shown import Box, Picture, Side, box
 
-WORST = 12
-"""Pictures of a split that are shown."""
 FILE = "report.html"
+WORST = EvaluationConfig.worst_pictures
+"""Of a run that was begun before there was such a setting."""
 
 
 def write_report(folder: Path, record: RunRecord, splits: Mapping[str, Scored]) -> Path:
     """Of a run's folder and its detections by split. Raises `Unwritable`."""
     found = {split: summarise(scored) for split, scored in splits.items()}
     write_analysis(folder, found)
-    pictures = {split: list(worst(folder, split, scored)) for split, scored in splits.items()}
+    shown = record.config.get("evaluation", {}).get("worst_pictures", WORST)
+    pictures = {split: list(worst(folder, split, scored, shown)) for split, scored in splits.items()}
     with replacing(folder / FILE) as temporary:
         temporary.write_text(as_html(folder, record, found, pictures), encoding="utf-8")
     return folder / FILE
 
 
-def worst(folder: Path, split: str, scored: Scored) -> Iterator[Picture]:
+def worst(folder: Path, split: str, scored: Scored, number: int) -> Iterator[Picture]:
     """Those with the most wrong of which a small JPEG was kept."""
     chosen = kept(scored, best_thresholds(scored))
-    for row in worst_rows(scored, chosen, WORST):
+    for row in worst_rows(scored, chosen, number):
         content = read_picture(folder, scored.truth.fingerprint, row)
         if content is not None:
             yield _picture(f"{split}{row}", scored, chosen, row, content)

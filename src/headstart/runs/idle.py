@@ -38,6 +38,7 @@ WITHOUT_EFFECT = (
     "trainer.reload_dataloaders_every_n_epochs",
     "trainer.limit_predict_batches",
     "training.keep",
+    "evaluation.worst_pictures",
 )
 """Settings that never change what a run finds, or the run that it starts from."""
 
