@@ -21,7 +21,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms of two seeds: one is wrong in a picture, the other in three."""
     folder = tmp_path_factory.mktemp("study")
     for seed in (0, 1):
-        make_run(folder, (0,), "imagenet", seed)
+        make_run(folder, (0, 0), "imagenet", seed)
         make_run(folder, (1, 2, 3), "scratch", seed)
     report(ReportConfig(folder=str(folder)))
     compare(CompareConfig(folder=str(folder)))
@@ -43,6 +43,7 @@ def test_the_pictures_are_those_in_which_the_arms_differ_beside_the_truth(page: 
     shown = re.findall(r'<figure class="pictures">.*?</figure>', page, re.DOTALL)
     named = [re.search(r"&gt;(\d)&lt;", picture)[1] for picture in shown]  # type: ignore[index]
     assert sorted(named) == ["0", "1", "2", "3"]
+    assert named[0] == "0", "two errors"
     for name, picture in zip(named, shown, strict=True):
         truth, best, other = picture.split("<use ")[1:]
         assert "box wrong" not in truth
