@@ -48,8 +48,8 @@ def _picture(name: str, scored: Scored, chosen: np.ndarray, row: int, jpeg: byte
     shown = marked(scored, chosen, row)
     height, width = (int(side) for side in scored.truth.sizes_hw[row])
     sides = [
-        Side("", boxes(shown.truth, scored.class_names)),
-        Side("", boxes(shown.found, scored.class_names)),
+        Side("truth", boxes(shown.truth, scored.class_names)),
+        Side("found", boxes(shown.found, scored.class_names)),
     ]
     missed, false = (sum(mark.right is False for mark in marks) for marks in (shown.truth, shown.found))
     title = f"{scored.truth.image_names[row]}: {missed} missed, {false} wrong"

@@ -19,7 +19,7 @@ function line(plot, points, attributes, text, key) {
 
 function drawEpochs(holder, points, label, words) {
   if (!points.length) return say(holder, "No epoch has this number.");
-  const plot = axes(holder, { values: [0, ...points.map((p) => p[0])], label: "epochs done" }, { values: points.map((p) => p[1]), label, zero: true }, 300);
+  const plot = axes(holder, { values: [0, ...points.map((p) => p[0])], label: "epochs done", whole: true }, { values: points.map((p) => p[1]), label, zero: true }, 300);
   for (const [epoch, stages] of data.phases) {
     const x = plot.px(epoch), text = `after ${epoch} epoch${epoch === 1 ? "" : "s"}\n${stages} begin${stages.includes(",") ? "" : "s"} to train`;
     tells(element("line", { x1: x, x2: x, y1: 8, y2: 262, stroke: "var(--quiet)", "stroke-dasharray": "4 4", "stroke-width": 1.5 }, plot.svg), text, stages);
