@@ -88,8 +88,12 @@ def _pictures(
     for row in rows:
         jpeg = next(filter(None, (read_picture(path, fingerprint, row) for path in paths)), None)
         if jpeg is not None and all(row in one for one in marks):
-            titles = [f"{side.arm.name}: {errors:.3g} error{'s' * (errors != 1)}" for side, errors in zip(pair, gaps[row], strict=True)]
+            titles = [_title(side, errors) for side, errors in zip(pair, gaps[row], strict=True)]
             yield _picture(f"{name}{row}", truth, jpeg, titles, [one[row] for one in marks])
+
+
+def _title(row: Row, errors: float) -> str:
+    return f"{row.arm.name}: {errors:.3g} error{'s' * (errors != 1)}"
 
 
 def _marks(truth: Truth, found: SplitDetections, known: Known, rows: Sequence[int]) -> dict[int, Marked]:
