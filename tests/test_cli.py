@@ -184,7 +184,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate rescore doctor compare convert sources"),
+        ("headstart ", "train evaluate rescore doctor compare report look convert sources"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
@@ -195,6 +195,8 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
         ("headstart sources model=ssd", "model=ssd model=ssd_tf model=ssdlite"),
         ("headstart convert dataset=voc2", "dataset=voc2007 dataset=voc2007_1000 dataset=voc2012"),
         ("headstart convert fol", "folder="),
+        ("headstart look augment=s", "augment=strong"),
+        ("headstart report fol", "folder="),
         ("headstart nonsense x", ""),
     ],
 )

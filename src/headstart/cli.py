@@ -27,6 +27,8 @@ headstart: transfer learning for object detection
   headstart rescore run=<folder> …        the same from the detections it has kept: other thresholds, classes merged
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
+  headstart report <folder>               report.html of a run anew: curves, errors, its worst pictures
+  headstart look dataset=…                what is in a data set: look.html, with pictures as training sees them
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
   headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
 
@@ -40,6 +42,8 @@ VERBS = {
     "rescore": ("headstart.rescore", "rescore"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
+    "report": ("headstart.report", "report"),
+    "look": ("headstart.look.verb", "look"),
     "convert": ("headstart.convert", "convert"),
     "sources": ("headstart.sources.verb", "sources"),
 }
@@ -116,6 +120,8 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         "rescore": lambda cfg: checked(typed(cfg, schema.RescoreConfig), checks.check_rescoring),
         "doctor": lambda cfg: checked(typed(cfg, schema.DoctorConfig), checks.check_doctor),
         "compare": lambda cfg: checked(typed(cfg, schema.CompareConfig), checks.check_comparison),
+        "report": lambda cfg: checked(typed(cfg, schema.ReportConfig), checks.check_report),
+        "look": lambda cfg: checked(typed(cfg, schema.LookConfig), checks.check_look),
         "convert": lambda cfg: checked(typed(cfg, schema.ConvertConfig), checks.check_conversion),
         "sources": lambda cfg: typed(cfg, schema.SourcesConfig),
     }

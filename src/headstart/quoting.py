@@ -19,6 +19,8 @@ from headstart.errors import UserError
 from headstart.runs.idle import of_run
 
 MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+WITH_FOLDER = ("compare", "report")
+"""Verbs that take a folder without its name."""
 ALWAYS_QUOTED = ("baseline", "group", "run")
 """Settings whose values look like further settings, or like lists; none of `train`."""
 
@@ -28,10 +30,10 @@ _WORD = re.compile(r"(\+{0,2})([\w.]+)=(.*)", re.DOTALL)
 def written_out(verb: str, words: Sequence[str]) -> list[str]:
     """`words` with every value quoted that Hydra would read as something else than the text it is.
 
-    For `compare`, `outputs/` is `folder=outputs/`. Raises `UserError` where two readings fit.
+    For `compare` and `report`, `outputs/` is `folder=outputs/`. Raises `UserError` where two readings fit.
     """
     keys = text_keys(verb)
-    if verb == "compare":
+    if verb in WITH_FOLDER:
         words = [_with_folder(word, keys) for word in words]
     sweeps = verb == "train" and any(word in MULTIRUN for word in words)
     root = next((match[3] for word in words if (match := _WORD.fullmatch(word)) and match[2] == "dataset.root"), "")

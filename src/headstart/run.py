@@ -41,6 +41,7 @@ from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
 from headstart.runs.keeping import keep, lost
 from headstart.runs.lock import locked
+from headstart.runs.looking import leave
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
 from headstart.training.checkpoints import mend
@@ -149,6 +150,7 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
         keep_found(folder, experiment.data, results)
+        leave(folder, record, experiment.data, experiment.config.evaluation.worst_pictures, fitted.loggers)
         export(experiment, folder, record.lineage)
         if "profile" in record.cost:
             show_profile(record.cost, folder)

@@ -35,6 +35,7 @@ LAYERS = (
     {"transfer"},
     {"features"},
     {"evaluation"},
+    {"analysis"},
     {"parts.part"},
     {"training"},
     {"build"},
@@ -44,7 +45,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "rescore", "compare", "convert", "demo", "doctor", "sources"},
+    {"run", "train", "evaluate", "rescore", "compare", "convert", "demo", "doctor", "look", "report", "sources"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
@@ -53,6 +54,7 @@ MAY_NOT_IMPORT = {
     "data": {"detectors", "transfer", "training"},
     "records": {"data", "detectors"},
     "reporting": {"data", "detectors", "transfer", "training", "evaluation"},
+    "analysis": {"data", "detectors", "transfer", "training", "inference"},
     "evaluation": {"transfer", "inference"},
 }
 """What the order of the layers alone would allow."""
@@ -66,12 +68,14 @@ LIGHT = (
 )
 NO_TORCH = (
     *LIGHT,
+    "headstart.analysis.summary",
     "headstart.compare",
     "headstart.doctor.verb",
     "headstart.reporting.summary",
     "headstart.reporting.plots",
     "headstart.reporting.wandb_comparison",
     "headstart.records.record",
+    "headstart.report",
     "headstart.sources.verb",
 )
 

@@ -29,7 +29,8 @@ from headstart.runs.identity import run_name
 
 CONF = conf_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-ROOTS = ("train.yaml", "evaluate.yaml", "rescore.yaml", "doctor.yaml", "compare.yaml", "convert.yaml", "sources.yaml")
+VERBS = ("train", "evaluate", "rescore", "doctor", "compare", "report", "look", "convert", "sources")
+ROOTS = tuple(f"{verb}.yaml" for verb in VERBS)
 CHOICES = [(path.parent.as_posix(), path.stem) for path in FILES if str(path) not in ROOTS]
 NEEDED = {
     **{f"dataset={file.stem}": ["dataset.root=x"] for file in (CONF / "dataset").glob("*_folder.yaml")},

@@ -242,6 +242,7 @@ TABLE: dict[str, Row] = {
     "training.keep": Row("training.keep=all", SAME),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),
+    "evaluation.worst_pictures": Row("evaluation.worst_pictures=0", SAME_RESULT),
     "evaluation.retention": Row("evaluation.retention=true", MORE),
     "postprocess.method": Row("postprocess.method=weighted_boxes_fusion", merging),
     "postprocess.iou_threshold": Row("postprocess.iou_threshold=0.2", merging),

@@ -32,13 +32,17 @@ PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "64-true", "16-true",
 HALF = ("16-true", "bf16-true")
 
 
+MOST_PICTURES = 100
+"""In one page."""
+
+
 def check(config: RunConfig) -> None:
     """Raises `UserError` with everything that is wrong, a line each."""
     problems = [
         *dataset_problems(config.dataset),
         *source_problems(config),
         *_transfer(config),
-        *_augment(config.augment),
+        *augment_problems(config.augment),
         *_optimization(config),
         *_trainer(config),
         *length_problems(config),
@@ -157,7 +161,7 @@ def _few_shot(config: RunConfig) -> Iterator[str]:
         )
 
 
-def _augment(config: AugmentConfig) -> Iterator[str]:
+def augment_problems(config: AugmentConfig) -> Iterator[str]:
     for name in ("hflip", "vflip", "crop"):
         value = getattr(config, name)
         if not 0 <= value <= 1:
@@ -225,6 +229,9 @@ def _optimization(config: RunConfig) -> Iterator[str]:
         )
     if config.evaluation.max_detections < 1:
         yield f"evaluation.max_detections={config.evaluation.max_detections} must be 1 or more."
+    if not 0 <= config.evaluation.worst_pictures <= MOST_PICTURES:
+        number = config.evaluation.worst_pictures
+        yield f"evaluation.worst_pictures={number} must be 0 to {MOST_PICTURES}: they all lie in one page."
 
 
 def _trainer(config: RunConfig) -> Iterator[str]:

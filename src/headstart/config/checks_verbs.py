@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from headstart.config.checks import check_dataset_folder, dataset_problems
+from headstart.config.checks import MOST_PICTURES, augment_problems, check_dataset_folder, dataset_problems
 from headstart.config.postprocess import given, postprocess_problems
 from headstart.config.schema import (
     CompareConfig,
@@ -15,6 +15,8 @@ from headstart.config.schema import (
     FileDatasetConfig,
     Format,
     Ignored,
+    LookConfig,
+    ReportConfig,
     RescoreConfig,
 )
 from headstart.errors import UserError
@@ -75,6 +77,23 @@ def check_comparison(config: CompareConfig) -> None:
         raise UserError(f"margin={config.margin} must be 0 or more, in units of the metric: 0.02 is 2 points of mAP.")
     if not Path(config.folder).expanduser().is_dir():
         raise UserError(f"folder={config.folder} is no folder: name the one that holds the runs, such as outputs/.")
+
+
+def check_report(config: ReportConfig) -> None:
+    """Raises `UserError` where `folder` is no folder."""
+    if not Path(config.folder).expanduser().is_dir():
+        raise UserError(f"folder={config.folder} is no folder: name that of a run, outputs/<run>, or one with runs.")
+
+
+def check_look(config: LookConfig) -> None:
+    """Raises `UserError` where a setting is wrong, or the data set's folder is not there."""
+    problems = [*dataset_problems(config.dataset), *augment_problems(config.augment)]
+    if not 0 <= config.pictures <= MOST_PICTURES:
+        problems.append(f"pictures={config.pictures} must be 0 to {MOST_PICTURES}: they all lie in one file.")
+    if problems:
+        raise UserError("\n".join(problems))
+    if not Path(getattr(config.dataset, "root", ".")).expanduser().is_file():  # an archive is refused as data
+        check_dataset_folder(config.dataset)
 
 
 def check_conversion(config: ConvertConfig) -> None:

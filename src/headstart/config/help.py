@@ -40,6 +40,8 @@ ABOUT = {
     "rescore": "mAP of the detections that finished runs have kept, changed: needs neither model nor data.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
+    "report": "report.html and analysis.json of runs, written anew from their files, as each run does at its end.",
+    "look": "What is in a data set, before any training: look.html, with pictures as augmentation makes them.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
     "sources": "What learning can start from on this machine, and the words of the command line for it.",
 }
@@ -49,6 +51,8 @@ ROOTS = {
     "rescore": schema.RescoreConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
+    "report": schema.ReportConfig,
+    "look": schema.LookConfig,
     "convert": schema.ConvertConfig,
     "sources": schema.SourcesConfig,
 }
@@ -56,6 +60,7 @@ OF_VERBS = {
     "evaluate": ("postprocess",),
     "rescore": ("postprocess",),
     "doctor": ("dataset",),
+    "look": ("dataset", "augment"),
     "convert": ("dataset",),
     "sources": ("model", "backbone"),
 }
@@ -92,6 +97,11 @@ EXAMPLES = {
   headstart compare outputs/ baseline=source=imagenet,strategy=full metric=map_50
   headstart compare outputs/ group=strategy split=test
   headstart compare outputs/ wandb=true
+""",
+    "report": "  headstart report outputs/<run>\n  headstart report outputs/\n",
+    "look": """\
+  headstart look dataset=voc_folder dataset.root=my/photos
+  headstart look dataset=bccd augment=strong pictures=16
 """,
     "convert": """\
   headstart convert dataset=voc_folder dataset.root=my/photos to=coco folder=my/photos_coco

@@ -20,6 +20,8 @@ from headstart.config.schema import (
     ConvertConfig,
     DoctorConfig,
     EvaluateConfig,
+    LookConfig,
+    ReportConfig,
     RescoreConfig,
     RunConfig,
     SourcesConfig,
@@ -40,6 +42,8 @@ def register() -> None:
     store.store(name="compare_schema", node=CompareConfig)
     store.store(name="doctor_schema", node=DoctorConfig)
     store.store(name="convert_schema", node=ConvertConfig)
+    store.store(name="report_schema", node=ReportConfig)
+    store.store(name="look_schema", node=LookConfig)
     store.store(name="sources_schema", node=SourcesConfig)
     store.store(name="rescore_schema", node=RescoreConfig)
     for group, schemas in SCHEMAS.items():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from headstart.config.schema import AugmentConfig, Cache, DatasetConfig
@@ -126,6 +127,10 @@ class DetectionDataModule(L.LightningDataModule):
         chosen = [number * len(dataset) // count for number in range(count)]
         for start in range(0, count - size + 1, size):
             yield dataset.__getitems__(chosen[start : start + size])
+
+    def one(self, split: str, index: int) -> Tensor:
+        """(3, h, w) uint8: a picture as a detector sees it, without padding."""
+        return self._dataset(split, None)[index][0]
 
     def whole(self, split: str, augment: AugmentConfig | None = None) -> Iterator[Batch]:
         """All images in order, as they are, or as `augment` shows them, in batches of one size: the last is filled up

@@ -29,7 +29,6 @@ from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import GroundTruth
 from headstart.detectors.merging import at, merged
-from headstart.errors import UserError
 
 
 class FpnBackbone(nn.Module):

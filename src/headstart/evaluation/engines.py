@@ -30,6 +30,12 @@ def evaluate(
 
 
 def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
+    return _arrays(run_hotcoco(truth, detections, max_detections))
+
+
+def run_hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
+    """Its evaluation, which knows more than the numbers: what became of each detection and object. Those have the ids
+    1, 2, … in their order; a difficult object has as many as it has copies."""
     from hotcoco import COCO, COCOeval
 
     coco = COCO(truth)
@@ -37,7 +43,7 @@ def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int)
     evaluation.params.max_dets = [max_detections]
     evaluation.evaluate()
     evaluation.accumulate()
-    return _arrays(evaluation)
+    return evaluation
 
 
 def _faster_coco_eval(

@@ -42,6 +42,7 @@ WITHOUT_EFFECT = (
     "trainer.limit_predict_batches",
     "training.compile",  # likewise
     "training.keep",
+    "evaluation.worst_pictures",
 )
 """Settings that never change what a run finds, or the run that it starts from."""
 

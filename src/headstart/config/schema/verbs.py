@@ -8,6 +8,7 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from headstart.config.schema.augment import AugmentConfig
 from headstart.config.schema.backbone import BackboneConfig
 from headstart.config.schema.dataset import DatasetConfig
 from headstart.config.schema.logger import WandbConfig
@@ -84,6 +85,31 @@ class CompareConfig:
     """Log the comparison to Weights & Biases as a run of its own; offline unless you are logged in."""
     wandb_run: WandbConfig = field(default_factory=WandbConfig)
     """`{project, entity, group, tags, notes, mode}` of that run, as in logger.wandb of training."""
+
+
+@dataclass
+class ReportConfig:
+    """`headstart report <folder>`."""
+
+    folder: str = "outputs"
+    """A run's folder, or one that holds runs, however deep; `headstart report outputs/` says it without the name."""
+
+
+@dataclass
+class LookConfig:
+    """`headstart look dataset=…`."""
+
+    dataset: DatasetConfig = MISSING
+    augment: AugmentConfig = MISSING
+    pictures: int = 8
+    """Training pictures on the contact sheet, spread over the split: as they are, and as training sees them in three
+    epochs."""
+    out: Optional[str] = None
+    """Where look.html goes; null: outputs/look/<dataset.name>."""
+    data_dir: str = MISSING
+    """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    seed: int = 0
+    """Draws augmentation, and `dataset.fraction` and `shots` where `dataset.subset_seed` does not."""
 
 
 @dataclass

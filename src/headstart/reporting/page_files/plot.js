@@ -38,7 +38,7 @@ function short(value) {
   return String(+value.toPrecision(4));
 }
 
-// An empty plot with its axes. `x` and `y`: {values, label, log, zero}; a log axis is ticked at its values. Gives the places of numbers and where to draw.
+// An empty plot with its axes. `x` and `y`: {values, label, log, zero}; a log axis is ticked at its values, a bare one not at all, a whole one at whole numbers. Gives the places of numbers and where to draw.
 function axes(holder, x, y, height) {
   const width = Math.max(260, holder.clientWidth);
   const edge = { left: 46, right: 14, top: 8, bottom: 38 };
@@ -51,7 +51,7 @@ function axes(holder, x, y, height) {
     element("text", { x: edge.left - 6, y: py(value) + 4, "text-anchor": "end" }, svg, short(value));
   }
   let last = -Infinity;
-  for (const value of px.ticks) {
+  for (const value of x.bare ? [] : px.ticks.filter((tick) => !x.whole || Number.isInteger(tick))) {
     if (px(value) - last < 34) continue;
     last = px(value);
     element("text", { x: last, y: height - edge.bottom + 17, "text-anchor": "middle" }, svg, short(value));
@@ -110,4 +110,18 @@ function glyph(parent, x, y, size, shape, attributes) {
 
 function linked(svg, href, label) {
   return element("a", { href, "aria-label": label }, svg);
+}
+
+// Which colour is which, below a plot. `keys`: [name, colour].
+function legend(holder, keys) {
+  const list = document.createElement("p");
+  list.className = "keys";
+  for (const [name, tone] of keys) {
+    const key = document.createElement("span"), dot = document.createElement("i");
+    dot.className = "dot";
+    dot.style.background = tone;
+    key.append(dot, name);
+    list.append(key);
+  }
+  holder.append(list);
 }

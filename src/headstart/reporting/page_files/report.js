@@ -1,5 +1,5 @@
 "use strict";
-// The page: filters, colours, and the four plots of each target.
+// The page: filters, colours, and the plots of each target.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const state = { hidden: new Set(), colourBy: null };
@@ -108,6 +108,17 @@ function drawLabels(holder, target) {
   }
 }
 
+function drawPrecision(holder, target) {
+  const rows = numbered(target.rows).filter((row) => row.precision);
+  if (!rows.length) return holder.replaceChildren("Everything is filtered out.");
+  const plot = axes(holder, { values: [0, 1], label: "recall" }, { values: [0, 1], label: "precision" }, 300);
+  for (const row of rows) {
+    const d = path(row.precision.map((value, i) => [i / (row.precision.length - 1), value]), plot.px, plot.py);
+    tells(element("path", { d, fill: "none", stroke: colour(row, target.rows.indexOf(row)), "stroke-width": 1.8, "stroke-dasharray": DASHES[shape(row) % DASHES.length] }, plot.svg), said(row), row.name);
+    tells(element("path", { d, fill: "none", stroke: "transparent", "stroke-width": 10 }, plot.svg), said(row), row.name);
+  }
+}
+
 // The chips of the two labels that colours and shapes tell apart are the legend.
 function drawLegend() {
   for (const button of document.querySelectorAll("#filter button")) {
@@ -121,7 +132,7 @@ function drawLegend() {
   }
 }
 
-const PLOTS = { arms: drawArms, cost: drawCost, curves: drawCurves, labels: drawLabels };
+const PLOTS = { arms: drawArms, cost: drawCost, curves: drawCurves, precision: drawPrecision, labels: drawLabels };
 
 function draw() {
   drawLegend();
