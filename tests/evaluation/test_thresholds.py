@@ -15,7 +15,9 @@ FAR = [50.0, 50.0, 60.0, 60.0]
 def truth(rows: list[tuple[int, list[float], int]], ignored: str = "") -> Truth:
     """Rows of picture, box, label; `ignored`: what the last object is, `crowd` or `difficult`."""
     images, boxes, labels = (np.array(column) for column in zip(*rows, strict=True))
-    kinds = {kind: np.arange(len(rows)) == (len(rows) - 1 if kind == ignored else -1) for kind in ("crowd", "difficult")}
+    kinds = {
+        kind: np.arange(len(rows)) == (len(rows) - 1 if kind == ignored else -1) for kind in ("crowd", "difficult")
+    }
     sizes = np.full((9, 2), 100, np.int32)
     names = tuple(f"{n}.jpg" for n in range(9))
     return Truth("0", ("cat", "dog"), names, sizes, images, boxes, labels, **kinds, area=np.ones(len(rows)))

@@ -62,6 +62,15 @@ def positive(values: dict[str, Any], key: str) -> float | None:
     return float(found)
 
 
+def shares(values: dict[str, Any], key: str) -> dict[str, float]:
+    """Name -> 0 to 1; none where the key is not there."""
+    found = _of(dict, values.get(key, {}), key)
+    for name, share in found.items():
+        if not _is_number(share) or not 0 <= share <= 1:
+            raise ValueError(f"{key}: {name!s:.40}={share!s:.40} is no number from 0 to 1")
+    return found
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class ExportedModel:
     lineage: tuple[str, ...]
     cosine_scale: float | None = None
     """Scale of a cosine head; None: a plain one."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By class: from which score on its detections are worth showing, as validation had it; none of a class that was
+    never found there, nor in files from before they were chosen."""
 
 
 def save_exported(
@@ -58,6 +61,7 @@ def save_exported(
     info: DatasetInfo,
     norm_eps: float | None,
     lineage: Sequence[str],
+    thresholds: Mapping[str, float] | None = None,
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -79,6 +83,7 @@ def save_exported(
         "norm_eps": norm_eps,
         "lineage": list(lineage),
         "cosine_scale": cosine_scale_of(detector),
+        "thresholds": dict(thresholds or {}),
     }
     text = json.dumps(description, indent=1) + "\n"
     with replacing(folder / DESCRIPTION) as path:
@@ -118,6 +123,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             norm_eps=described.positive(values, "norm_eps"),
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
+            thresholds=described.shares(values, "thresholds"),
         )
     except UserError:
         raise
