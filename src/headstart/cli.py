@@ -24,10 +24,12 @@ headstart: transfer learning for object detection
 
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
+  headstart predict run=<folder> images=…  what a finished run's model finds in pictures or a video
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
   headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
+  headstart push run=<folder> repo=…      a finished run's model and its card, to huggingface.co
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -36,10 +38,12 @@ headstart: transfer learning for object detection
 VERBS = {
     "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
+    "predict": ("headstart.predict.verb", "predict"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "convert": ("headstart.convert", "convert"),
     "sources": ("headstart.sources.verb", "sources"),
+    "push": ("headstart.push", "push"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -49,8 +53,8 @@ WRONG_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 the user's mistake, a failed run or bad data, 2 wrong usage, 75 another
-    process has the run, 130 interrupted."""
+    """Runs a verb and exits: 0 done, 1 the user's mistake, a failed run or bad data, 2 wrong usage, 3 pictures were
+    skipped and all others predicted, 75 another process has the run, 130 interrupted."""
     # Waiting threads that spin take the core from those that work: two runs at once were 13 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     follow_parent()
@@ -98,27 +102,31 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
+    from headstart.config import checks_verbs as checks
+    from headstart.config import schema
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, SourcesConfig
 
     register()
 
-    def checked(config: Any, check: Callable[[Any], None]) -> Any:
-        check(config)
-        return config
-
-    read: dict[str, Callable[[Any], Any]] = {
-        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
-        "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
-        "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
-        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
-        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
-        "sources": lambda cfg: typed(cfg, SourcesConfig),
+    read: dict[str, tuple[type, Callable[[Any], None]]] = {
+        "evaluate": (schema.EvaluateConfig, checks.check_run_folder),
+        "predict": (schema.PredictConfig, checks.check_prediction),
+        "doctor": (schema.DoctorConfig, checks.check_doctor),
+        "compare": (schema.CompareConfig, checks.check_comparison),
+        "convert": (schema.ConvertConfig, checks.check_conversion),
+        "sources": (schema.SourcesConfig, lambda config: None),
+        "push": (schema.PushConfig, checks.check_push),
     }
 
+    def config_of(cfg: Any) -> Any:
+        if verb == "train":
+            return _read_train(cfg, HydraConfig.get())
+        kind, check = read[verb]
+        check(config := typed(cfg, kind))
+        return config
+
     def task(cfg: Any) -> None:
-        config = read[verb](cfg)
+        config = config_of(cfg)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]

@@ -37,6 +37,8 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "predict": "What a finished run's model finds in your pictures or videos: as COCO json, csv, YOLO text, and drawn.",
+    "push": "A finished run's model and its card, to a repository of yours on huggingface.co.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
@@ -45,6 +47,8 @@ ABOUT = {
 ROOTS = {
     "train": schema.RunConfig,
     "evaluate": schema.EvaluateConfig,
+    "predict": schema.PredictConfig,
+    "push": schema.PushConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "convert": schema.ConvertConfig,
@@ -66,6 +70,17 @@ EXAMPLES = {
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
     "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "predict": """\
+  headstart predict run=outputs/<run> images=my/photos
+  headstart predict run=outputs/<run> images='my/**/*.jpg' threshold=0.3 save=[csv]
+  headstart predict run=outputs/<run> images=clip.mp4 thresholds.kangaroo=0.4 output=found
+
+  Exits with 3 where a picture could not be read: it is named, and all others are written.
+""",
+    "push": """\
+  headstart push run=outputs/<run> repo=me/kangaroos dry_run=true
+  headstart push run=outputs/<run> repo=me/kangaroos private=false
+""",
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos
   headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean

@@ -20,6 +20,8 @@ from headstart.config.schema import (
     ConvertConfig,
     DoctorConfig,
     EvaluateConfig,
+    PredictConfig,
+    PushConfig,
     RunConfig,
     SourcesConfig,
 )
@@ -40,6 +42,8 @@ def register() -> None:
     store.store(name="doctor_schema", node=DoctorConfig)
     store.store(name="convert_schema", node=ConvertConfig)
     store.store(name="sources_schema", node=SourcesConfig)
+    store.store(name="predict_schema", node=PredictConfig)
+    store.store(name="push_schema", node=PushConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)
