@@ -41,18 +41,19 @@ class Broken(Exception):
 def parts(path: Path, size: int) -> Iterator[list[Frame]]:
     """All frames of the first stream, `size` at a time. Raises `Broken`, when what comes before it was given."""
     part: list[Frame] = []
-    number = -1
+    count = 0
     try:
         with _opened(path) as container:
-            for number, frame in enumerate(container.decode(video=0)):
-                part.append(Frame(number, round(float(frame.time or 0.0), 6), _given(frame)))
+            for frame in container.decode(video=0):
+                part.append(Frame(count, round(float(frame.time or 0.0), 6), _given(frame)))
+                count += 1
                 if len(part) == size:
                     yield part
                     part = []
     except Broken as error:
         if part:
             yield part
-        raise Broken(f"{error}; {number + 1} frames of it were looked at" if number >= 0 else str(error)) from None
+        raise Broken(f"{error}; {count} frames of it were looked at" if count else str(error)) from None
     if part:
         yield part
 
@@ -88,15 +89,21 @@ def drawn_video(path: Path, source: Path) -> Iterator[Callable[[Frame, Found], N
         out: Any = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
         out.pix_fmt, out.codec_context.time_base = "yuv420p", base
 
+        begun = False
+
         def put(frame: Frame, found: Found) -> None:
-            width, height = (max(2, side - side % 2) for side in found.size_wh)  # the format has no others
-            out.width, out.height = width, height
-            encoded = av.VideoFrame.from_image(found.draw().crop((0, 0, width, height)))
+            nonlocal begun
+            if not begun:
+                begun, (out.width, out.height) = (
+                    True,
+                    (max(2, side - side % 2) for side in found.size_wh),
+                )  # no others in it
+            encoded = av.VideoFrame.from_image(found.draw().crop((0, 0, out.width, out.height)))
             encoded.pts, encoded.time_base = round(frame.seconds / base), base
             container.mux(out.encode(encoded))
 
         try:
             yield put
         finally:  # what comes before something broken is kept
-            if out.width:
+            if begun:
                 container.mux(out.encode(None))
