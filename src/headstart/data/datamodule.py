@@ -22,6 +22,7 @@ from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
 from headstart.data.table import ImageTable
+from headstart.data.truth import KnownTruth, truth_of
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.data.workers import begin
 from headstart.errors import UserError
@@ -65,6 +66,7 @@ class DetectionDataModule(L.LightningDataModule):
         self.keeping = keep(splits, info.size, self.canvases, config, place)
         self._splits = splits
         self._pictures: dict[str, Pictures] = {}
+        self._truth: dict[str, KnownTruth] = {}
 
     def report(self) -> list[str]:
         """How batches are made, and which settings have no part in it."""
@@ -80,6 +82,13 @@ class DetectionDataModule(L.LightningDataModule):
     def resolved(self) -> dict[str, Any]:
         """For the record: what `dataset.cache` and the data came to."""
         return {"cache": self.keeping.kind.value, "canvases": str(self.canvases)}
+
+    def truth(self, split: str) -> KnownTruth:
+        """What is to be found in the pictures of a split, in full precision; read from the data once."""
+        if split not in self._truth:
+            fingerprint = self.info.fingerprints.get(split, "")
+            self._truth[split] = truth_of(self._images(split), self.info.class_names, fingerprint)
+        return self._truth[split]
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch to come, as Lightning tells it the samplers."""

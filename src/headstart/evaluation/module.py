@@ -40,7 +40,8 @@ class EvaluationModule(L.LightningModule):
         return {"detections": found}
 
     def _finish(self, split: str) -> None:
-        self.evaluation = self.metric.compute()
+        data = getattr(self.trainer, "datamodule", None)  # None where there are but loaders
+        self.evaluation = self.metric.compute(data and data.truth(split))
         self.metric.reset()
         # The metric has gathered over all processes already.
         scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}

@@ -47,16 +47,14 @@ def names_in(path: Path) -> list[str]:
 
 def read_arrays(path: Path, columns: Mapping[str, Column], prefix: str = "") -> dict[str, np.ndarray]:
     """By name without `prefix`. Raises `UserError` for what is missing, damaged, too large or of another type."""
-    found = {}
     try:
         _check_size(path)
         with np.load(path, allow_pickle=False) as archive:
-            for name in columns:
-                found[name] = archive[prefix + name]
+            if missing := [prefix + name for name in columns if prefix + name not in archive]:
+                raise damaged(path, f"it has no {', '.join(missing)}")
+            found = {name: archive[prefix + name] for name in columns}
     except UserError:
         raise
-    except KeyError as error:
-        raise damaged(path, f"it has no {prefix}{name}") from error
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
         raise damaged(path, (str(error).splitlines() or [type(error).__name__])[0]) from None
     for name, column in columns.items():
