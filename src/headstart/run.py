@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,15 @@ from headstart.data.show import dataset_report
 from headstart.data.workers import explained
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
-from headstart.evaluation.coco_map import CocoMeanAveragePrecision
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+from headstart.evaluation.thresholds import best_thresholds
+from headstart.inference.example import example
 from headstart.inference.export import save_exported
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
-from headstart.replacing import tidy
+from headstart.replacing import replacing, tidy
+from headstart.reporting.card import CARD, PICTURE, card
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -147,7 +150,7 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
         keep_found(folder, experiment.data, results)
-        export(experiment, folder, record.lineage)
+        present(experiment, folder, record, results)
         if profile := record.cost.get("profile"):
             show_profile(profile, folder)
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
@@ -161,7 +164,22 @@ def show_profile(seconds: dict[str, float], folder: Path) -> None:
     plot_profile(seconds, folder / "profile.png")
 
 
-def export(experiment: Experiment, folder: Path, lineage: Sequence[str]) -> None:
+def present(experiment: Experiment, folder: Path, record: RunRecord, results: Mapping[str, MapResult]) -> None:
+    """The model for others: two files that explain themselves, the card that tells people of it, and its picture."""
+    found, known = results["val"].detections, experiment.data.truth("val")
+    assert found is not None
+    thresholds = best_thresholds(found, known.truth)
+    export(experiment, folder, record.lineage, thresholds)
+    picture = example(known, found, experiment.data.data.splits["val"], thresholds)
+    if picture is not None:
+        with replacing(folder / PICTURE) as path:
+            picture.save(path, "JPEG", quality=88)
+    with replacing(folder / CARD) as path:
+        path.write_text(card(record, folder.name, thresholds, picture is not None), encoding="utf-8")
+
+
+def export(experiment: Experiment, folder: Path, lineage: Sequence[str], thresholds: Mapping[str, float]) -> None:
     """The detector as two files that explain themselves."""
     config, norm_eps = experiment.config, experiment.weights.norm_eps
-    save_exported(folder, experiment.detector, config.model, config.backbone, experiment.info, norm_eps, lineage)
+    detector, info = experiment.detector, experiment.info
+    save_exported(folder, detector, config.model, config.backbone, info, norm_eps, lineage, thresholds)
