@@ -52,14 +52,16 @@ def test_detections_are_those_that_evaluation_scores(predictor: Predictor, tenso
     metric = CocoMeanAveragePrecision(predictor.detector.class_names)
     with torch.inference_mode():
         metric.update(predictor.detector.detect(batch), batch.targets, batch.frames)
-    metric._read(all_of_them=True)
+    scored = metric.compute().detections
+    assert scored is not None
     found = replace(predictor, size=size)([tensor(seed) for seed in seeds])
     assert [len(one.scores) for one in found] == [5] * 5
-    for one, scored in zip(found, metric.images.values(), strict=True):
-        corners = np.concatenate([scored.boxes_xywh[:, :2], scored.boxes_xywh[:, :2] + scored.boxes_xywh[:, 2:]], 1)
-        evaluated = (torch.from_numpy(column) for column in (corners, scored.scores, scored.labels))
-        boxes, scores, labels = evaluated
-        same(one, Prediction(boxes.float(), scores.float(), labels))
+    names = sorted(predictor.detector.class_names)
+    for number, one in enumerate(found):
+        rows = scored.images == number
+        assert [names[n] for n in scored.labels[rows]] == [predictor.detector.class_names[n] for n in one.labels]
+        boxes, scores = (torch.from_numpy(column[rows]) for column in (scored.boxes_xyxy, scored.scores))
+        same(one, Prediction(boxes, scores, one.labels))
 
 
 def test_a_picture_has_the_same_detections_alone_and_among_others_of_other_shapes(predictor: Predictor, tensor) -> None:

@@ -166,5 +166,6 @@ def _summary(tally: Tally) -> str:
 def _skipped(tally: Tally, target: Path) -> str:
     lines = [f"  {name}: {why}" for name, why in tally.skipped[:MOST_NAMED]]
     more = [f"  … and {len(tally.skipped) - MOST_NAMED} more"] if len(tally.skipped) > MOST_NAMED else []
-    head = f"{len(tally.skipped)} files were skipped, all others are written ({target / 'skipped.txt'}):"
+    files = "1 file was" if len(tally.skipped) == 1 else f"{len(tally.skipped)} files were"
+    head = f"{files} skipped, all others are written ({target / 'skipped.txt'}):"
     return "\n".join([head, *lines, *more])

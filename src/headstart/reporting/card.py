@@ -41,7 +41,7 @@ def plain(text: Any) -> str:
 
 def _front(record: RunRecord, name: str) -> dict[str, Any]:
     """What the hub reads. No licence: that of the weights is the user's to state, the sources' stand in the text."""
-    config, dataset = record.config, str(record.dataset.get("name"))
+    config, dataset = record.config, one_line(str(record.dataset.get("name")))
     results = [
         {
             "task": {"type": "object-detection"},
@@ -59,7 +59,7 @@ def _front(record: RunRecord, name: str) -> dict[str, Any]:
         "library_name": "headstart",
         "pipeline_tag": "object-detection",
         "tags": tags,
-        "model-index": [{"name": name, "results": [result for result in results if result["metrics"]]}],
+        "model-index": [{"name": one_line(name), "results": [result for result in results if result["metrics"]]}],
     }
 
 
@@ -150,9 +150,10 @@ def _limits(record: RunRecord) -> Iterator[str]:
     dataset, trained = record.dataset, (record.dataset.get("num_boxes") or {}).get("train") or {}
     few = [name for name in dataset.get("class_names", []) if trained.get(name, 0) < 20]
     low, high, how = dataset.get("min_size"), dataset.get("max_size"), dataset.get("resize", "keep")
-    size = f"stretched to {low} x {low} pixels" if how == "stretch" else f"to {low} pixels on the short side, or {high} on the long one"
+    kept = f"resized to {low} pixels on the short side, or {high} on the long one"
+    size = f"stretched to {low} x {low} pixels" if how == "stretch" else kept
     yield "## Limits\n"
-    yield f"- It sees pictures resized {size}: what is a few pixels large then is not found."
+    yield f"- It sees pictures {size}: what is a few pixels large then is not found."
     yield "- It knows pictures like those it was trained on. What it finds on others was not measured."
     if few:
         names = ", ".join(map(plain, few[:10]))
@@ -176,7 +177,7 @@ def _splits(record: RunRecord) -> list[str]:
 
 
 def _of(config: Mapping[str, Any], group: str, key: str) -> str:
-    return str((config.get(group) or {}).get(key, NOT_STATED))
+    return one_line(str((config.get(group) or {}).get(key, NOT_STATED)))
 
 
 def _number(value: Any) -> float | None:
