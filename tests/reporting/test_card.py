@@ -86,7 +86,7 @@ SOURCES = {
             "source": {"kind": "coco"},
             "backbone": NETWORK["backbone"] | {"library": "torchvision", "architecture": "resnet50"},
         },
-        "RetinaNet_ResNet50_FPN_V2_Weights",
+        "RetinaNet_ResNet50_FPN_Weights, trained on COCO 2017 train",
     ),
     "gone": ({"source": {"kind": "checkpoint", "path": "nowhere"}}, "another run's; licence not stated"),
     "odd": ({"source": {"kind": "later"}}, "not stated"),

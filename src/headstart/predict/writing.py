@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 import PIL.Image
 
-from headstart import __version__
 from headstart.config.schema import Save
 from headstart.inference.found import Found
 from headstart.visible import cell, one_line
@@ -64,7 +63,7 @@ def as_coco(folder: Path, class_names: tuple[str, ...], names: Names) -> Iterato
     """predictions.json, as pycocotools reads it; its annotations are results as well, for `loadRes`."""
     pictures: list[dict[str, object]] = []
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
-    info = {"description": f"found by headstart {__version__}"}
+    info = {"description": "found by headstart predict"}
     with (folder / "predictions.json").open("w", encoding="utf-8") as file:
         file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"annotations": [')
         count = 0

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from headstart import __version__
 from headstart.config.fitting import published_for
 from headstart.config.restore import restore
 from headstart.config.schema import SourceKind
@@ -70,7 +69,7 @@ def _what(record: RunRecord, picture: bool) -> Iterator[str]:
     yield (
         f"A detector of {classes} ({shown}): {plain(_of(config, 'model', 'architecture'))} on "
         f"{plain(_of(config, 'backbone', 'name'))}, fine-tuned by "
-        f"Headstart {__version__} with `strategy={plain(record.choices.get('strategy'))}`."
+        f"Headstart with `strategy={plain(record.choices.get('strategy'))}`."
     )
     if picture:
         yield f"\n![A validation picture as annotated, and as the model finds it]({PICTURE})"
@@ -168,7 +167,9 @@ def _use(record: RunRecord) -> Iterator[str]:
     yield "```sh\nheadstart predict run=<this folder> images=my/photos\n```\n"
     yield "To start another training from it: `headstart train source=checkpoint source.path=<this folder> …`."
     packages = (record.environment.get("packages") or {}).items()
-    versions = ", ".join(f"{name} {version}" for name, version in packages if name in ("torch", "torchvision"))
+    versions = ", ".join(
+        f"{name} {version}" for name, version in packages if name in ("headstart", "torch", "torchvision")
+    )
     yield f"\nTrained with {versions or 'versions that are not stated'} (record.json has everything else)."
 
 
