@@ -191,7 +191,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
-        ("headstart predict run=x thre", "threshold= thresholds="),
+        ("headstart predict run=x thre", "threshold= thresholds."),
         ("headstart push rep", "repo="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
