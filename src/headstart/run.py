@@ -167,10 +167,9 @@ def show_profile(seconds: dict[str, float], folder: Path) -> None:
 def present(experiment: Experiment, folder: Path, record: RunRecord, results: Mapping[str, MapResult]) -> None:
     """The model for others: two files that explain themselves, the card that tells people of it, and its picture."""
     found, known = results["val"].detections, experiment.data.truth("val")
-    assert found is not None
-    thresholds = best_thresholds(found, known.truth)
+    thresholds = best_thresholds(found, known.truth) if found else {}
     export(experiment, folder, record.lineage, thresholds)
-    picture = example(known, found, experiment.data.data.splits["val"], thresholds)
+    picture = example(known, found, experiment.data.data.splits["val"], thresholds) if found else None
     if picture is not None:
         with replacing(folder / PICTURE) as path:
             picture.save(path, "JPEG", quality=88)

@@ -5,19 +5,27 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
+import headstart
 from headstart.config.compose import compose
+from headstart.config.restore import restore
 from headstart.config.schema import BackboneConfig, BackboneLibrary, EvaluateConfig, Resize
+from headstart.data import catalog
 from headstart.data.types import Size
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
+from headstart.evaluation.thresholds import best_thresholds
 from headstart.inference.export import load_exported
+from headstart.records.detections import read_detections
 from headstart.records.record import RunRecord, record_files
+from headstart.records.truth import read_truth
 from headstart.run import run
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
@@ -32,6 +40,23 @@ def test_evaluate_gives_to_the_bit_what_training_reported_of_its_best_epoch(full
     assert reported["map"] > 0
     found = evaluate(EvaluateConfig(run=str(full_run)))
     assert repr(dataclasses.asdict(found)).replace("nan", "None") == repr(reported)
+
+
+def test_a_finished_run_can_be_used_with_thresholds_of_its_own_and_has_a_card(full_run):
+    record, model = record_of(full_run), headstart.load(full_run, device="cpu")
+    found, truth = read_detections(full_run, "val"), read_truth(full_run, record.dataset["fingerprints"]["val"])
+    assert best_thresholds(found, truth) == {name: model.thresholds[name] for name in model.chosen}
+    assert model.chosen
+    dataset = restore("dataset", record.config["dataset"])
+    pictures = {image.name: image.read() for image in catalog.read(dataset, record.config["seed"]).splits["val"]}
+    for row, name in enumerate(truth.image_names):
+        again, kept = model.predict(pictures[name], threshold=0.001), found.images == row
+        assert len(again) == kept.sum()
+        np.testing.assert_allclose(again.scores[:5], found.scores[kept][:5], atol=1e-3)
+        np.testing.assert_allclose(again.boxes_xyxy[:5], found.boxes_xyxy[kept][:5], atol=0.1)
+    text = (full_run / "README.md").read_text()
+    assert f"| val | 5 | {record.metrics['val']['map']:.3f} |" in text
+    assert PIL.Image.open(full_run / "card.jpg").format == "JPEG"
 
 
 def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):

@@ -35,7 +35,7 @@ class Mark:
 def draw_truth(image: Tensor, target: Target, class_names: Sequence[str], scale: int = 1) -> PIL.Image.Image:
     """The annotated boxes on `image`, (3, H, W) uint8, enlarged `scale` times; those that are ignored are left out."""
     keep = ~target.ignore
-    labels = target.labels[keep].tolist()
+    labels: list[int] = target.labels[keep].tolist()
     marks = _marks(scale * target.boxes_xyxy[keep], labels, [class_names[label] for label in labels], class_names)
     return draw_marks(_enlarged(image, scale), marks)
 

@@ -33,12 +33,11 @@ def example(
     least = np.array([thresholds.get(name, 1.1) for name in truth.class_names])
     shown = (found.images == row) & (found.scores >= least[found.labels])
     there = kept & (truth.images == row)
-    sides = (
-        (truth.boxes_xyxy[there], truth.labels[there], None),
-        (*(column[shown] for column in (found.boxes_xyxy, found.labels, found.scores)),),
-    )
     picture = image.read()
-    pages = [_drawn(picture, *side, truth.class_names) for side in sides]
+    pages = (
+        _drawn(picture, truth.boxes_xyxy[there], truth.labels[there], None, truth.class_names),
+        _drawn(picture, found.boxes_xyxy[shown], found.labels[shown], found.scores[shown], truth.class_names),
+    )
     return grid([pages], ["as annotated", "as found"])
 
 

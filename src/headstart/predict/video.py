@@ -61,13 +61,14 @@ def parts(path: Path, size: int) -> Iterator[list[Frame]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise Broken("it has no pictures in it")
             yield container
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise Broken(f"it cannot be decoded ({getattr(error, 'strerror', None) or error})") from None
 
 
