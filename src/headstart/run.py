@@ -180,5 +180,6 @@ def present(experiment: Experiment, folder: Path, record: RunRecord, results: Ma
 def export(experiment: Experiment, folder: Path, lineage: Sequence[str], thresholds: Mapping[str, float]) -> None:
     """The detector as two files that explain themselves."""
     config, norm_eps = experiment.config, experiment.weights.norm_eps
-    detector, info = experiment.detector, experiment.info
-    save_exported(folder, detector, config.model, config.backbone, info, norm_eps, lineage, thresholds)
+    network = (experiment.detector, config.model, config.backbone)
+    canvases_hw = experiment.data.canvases.sides_hw
+    save_exported(folder, *network, experiment.info, norm_eps, lineage, thresholds, canvases_hw)

@@ -41,20 +41,24 @@ def annotated(number: int, picture: PIL.Image.Image) -> AnnotatedImage:
     return AnnotatedImage(str(number), lambda: picture, picture.size, *empty)
 
 
+@pytest.mark.parametrize("canvas_hw", [None, (96, 96)])
 @pytest.mark.parametrize("resize", [Resize.keep, Resize.stretch])
-def test_detections_are_those_that_evaluation_scores(predictor: Predictor, tensor, picture, resize: Resize) -> None:
+def test_detections_are_those_that_evaluation_scores(
+    predictor: Predictor, tensor, picture, resize: Resize, canvas_hw
+) -> None:
     size = Size(64, 64 if resize is Resize.stretch else 96, resize)
     seeds = range(5)
     padding = Padding(predictor.detector.size_divisible, predictor.detector.min_canvas)
     dataset = DetectionDataset([annotated(seed, picture(seed)) for seed in seeds], size)
-    dataset.canvases = Canvases.of(dataset.objects.sizes_hw, padding)
+    dataset.canvases = Canvases((canvas_hw,)) if canvas_hw else Canvases.of(dataset.objects.sizes_hw, padding)
     batch = dataset.__getitems__(list(seeds))
     metric = CocoMeanAveragePrecision(predictor.detector.class_names)
     with torch.inference_mode():
         metric.update(predictor.detector.detect(batch), batch.targets, batch.frames)
     scored = metric.compute().detections
     assert scored is not None
-    found = replace(predictor, size=size)([tensor(seed) for seed in seeds])
+    known = dataset.canvases if canvas_hw else None
+    found = replace(predictor, size=size, canvases=known)([tensor(seed) for seed in seeds])
     assert [len(one.scores) for one in found] == [5] * 5
     names = sorted(predictor.detector.class_names)
     for number, one in enumerate(found):
@@ -64,8 +68,13 @@ def test_detections_are_those_that_evaluation_scores(predictor: Predictor, tenso
         same(one, Prediction(boxes, scores, one.labels))
 
 
-def test_a_picture_has_the_same_detections_alone_and_among_others_of_other_shapes(predictor: Predictor, tensor) -> None:
+@pytest.mark.parametrize("knows_canvases", [False, True])
+def test_a_picture_has_the_same_detections_alone_and_among_others_of_other_shapes(
+    predictor: Predictor, tensor, knows_canvases
+) -> None:
     pictures = [tensor(0), tensor(1, 300, 100), tensor(2), tensor(3, 33, 500), tensor(4), tensor(5, 1, 1)]
+    canvases = Canvases(((64, 96), (96, 64), (96, 96)))
+    predictor = replace(predictor, canvases=canvases if knows_canvases else None)
     together = predictor(pictures)
     for one, found in zip(pictures, together, strict=True):
         (alone,) = predictor([one])

@@ -110,7 +110,7 @@ def check_push(config: PushConfig) -> None:
     if missing := [name for name in ("record.json", "README.md", *EXPORTED) if not (folder / name).is_file()]:
         raise UserError(
             f"run={config.run}: there is no {' and no '.join(missing)} in it; name the folder of a finished run, "
-            "outputs/<run>. Runs of before version 0.4 have no card."
+            "outputs/<run>. Older runs have no card: rerun=true makes one."
         )
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", config.repo, re.ASCII):
         raise UserError(f"repo={config.repo} must be <user or organisation>/<name>, as in me/kangaroos.")

@@ -48,6 +48,8 @@ class ExportedModel:
     lineage: tuple[str, ...]
     cosine_scale: float | None = None
     """Scale of a cosine head; None: a plain one."""
+    canvases_hw: tuple[tuple[int, int], ...] = ()
+    """That its batches were padded to, smallest first; none in files from before they were kept."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By class: from which score on its detections are worth showing, as validation had it; none of a class that was
     never found there, nor in files from before they were chosen."""
@@ -62,6 +64,7 @@ def save_exported(
     norm_eps: float | None,
     lineage: Sequence[str],
     thresholds: Mapping[str, float] | None = None,
+    canvases_hw: Sequence[tuple[int, int]] = (),
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -84,6 +87,7 @@ def save_exported(
         "lineage": list(lineage),
         "cosine_scale": cosine_scale_of(detector),
         "thresholds": dict(thresholds or {}),
+        "canvases_hw": [list(sides) for sides in canvases_hw],
     }
     text = json.dumps(description, indent=1) + "\n"
     with replacing(folder / DESCRIPTION) as path:
@@ -123,6 +127,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             norm_eps=described.positive(values, "norm_eps"),
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
+            canvases_hw=described.sides_hw(values, "canvases_hw"),
             thresholds=described.shares(values, "thresholds"),
         )
     except UserError:

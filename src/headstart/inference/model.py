@@ -12,6 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from headstart.data.canvases import Canvases
 from headstart.errors import UserError
 from headstart.inference.export import load_exported
 from headstart.inference.found import Found, found_in
@@ -110,7 +111,7 @@ def load(
         thresholds=thresholds,
         chosen=frozenset(exported.thresholds) & frozenset(exported.class_names),
         lineage=exported.lineage,
-        find=Predictor.of(detector, exported.size, batch_size, where, autocast),
+        find=Predictor.of(detector, exported.size, batch_size, where, autocast, Canvases(exported.canvases_hw)),
         least_score=float(exported.model.get("score_threshold", 0.0)),
         batch_size=batch_size,
     )
