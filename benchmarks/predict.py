@@ -7,7 +7,7 @@ into a tensor, and the model called with a list, of one picture and of eight. He
 also writes json, csv, text and drawn pictures, without the seconds in which Python imports torch. Medians of
 alternating repeats.
 
-    python benchmarks/predict.py [--repeats 3]
+    python benchmarks/predict.py [--repeats 3] [--networks 1]
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ NETWORKS = {"Lite0, FPN-64": ("backbone=efficientnet_lite0",), "ResNet-50, FPN-2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--networks", type=int, default=len(NETWORKS), help="so many of them, the smallest first")
     arguments = parser.parse_args()
     print("| network | prediction | pictures/s | to torchvision, one by one |")
     print("|---|---|---:|---:|")
-    for name, network in NETWORKS.items():
+    for name, network in list(NETWORKS.items())[: arguments.networks]:
         for line in rows(name, network, arguments.repeats):
             print(line, flush=True)
 
