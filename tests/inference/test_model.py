@@ -56,7 +56,7 @@ def test_a_result_says_what_it_is_in_arrays_of_stated_types(model: Model, pictur
     assert f"{found.names[0]} {found.scores[0]:.2f}" in repr(found)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [2, 6])
 def test_a_photo_is_turned_as_exif_says(model: Model, picture, tmp_path: Path, orientation: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation

@@ -1,6 +1,7 @@
 """`headstart predict` looks at whatever it is given, names what it cannot read, and writes all the rest whole."""
 
 import csv
+import functools
 import json
 import sys
 from pathlib import Path
@@ -8,32 +9,54 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 
 import headstart
 from headstart import cli
-from headstart.config.schema import Save
+from headstart.config.checks_verbs import check_prediction
+from headstart.config.schema import PredictConfig, Save
+from headstart.errors import UserError
+from headstart.hints import message
+from headstart.inference import model
 from headstart.predict import verb
 
 Answer = tuple[int, str]
+_load = functools.cache(model.load)  # half a second each time
 
 
 @pytest.fixture
 def predict(capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path, model_folder: Path):
-    """`predict(*words)` in an empty folder: exit code, and what was said."""
+    """`predict(*words)` in an empty folder, as the command line does it but for Hydra: exit code, and what was said."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verb, "load", _load)
 
-    def call(*words: str, run: Path = model_folder) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["headstart", "predict"])
-        code = 0
+    def call(*words: str) -> Answer:
+        code, error = 0, ""
         try:
-            cli.main(["predict", f"run={run}", "device=cpu", "enable_progress_bar=false", *words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        out, err = capsys.readouterr()
-        return code, " ".join((out + err).split())
+            given = OmegaConf.from_dotlist([f"run={model_folder}", "device=cpu", "enable_progress_bar=false", *words])
+            config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PredictConfig), given))
+            assert isinstance(config, PredictConfig)
+            check_prediction(config)
+            verb.predict(config)
+        except UserError as raised:
+            code, error = getattr(raised, "exit_code", 1), message(raised)
+        return code, " ".join((capsys.readouterr().out + error).split())
 
     return call
+
+
+def test_it_is_a_verb_whose_exit_code_says_that_something_was_skipped(capsys, monkeypatch, photos, model_folder):
+    monkeypatch.setattr(sys, "argv", ["headstart", "predict"])
+    monkeypatch.chdir(photos)
+    (photos / "empty.jpg").touch()
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", f"run={model_folder}", "images=**/[xe]*.jpg", "device=cpu", "save=[csv]", "output=found"])
+    assert stopped.value.code == 3
+    said = capsys.readouterr()
+    assert "Looked at 2 pictures" in said.out
+    assert "headstart: 1 file was skipped" in said.err
+    assert sorted(path.name for path in (photos / "found").iterdir()) == ["predictions.csv", "skipped.txt"]
 
 
 @pytest.fixture
@@ -50,13 +73,13 @@ def test_a_folder_becomes_json_csv_text_and_drawn_pictures_that_say_the_same(pre
     code, said = predict("images=photos", "threshold=0", "output=found")
     assert code == 0
     assert "Looked at 5 pictures: 25 detections in 5 of them" in said
-    model = headstart.load(model_folder, device="cpu")
+    loaded = headstart.load(model_folder, device="cpu")
     coco = COCO(str(tmp_path / "found" / "predictions.json"))
     with (tmp_path / "found" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["file_name"] for row in coco.imgs.values()} == {row["image"] for row in rows}
     for row in coco.imgs.values():
-        expected = model.predict(photos / row["file_name"], threshold=0)
+        expected = loaded.predict(photos / row["file_name"], threshold=0)
         in_coco = coco.loadAnns(coco.getAnnIds(imgIds=[row["id"]]))
         in_csv = [one for one in rows if one["image"] == row["file_name"]]
         assert (row["width"], row["height"]) == expected.size_wh
@@ -147,7 +170,6 @@ def test_a_mistake_is_one_message_and_nothing_is_written(predict, photos, tmp_pa
     code, said = predict("images=photos", mistake)
     assert code == 1
     assert MISTAKES[mistake] in said
-    assert "Traceback" not in said
     assert sorted(tmp_path.rglob("*")) == before
 
 
