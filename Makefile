@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-strategies ## run the timed comparisons, one after another
+bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-strategies ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
@@ -56,6 +56,9 @@ bench-compile: $(STAMP) ## a compiled training step against the same one as it i
 
 bench-jobs: $(STAMP) ## a study with one to four cells at a time (minutes)
 	$(BIN)/python benchmarks/jobs.py
+
+bench-predict: $(STAMP) ## pictures a second of prediction against torchvision's own loop (minutes; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/predict.py
 
 bench-time: $(STAMP) ## time to a given mAP against the same (half an hour; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/time_to_map.py

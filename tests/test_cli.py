@@ -169,6 +169,9 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["train", "strategy=x"],
         ["train", "source=scratch", "strategy=head_only"],
         ["evaluate", "run=x"],
+        ["predict", "--help"],
+        ["predict", "run=x", "images=y"],
+        ["push", "run=x", "repo=me/y"],
         ["compare", "nowhere"],
         ["doctor", "dataset=voc_folder", "dataset.root=nowhere"],
         ["convert", "dataset=voc_folder", "dataset.root=nowhere", "to=coco", "folder=x"],
@@ -184,10 +187,12 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate rescore doctor compare report look convert sources"),
+        ("headstart ", "train evaluate rescore predict doctor compare report look convert sources push"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
+        ("headstart predict run=x thre", "threshold= thresholds."),
+        ("headstart push rep", "repo="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
         ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),

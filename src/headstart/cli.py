@@ -25,12 +25,14 @@ headstart: transfer learning for object detection
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
   headstart rescore run=<folder> …        the same from the detections it has kept: other thresholds, classes merged
+  headstart predict run=<folder> images=…  what a finished run's model finds in pictures or a video
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart report <folder>               report.html of a run anew: curves, errors, its worst pictures
   headstart look dataset=…                what is in a data set: look.html, with pictures as training sees them
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
   headstart sources model=… backbone=…    what learning can start from: installed, cached, to download, your runs
+  headstart push run=<folder> repo=…      a finished run's model and its card, to huggingface.co
 
   headstart <verb> --help                 groups, settings and examples; --help <group>: the settings of one
   headstart --version
@@ -40,12 +42,14 @@ VERBS = {
     "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
     "rescore": ("headstart.rescore", "rescore"),
+    "predict": ("headstart.predict.verb", "predict"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "report": ("headstart.report", "report"),
     "look": ("headstart.look.verb", "look"),
     "convert": ("headstart.convert", "convert"),
     "sources": ("headstart.sources.verb", "sources"),
+    "push": ("headstart.push", "push"),
 }
 """Verb -> module and function that does it; the module is imported when the configuration is known to be right."""
 
@@ -55,8 +59,8 @@ WRONG_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits: 0 done, 1 the user's mistake, a failed run or bad data, 2 wrong usage, 75 another
-    process has the run, 130 interrupted."""
+    """Runs a verb and exits: 0 done, 1 the user's mistake, a failed run or bad data, 2 wrong usage, 3 pictures were
+    skipped and all others predicted, 75 another process has the run, 130 interrupted."""
     # Waiting threads that spin take the core from those that work: two runs at once were 13 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     follow_parent()
@@ -110,24 +114,28 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
 
     register()
 
-    def checked(config: Any, check: Callable[[Any], None]) -> Any:
-        check(config)
-        return config
-
-    read: dict[str, Callable[[Any], Any]] = {
-        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
-        "evaluate": lambda cfg: checked(typed(cfg, schema.EvaluateConfig), checks.check_run_folder),
-        "rescore": lambda cfg: checked(typed(cfg, schema.RescoreConfig), checks.check_rescoring),
-        "doctor": lambda cfg: checked(typed(cfg, schema.DoctorConfig), checks.check_doctor),
-        "compare": lambda cfg: checked(typed(cfg, schema.CompareConfig), checks.check_comparison),
-        "report": lambda cfg: checked(typed(cfg, schema.ReportConfig), checks.check_report),
-        "look": lambda cfg: checked(typed(cfg, schema.LookConfig), checks.check_look),
-        "convert": lambda cfg: checked(typed(cfg, schema.ConvertConfig), checks.check_conversion),
-        "sources": lambda cfg: typed(cfg, schema.SourcesConfig),
+    read: dict[str, tuple[type, Callable[[Any], None]]] = {
+        "evaluate": (schema.EvaluateConfig, checks.check_run_folder),
+        "rescore": (schema.RescoreConfig, checks.check_rescoring),
+        "predict": (schema.PredictConfig, checks.check_prediction),
+        "doctor": (schema.DoctorConfig, checks.check_doctor),
+        "compare": (schema.CompareConfig, checks.check_comparison),
+        "report": (schema.ReportConfig, checks.check_report),
+        "look": (schema.LookConfig, checks.check_look),
+        "convert": (schema.ConvertConfig, checks.check_conversion),
+        "sources": (schema.SourcesConfig, lambda config: None),
+        "push": (schema.PushConfig, checks.check_push),
     }
 
+    def config_of(cfg: Any) -> Any:
+        if verb == "train":
+            return _read_train(cfg, HydraConfig.get())
+        kind, check = read[verb]
+        check(config := typed(cfg, kind))
+        return config
+
     def task(cfg: Any) -> None:
-        config = read[verb](cfg)
+        config = config_of(cfg)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]

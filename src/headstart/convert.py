@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +28,7 @@ from headstart.data.writers.losses import Loss
 from headstart.data.writers.pictures import Put
 from headstart.errors import UserError
 from headstart.quoting import quoted, shown
+from headstart.replacing import whole_folder
 from headstart.say import console, say
 
 READERS: dict[Format, type[FileDatasetConfig]] = {
@@ -51,7 +49,7 @@ def convert(config: ConvertConfig) -> list[Loss]:
         say(table)
     losses: list[Loss] = []
     target = Path(config.folder).expanduser().absolute()
-    with _whole(target) as folder:
+    with whole_folder(target, "folder") as folder:
         _write(data, folder, config, losses)
         _check_held(data, _read_back(data, folder, config), config, losses)
     for line in _lines(data, config, losses):
@@ -68,25 +66,6 @@ def _write(data: DetectionData, folder: Path, config: ConvertConfig, losses: lis
             yolo.write(data, folder, losses.append, put, config.ignored)
         else:
             {Format.coco: coco.write, Format.voc: voc.write}[config.to](data, folder, losses.append, put)
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to write into, which takes its place at the end; nothing of it is left otherwise."""
-    start = f".{target.name}.unfinished-"
-    folder = target.with_name(f"{start}{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for other in target.parent.iterdir():
-            if other.name.startswith(start):
-                say(f"{other} was left by a conversion that was interrupted: it can be removed.")
-        folder.mkdir()
-        yield folder
-        folder.replace(os.path.realpath(target))
-    except OSError as error:
-        raise UserError(f"folder={target} cannot be written ({error}): make room, or give another folder.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_back(data: DetectionData, folder: Path, config: ConvertConfig) -> DetectionData:

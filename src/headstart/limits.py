@@ -41,6 +41,8 @@ CLASSES = 100_000
 """Of a data set or a model."""
 MODEL_SIDE = 10_000
 """Pixels of an image's side that a model may ask for."""
+CANVASES = 16
+"""Of a model; a run has three."""
 ARCHIVE_MEMBERS = 5_000_000
 ARCHIVE_GROWTH = 20
 """Times the archive's own size that what is in it may take; pictures do not shrink."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headstart.errors import UserError
+from headstart.say import say
 
 REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Why a disk takes nothing more; anything else is a mistake of ours."""
@@ -42,6 +43,28 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path, key: str) -> Iterator[Path]:
+    """A folder beside `target` to write into, which takes its place at the end; nothing of it is left otherwise.
+
+    `key`: the setting that names it. Raises `UserError` where it cannot be written.
+    """
+    start = f".{target.name}.unfinished-"
+    folder = target.with_name(f"{start}{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for other in target.parent.iterdir():
+            if other.name.startswith(start):
+                say(f"{other} was left by a command that was interrupted: it can be removed.")
+        folder.mkdir()
+        yield folder
+        folder.replace(os.path.realpath(target))
+    except OSError as error:
+        raise UserError(f"{key}={target} cannot be written ({error}): make room, or give another folder.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def tidy(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,15 @@ from headstart.data.show import dataset_report
 from headstart.data.workers import explained
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
-from headstart.evaluation.coco_map import CocoMeanAveragePrecision
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
+from headstart.evaluation.thresholds import best_thresholds
+from headstart.inference.example import example
 from headstart.inference.export import save_exported
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
-from headstart.replacing import tidy
+from headstart.replacing import replacing, tidy
+from headstart.reporting.card import CARD, PICTURE, card
 from headstart.runs.account import describe_end, describe_start, final_numbers, outcome
 from headstart.runs.again import begin, finished_before, set_aside_older
 from headstart.runs.attempt import attempt
@@ -151,7 +154,7 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     if fitted.trainer.is_global_zero:
         keep_found(folder, experiment.data, results)
         leave(folder, record, experiment.data, experiment.config.evaluation.worst_pictures, fitted.loggers)
-        export(experiment, folder, record.lineage)
+        present(experiment, folder, record, results)
         if "profile" in record.cost:
             show_profile(record.cost, folder)
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
@@ -165,8 +168,31 @@ def show_profile(cost: dict[str, Any], folder: Path) -> None:
     plot_profile(cost["profile"], folder / "profile.png")
 
 
-def export(experiment: Experiment, folder: Path, lineage: Sequence[str]) -> None:
+def present(experiment: Experiment, folder: Path, record: RunRecord, results: Mapping[str, MapResult]) -> None:
+    """The model for others: two files that explain themselves, the card that tells people of it, and its picture."""
+    found, known = results["val"].detections, experiment.data.truth("val")
+    thresholds = best_thresholds(found, known.truth) if found else {}
+    export(experiment, folder, record.lineage, thresholds)
+    picture = example(known, found, experiment.data.data.splits["val"], thresholds) if found else None
+    if picture is not None:
+        with replacing(folder / PICTURE) as path:
+            picture.save(path, "JPEG", quality=88)
+    with replacing(folder / CARD) as path:
+        path.write_text(card(record, folder.name, thresholds, picture is not None), encoding="utf-8")
+
+
+def export(experiment: Experiment, folder: Path, lineage: Sequence[str], thresholds: Mapping[str, float]) -> None:
     """The detector as two files that explain themselves."""
     config, norm_eps = experiment.config, experiment.weights.norm_eps
-    info, postprocess = experiment.info, config.postprocess
-    save_exported(folder, experiment.detector, config.model, config.backbone, info, norm_eps, lineage, postprocess)
+    network = (experiment.detector, config.model, config.backbone)
+    canvases_hw = experiment.data.canvases.sides_hw
+    save_exported(
+        folder,
+        *network,
+        experiment.info,
+        norm_eps,
+        lineage,
+        postprocess=config.postprocess,
+        thresholds=thresholds,
+        canvases_hw=canvases_hw,
+    )

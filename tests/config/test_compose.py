@@ -13,6 +13,7 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from headstart import cli
 from headstart.conf_path import conf_dir
 from headstart.config.plain import plain
 from headstart.config.resolve import resolve, resolved_dict, typed
@@ -29,8 +30,7 @@ from headstart.runs.identity import run_name
 
 CONF = conf_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-VERBS = ("train", "evaluate", "rescore", "doctor", "compare", "report", "look", "convert", "sources")
-ROOTS = tuple(f"{verb}.yaml" for verb in VERBS)
+ROOTS = tuple(f"{verb}.yaml" for verb in cli.VERBS)
 CHOICES = [(path.parent.as_posix(), path.stem) for path in FILES if str(path) not in ROOTS]
 NEEDED = {
     **{f"dataset={file.stem}": ["dataset.root=x"] for file in (CONF / "dataset").glob("*_folder.yaml")},

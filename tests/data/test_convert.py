@@ -122,5 +122,5 @@ def test_one_that_is_killed_leaves_no_folder_and_the_next_says_what_lies_there(c
     assert not (tmp_path / "new").exists()
     code, out = answer(capsys, monkeypatch, *words)
     assert code == 0
-    assert "was left by a conversion that was interrupted" in out
+    assert "was left by a command that was interrupted" in out
     assert len(catalog.read(VocConfig(name="d", root=str(root)), 0).splits["train"]) == 3

@@ -4,12 +4,16 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
+import headstart
 from headstart.config.compose import compose
+from headstart.config.restore import restore
 from headstart.config.schema import (
     BackboneConfig,
     BackboneLibrary,
@@ -18,12 +22,16 @@ from headstart.config.schema import (
     RescoreConfig,
     Resize,
 )
+from headstart.data import catalog
 from headstart.data.types import Size
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
+from headstart.evaluation.thresholds import best_thresholds
 from headstart.inference.export import load_exported
+from headstart.records.detections import read_detections
 from headstart.records.record import RunRecord, record_files
+from headstart.records.truth import read_truth
 from headstart.rescore import AFTER, rescore
 from headstart.run import run
 
@@ -61,6 +69,23 @@ def test_models_together_find_what_their_detections_do(full_run, train):
     by_record = rescore(RescoreConfig(run=runs))
     assert by_models.map == pytest.approx(by_record[AFTER].map, abs=1e-9)
     assert by_record["run 2"].map == record_of(other).metrics["val"]["map"]
+
+
+def test_a_finished_run_can_be_used_with_thresholds_of_its_own_and_has_a_card(full_run):
+    record, model = record_of(full_run), headstart.load(full_run, device="cpu")
+    found, truth = read_detections(full_run, "val"), read_truth(full_run, record.dataset["fingerprints"]["val"])
+    assert best_thresholds(found, truth) == {name: model.thresholds[name] for name in model.chosen}
+    assert model.chosen
+    dataset = restore("dataset", record.config["dataset"])
+    pictures = {image.name: image.read() for image in catalog.read(dataset, record.config["seed"]).splits["val"]}
+    for row, name in enumerate(truth.image_names):
+        again, kept = model.predict(pictures[name], threshold=0.001), found.images == row
+        assert len(again) == kept.sum()
+        np.testing.assert_allclose(again.scores[:5], found.scores[kept][:5], atol=1e-3)
+        np.testing.assert_allclose(again.boxes_xyxy[:5], found.boxes_xyxy[kept][:5], atol=0.1)
+    text = (full_run / "README.md").read_text()
+    assert f"| val | 5 | {record.metrics['val']['map']:.3f} |" in text
+    assert PIL.Image.open(full_run / "card.jpg").format == "JPEG"
 
 
 def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):

@@ -153,6 +153,17 @@ def test_a_model_of_stretched_pictures_says_so_and_an_older_file_that_says_nothi
     assert read_exported(exported).size == Size(64, 64)
 
 
+def test_thresholds_and_canvases_are_kept_and_older_files_have_none(exported: Path, tmp_path: Path) -> None:
+    chosen, canvases = {"cat": 0.25}, ((64, 96), (96, 96))
+    model = trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, []
+    (tmp_path / "new").mkdir()
+    save_exported(tmp_path / "new", *model, chosen, canvases)
+    found = read_exported(tmp_path / "new")
+    assert (found.thresholds, found.canvases_hw) == (chosen, canvases)
+    edit(exported, thresholds=..., canvases_hw=...)
+    assert (read_exported(exported).thresholds, read_exported(exported).canvases_hw) == ({}, ())
+
+
 def test_the_folder_or_either_file_names_the_model(exported: Path) -> None:
     for path in (exported, exported / "model.json", str(exported / "model.safetensors")):
         assert read_exported(path).class_names == NAMES
@@ -209,6 +220,8 @@ def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: in
         ({"postprocess": {"scales": [1e9]}}, r"model\.json cannot be used: postprocess.scales=\[1e\+09\] must each be"),
         ({"postprocess": {"later": 1}}, r"model\.json cannot be used"),
         ({"postprocess": []}, r"postprocess is a list, where a dict is due"),
+        ({"thresholds": {"cat": 1.5}}, r"model\.json .*thresholds: cat=1.5 is no number from 0 to 1"),
+        ({"canvases_hw": [[64]]}, r"model\.json .*canvases_hw is no list"),
         ({"cosine_scale": -1}, r"model\.json .*cosine_scale=-1 is no number above 0"),
     ],
 )

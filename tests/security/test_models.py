@@ -156,6 +156,12 @@ MODEL = {
         ("preprocessing.mean", [0]),
         ("norm_eps", "os.system"),
         ("cosine_scale", float("inf")),
+        ("thresholds", [0.5]),
+        ("thresholds", {"a": 2}),
+        ("thresholds", {"a": "os.system"}),
+        ("canvases_hw", [[64, 10**9]]),
+        ("canvases_hw", [[64, 64]] * 100_000),
+        ("canvases_hw", 64),
     ],
 )
 def test_a_description_runs_nothing_and_allocates_nothing(tmp_path, key, value):

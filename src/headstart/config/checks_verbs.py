@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from headstart.config.checks import MOST_PICTURES, augment_problems, check_dataset_folder, dataset_problems
+from headstart.config.checks_transfer import EXPORTED, source_folder
 from headstart.config.postprocess import given, postprocess_problems
 from headstart.config.schema import (
     CompareConfig,
@@ -16,6 +18,8 @@ from headstart.config.schema import (
     Format,
     Ignored,
     LookConfig,
+    PredictConfig,
+    PushConfig,
     ReportConfig,
     RescoreConfig,
 )
@@ -104,10 +108,7 @@ def check_conversion(config: ConvertConfig) -> None:
             f"ignored={config.ignored.value}: to={config.to.value} can mark objects that are to be ignored, so it has "
             "no effect; leave it out."
         )
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"folder={config.folder} has files in it: name a new folder, or an empty one.")
-    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
-        raise UserError(f"folder={config.folder} is no folder: name a new one.")
+    check_free("folder", config.folder)
     _check_apart(folder, config)
 
 
@@ -122,3 +123,47 @@ def _check_apart(folder: Path, config: ConvertConfig) -> None:
             "twice from then on: name a folder outside of it."
         )
     check_dataset_folder(config.dataset)
+
+
+def check_prediction(config: PredictConfig) -> None:
+    """Raises `UserError` where `run` is no model, or another setting cannot be obeyed; what `images` names is looked at
+    when it is read."""
+    folder = source_folder(str(Path(config.run).expanduser()))
+    if missing := [name for name in EXPORTED if not (folder / name).is_file()]:
+        raise UserError(
+            f"run={config.run}: there is no {' and no '.join(missing)} in it; name the folder of a finished run, "
+            "outputs/<run>."
+        )
+    if not config.save:
+        raise UserError("save=[] writes nothing: name some of coco, csv, yolo and pictures, as in save=[coco,csv].")
+    if config.batch_size < 1:
+        raise UserError(f"batch_size={config.batch_size} must be 1 or more pictures.")
+    if not 1 <= config.max_pixels < math.inf:
+        raise UserError(f"max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6.")
+    scores = {"threshold": config.threshold} | {f"thresholds.{name}": v for name, v in config.thresholds.items()}
+    for name, value in scores.items():
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"{name}={value:g} must be a score, 0 to 1.")
+    if config.output is not None:
+        check_free("output", config.output)
+
+
+def check_free(key: str, text: str) -> None:
+    """Raises `UserError` where a folder that is to be written is there, and not empty, or is no folder."""
+    folder = Path(text).expanduser()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{key}={text} has files in it: name a new folder, or an empty one.")
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise UserError(f"{key}={text} is no folder: name a new one.")
+
+
+def check_push(config: PushConfig) -> None:
+    """Raises `UserError` where `run` is no finished run with a model card, or `repo` no name."""
+    folder = Path(config.run).expanduser()
+    if missing := [name for name in ("record.json", "README.md", *EXPORTED) if not (folder / name).is_file()]:
+        raise UserError(
+            f"run={config.run}: there is no {' and no '.join(missing)} in it; name the folder of a finished run, "
+            "outputs/<run>. Older runs have no card: rerun=true makes one."
+        )
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", config.repo, re.ASCII):
+        raise UserError(f"repo={config.repo} must be <user or organisation>/<name>, as in me/kangaroos.")

@@ -16,7 +16,7 @@ from headstart.config.schema import (
     SSDVariant,
     Variant,
 )
-from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Published, installed
+from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Published, installed, unlisted
 from headstart.errors import UserError
 
 TENSORFLOWS = "tf_"
@@ -43,6 +43,14 @@ def _fits_backbone(row: Published, backbone: BackboneConfig) -> bool:
 
 def coco_rows() -> list[Published]:
     return [row for row in PUBLISHED if row.source is not SourceKind.imagenet]
+
+
+def published_for(kind: SourceKind, model: ModelConfig, backbone: BackboneConfig) -> Published | None:
+    """What a source of this kind takes for the network; None where it is none that others published."""
+    if kind in (SourceKind.coco, SourceKind.coco_ssd):
+        return coco_weights(model, backbone)
+    rows = (row for row in PUBLISHED if row.source is kind and fits(row, None, backbone))
+    return next(rows, unlisted(backbone)) if kind is SourceKind.imagenet else None
 
 
 def coco_weights(model: ModelConfig, backbone: BackboneConfig) -> Published | None:

@@ -38,6 +38,8 @@ ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
     "rescore": "mAP of the detections that finished runs have kept, changed: needs neither model nor data.",
+    "predict": "What a finished run's model finds in your pictures or videos: as COCO json, csv, YOLO text, and drawn.",
+    "push": "A finished run's model and its card, to a repository of yours on huggingface.co.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "report": "report.html and analysis.json of runs, written anew from their files, as each run does at its end.",
@@ -49,6 +51,8 @@ ROOTS = {
     "train": schema.RunConfig,
     "evaluate": schema.EvaluateConfig,
     "rescore": schema.RescoreConfig,
+    "predict": schema.PredictConfig,
+    "push": schema.PushConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "report": schema.ReportConfig,
@@ -86,6 +90,17 @@ EXAMPLES = {
     "rescore": """\
   headstart rescore run=outputs/<run> 'merge_classes={rbc: cell, wbc: cell}'
   headstart rescore run=outputs/<run>,outputs/<run>,outputs/<run> split=test
+""",
+    "predict": """\
+  headstart predict run=outputs/<run> images=my/photos
+  headstart predict run=outputs/<run> images='my/**/*.jpg' threshold=0.3 save=[csv]
+  headstart predict run=outputs/<run> images=clip.mp4 thresholds.kangaroo=0.4 output=found
+
+  Exits with 3 where a picture could not be read: it is named, and all others are written.
+""",
+    "push": """\
+  headstart push run=outputs/<run> repo=me/kangaroos dry_run=true
+  headstart push run=outputs/<run> repo=me/kangaroos private=false
 """,
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos

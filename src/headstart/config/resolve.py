@@ -21,6 +21,8 @@ from headstart.config.schema import (
     DoctorConfig,
     EvaluateConfig,
     LookConfig,
+    PredictConfig,
+    PushConfig,
     ReportConfig,
     RescoreConfig,
     RunConfig,
@@ -46,6 +48,8 @@ def register() -> None:
     store.store(name="look_schema", node=LookConfig)
     store.store(name="sources_schema", node=SourcesConfig)
     store.store(name="rescore_schema", node=RescoreConfig)
+    store.store(name="predict_schema", node=PredictConfig)
+    store.store(name="push_schema", node=PushConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

@@ -62,6 +62,23 @@ def positive(values: dict[str, Any], key: str) -> float | None:
     return float(found)
 
 
+def sides_hw(values: dict[str, Any], key: str) -> tuple[tuple[int, int], ...]:
+    """Height and width of each; none where the key is not there."""
+    found = _of(list, values.get(key, []), key)
+    if len(found) > limits.CANVASES or not all(isinstance(pair, list) and len(pair) == 2 for pair in found):
+        raise ValueError(f"{key} is no list of at most {limits.CANVASES} pairs of sides")
+    return tuple((side({key: height}, key), side({key: width}, key)) for height, width in found)
+
+
+def shares(values: dict[str, Any], key: str) -> dict[str, float]:
+    """Name -> 0 to 1; none where the key is not there."""
+    found = _of(dict, values.get(key, {}), key)
+    for name, share in found.items():
+        if not _is_number(share) or not 0 <= share <= 1:
+            raise ValueError(f"{key}: {name!s:.40}={share!s:.40} is no number from 0 to 1")
+    return found
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

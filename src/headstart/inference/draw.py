@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import PIL.Image
 import PIL.ImageDraw
@@ -11,20 +13,31 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from headstart.data.types import Prediction, Target
+from headstart.inference.colours import colours_of, ink_on
+from headstart.visible import one_line
 
-COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
-"""By class, in order, then again; distinct for the colour-blind, too (Okabe and Ito, 2008)."""
+Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 MARGIN = 4
 TITLE_HEIGHT = 18
 """Of each line of a title."""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A box to be drawn."""
+
+    box_xyxy: tuple[float, ...]
+    caption: str
+    colour: str
+
+
 def draw_truth(image: Tensor, target: Target, class_names: Sequence[str], scale: int = 1) -> PIL.Image.Image:
     """The annotated boxes on `image`, (3, H, W) uint8, enlarged `scale` times; those that are ignored are left out."""
     keep = ~target.ignore
-    captions = [class_names[int(label)] for label in target.labels[keep].tolist()]
-    return _draw(image, scale * target.boxes_xyxy[keep], target.labels[keep].tolist(), captions, scale)
+    labels: list[int] = target.labels[keep].tolist()
+    marks = _marks(scale * target.boxes_xyxy[keep], labels, [class_names[label] for label in labels], class_names)
+    return draw_marks(_enlarged(image, scale), marks)
 
 
 def draw_prediction(
@@ -34,7 +47,8 @@ def draw_prediction(
     keep = (prediction.scores >= min_score).nonzero().flatten().flip(0)
     labels, scores = prediction.labels[keep].tolist(), prediction.scores[keep].tolist()
     captions = [f"{class_names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
-    return _draw(image, scale * prediction.boxes_xyxy[keep], labels, captions, scale)
+    marks = _marks(scale * prediction.boxes_xyxy[keep], labels, captions, class_names)
+    return draw_marks(_enlarged(image, scale), marks)
 
 
 def grid(rows: Sequence[Sequence[PIL.Image.Image]], titles: Sequence[str]) -> PIL.Image.Image:
@@ -53,33 +67,54 @@ def grid(rows: Sequence[Sequence[PIL.Image.Image]], titles: Sequence[str]) -> PI
     return page
 
 
-def _draw(
-    image: Tensor, boxes_xyxy: Tensor, labels: Sequence[int], captions: Sequence[str], scale: int
-) -> PIL.Image.Image:
-    picture = to_pil_image(image)
-    picture = picture.resize((scale * picture.width, scale * picture.height), PIL.Image.Resampling.BICUBIC)
+def draw_marks(picture: PIL.Image.Image, marks: Iterable[Mark]) -> PIL.Image.Image:
+    """On the picture itself, the last on top; lines and letters are as large as the picture asks for."""
     canvas = PIL.ImageDraw.Draw(picture)
-    for box, label, caption in zip(boxes_xyxy.tolist(), labels, captions, strict=True):
-        colour = COLOURS[label % len(COLOURS)]
-        canvas.rectangle(tuple(box), outline=colour, width=2)
-        _write(canvas, caption, (box[0], box[1]), picture.size, colour)
+    line, font = stroke(picture.size), _font(letters(picture.size))
+    for mark in marks:
+        left, top, right, bottom = mark.box_xyxy
+        canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=mark.colour, width=line)
+        _write(canvas, mark, picture.size, font)
     return picture
 
 
-def _write(
-    canvas: PIL.ImageDraw.ImageDraw, text: str, at_xy: tuple[float, float], size_wh: tuple[int, int], colour: str
-) -> None:
-    """Above the point where there is room, else below; never beyond the right edge."""
-    _, _, width, height = canvas.textbbox((0, 0), text, font=_font(10))
-    x = max(0.0, min(at_xy[0], size_wh[0] - width - 2))
-    y = at_xy[1] - height - 2 if at_xy[1] > height + 2 else at_xy[1]
-    canvas.rectangle((x, y, x + width + 2, y + height + 2), fill=colour)
-    canvas.text((x + 1, y), text, fill="black", font=_font(10))
+def stroke(size_wh: tuple[int, int]) -> int:
+    """Pixels of a line: 2 on a picture of up to 800 pixels, and as wide beside a larger one."""
+    return max(2, round(max(size_wh) / 400))
+
+
+def letters(size_wh: tuple[int, int]) -> int:
+    """Pixels of the captions: as `stroke`, from 10 on."""
+    return max(10, round(max(size_wh) / 60))
+
+
+def _marks(
+    boxes_xyxy: Tensor, labels: Sequence[int], captions: Sequence[str], class_names: Sequence[str]
+) -> list[Mark]:
+    colours = colours_of(class_names)
+    rows = zip(boxes_xyxy.tolist(), labels, captions, strict=True)
+    return [Mark(tuple(box), caption, colours[label]) for box, label, caption in rows]
+
+
+def _enlarged(image: Tensor, scale: int) -> PIL.Image.Image:
+    picture = to_pil_image(image)
+    return picture.resize((scale * picture.width, scale * picture.height), PIL.Image.Resampling.BICUBIC)
+
+
+def _write(canvas: PIL.ImageDraw.ImageDraw, mark: Mark, size_wh: tuple[int, int], font: Font) -> None:
+    """Above the box where there is room, else inside; never beyond the right edge."""
+    text = one_line(mark.caption)
+    _, _, width, height = canvas.textbbox((0, 0), text, font=font)
+    x = max(0.0, min(mark.box_xyxy[0], size_wh[0] - width - 2))
+    y = mark.box_xyxy[1] - height - 2 if mark.box_xyxy[1] > height + 2 else mark.box_xyxy[1]
+    canvas.rectangle((x, y, x + width + 2, y + height + 2), fill=mark.colour)
+    canvas.text((x + 1, y), text, fill=ink_on(mark.colour), font=font)
 
 
 def _starts(sizes: Sequence[int], first: int) -> list[int]:
     return [first + sum(sizes[:i]) + MARGIN * i for i in range(len(sizes))]
 
 
-def _font(size: int) -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:
+@cache
+def _font(size: int) -> Font:
     return PIL.ImageFont.load_default(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ class ExportedModel:
     """Scale of a cosine head; None: a plain one."""
     postprocess: dict[str, Any] = field(default_factory=dict)
     """What the run said of how detections become one."""
+    canvases_hw: tuple[tuple[int, int], ...] = ()
+    """That its batches were padded to, smallest first; none in files from before they were kept."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By class: from which score on its detections are worth showing, as validation had it; none of a class that was
+    never found there, nor in files from before they were chosen."""
 
 
 def save_exported(
@@ -62,6 +67,8 @@ def save_exported(
     norm_eps: float | None,
     lineage: Sequence[str],
     postprocess: PostprocessConfig | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    canvases_hw: Sequence[tuple[int, int]] = (),
 ) -> None:
     """Writes both files into `folder`, each whole or not at all; the description last."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
@@ -84,6 +91,8 @@ def save_exported(
         "lineage": list(lineage),
         "cosine_scale": cosine_scale_of(detector),
         "postprocess": plain(postprocess or PostprocessConfig()),
+        "thresholds": dict(thresholds or {}),
+        "canvases_hw": [list(sides) for sides in canvases_hw],
     }
     text = json.dumps(description, indent=1) + "\n"
     with replacing(folder / DESCRIPTION) as path:
@@ -124,6 +133,8 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
             postprocess=described.settings({"postprocess": {}} | values, "postprocess"),  # and this one
+            canvases_hw=described.sides_hw(values, "canvases_hw"),
+            thresholds=described.shares(values, "thresholds"),
         )
     except UserError:
         raise
