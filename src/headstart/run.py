@@ -131,7 +131,7 @@ def equip(
         config.scheduler,
         config.seed,
         parts,
-        lambda index: data.data.splits["train"][index].name,
+        lambda index: data.seen.splits["train"][index].name,
         store,
     )
     return Experiment(config, data, detector, weights, report, plan, parts, module, store)

@@ -22,6 +22,7 @@ from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
 from headstart.data.table import ImageTable
+from headstart.data.tiles import in_tiles, report
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.data.workers import begin
 from headstart.errors import UserError
@@ -53,13 +54,14 @@ class DetectionDataModule(L.LightningDataModule):
         """Raises `UserError` where `dataset.cache` cannot be obeyed."""
         super().__init__()
         self.data = data
+        self.seen, self.views = in_tiles(data, config.tile)
         self.info = info
         self.config = config
         self.augment = augment
         self.seed = seed
         self.first_epoch = 0
         place = place or Place()
-        splits = {split: ImageTable.of(images) for split, images in data.splits.items() if images}
+        splits = {split: ImageTable.of(images) for split, images in self.seen.splits.items() if images}
         sizes = [resized_sizes_hw(images, info.size) for images in splits.values()]
         self.canvases = Canvases.of(np.concatenate(sizes), place.padding)
         self.keeping = keep(splits, info.size, self.canvases, config, place)
@@ -68,7 +70,12 @@ class DetectionDataModule(L.LightningDataModule):
 
     def report(self) -> list[str]:
         """How batches are made, and which settings have no part in it."""
-        lines = [f"Canvases: {self.canvases}", f"Cache: {self.keeping.kind.value}, {self.keeping.words}"]
+        tiles = report(self.seen, self.views)
+        lines = [
+            *([tiles] if tiles else []),
+            f"Canvases: {self.canvases}",
+            f"Cache: {self.keeping.kind.value}, {self.keeping.words}",
+        ]
         workers, kind = self.config.num_workers, self.keeping.kind
         if workers and not self._needs_workers():
             lines.append(

@@ -15,8 +15,10 @@ from torchmetrics import Metric
 
 from headstart.config.schema import Engine
 from headstart.data.batch import Detections, Frame, Targets
+from headstart.data.tiles import Views
 from headstart.evaluation.engines import evaluate
 from headstart.evaluation.reading import Reading
+from headstart.evaluation.tiled import of_pictures
 from headstart.evaluation.types import ImageResult
 
 
@@ -51,7 +53,8 @@ class CocoMeanAveragePrecision(Metric):
     """Takes batches, gives the value of the whole set, whatever the batch size and the number of processes.
 
     The state is keyed by image: one gather of objects per `compute`, and images that several processes saw, as a
-    distributed sampler's padding makes them, count once. (torchmetrics' `MeanAveragePrecision` makes 21 collectives
+    distributed sampler's padding makes them, count once. Where they are views of pictures, `views` says of which, and
+    the value is of the pictures. (torchmetrics' `MeanAveragePrecision` makes 21 collectives
     per image, counts the padding twice, and hangs when processes hold unequal numbers of images.)
     """
 
@@ -63,6 +66,7 @@ class CocoMeanAveragePrecision(Metric):
         self.class_names = tuple(class_names)
         self.engine = engine
         self.max_detections = max_detections
+        self.views: Views | None = None
         self.images: dict[int, ImageResult] = {}
         self._on_their_way: deque[Arriving] = deque()
 
@@ -78,6 +82,8 @@ class CocoMeanAveragePrecision(Metric):
     def compute(self) -> MapResult:
         self._read(all_of_them=True)
         images = _gathered(self.images)
+        if self.views is not None:
+            images = of_pictures(images, self.views)
         numbers = evaluate(images, len(self.class_names), self.engine, self.max_detections)
         return MapResult(
             **numbers["scalars"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning as L
 
 from headstart.data.batch import Batch, Detections
+from headstart.data.datamodule import DetectionDataModule
 from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
@@ -40,6 +41,8 @@ class EvaluationModule(L.LightningModule):
         return {"detections": found}
 
     def _finish(self, split: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        self.metric.views = data.views.get(split) if isinstance(data, DetectionDataModule) else None
         self.evaluation = self.metric.compute()
         self.metric.reset()
         # The metric has gathered over all processes already.

@@ -21,7 +21,7 @@ def store_of(
     """Nothing is computed yet. Raises `UserError` where `strategy.feature_store=on` cannot be obeyed."""
     needs_pictures = next((part.name for part in parts if part.needs_features), "")
     precision = resolve_precision(config.trainer)
-    choice = choose(config, data.data, data.info.size, detector, plan, precision, needs_pictures)
-    images = {split: found for split in SPLITS if (found := data.data.splits.get(split))}
+    choice = choose(config, data.seen, data.info.size, detector, plan, precision, needs_pictures)
+    images = {split: found for split in SPLITS if (found := data.seen.splits.get(split))}
     pictures = {split: Pictures(found, partial(data.whole, split)) for split, found in images.items()}
     return Store(choice, folder_of(config), data.info.size, pictures)

@@ -67,6 +67,7 @@ from headstart.config.schema.strategy import (
     Thaw,
 )
 from headstart.config.schema.study import StudyConfig
+from headstart.config.schema.tile import TileConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import Keep, MonitorConfig, TrainingConfig
 from headstart.config.schema.verbs import (
@@ -148,6 +149,7 @@ __all__ = [
     "StudyConfig",
     "TensorBoardConfig",
     "Thaw",
+    "TileConfig",
     "TrainerConfig",
     "TrainingConfig",
     "Variant",
