@@ -9,8 +9,9 @@ settled it):
    the fragment is that): what one tile cuts, its neighbour or the whole picture shows whole. Unless its score is below
    `WEAK` of theirs: then they are all there is of the object.
 3. Fragments that are left are of objects larger than the overlap. Two of them meet where one ends at a tile's border
-   and the other begins at its neighbour's, at the same height or width (an IoU of `SAME` along the border): they become
-   the box around both, with the better score, and so on over any number of tiles.
+   and the other begins at its neighbour's, at the same height or width (an IoU of `SAME` along the border), or where one
+   lies in the other by `SAME` of the smaller: they become the box around both, with the better score, and so on over any
+   number of tiles.
 4. What came of that counts as whole, and 1 and 2 are done again, now also among fragments.
 
 After SAHI's GREEDYNMM with its metric IOS (Akyon et al., Slicing Aided Hyper Inference, ICIP 2022), which merges all
@@ -168,7 +169,7 @@ def _stitched(found: Found) -> Found:
 def _groups(found: Found) -> list[list[int]]:
     """Fragments of one object each, two or more, the best first; of each view the best that fits."""
     partners: dict[int, list[int]] = defaultdict(list)
-    for a, b in _ends_met(found):
+    for a, b in _belonging(found):
         partners[a].append(b)
         partners[b].append(a)
     scores, views, used, groups = found.scores, found.views, set[int](), list[list[int]]()
@@ -187,12 +188,14 @@ def _groups(found: Found) -> list[list[int]]:
     return groups
 
 
-def _ends_met(found: Found) -> Iterator[tuple[int, int]]:
-    """Pairs of fragments of which one goes on where the other ends."""
+def _belonging(found: Found) -> Iterator[tuple[int, int]]:
+    """Pairs of fragments of which one goes on where the other ends, or lies in the other."""
     pieces = np.flatnonzero(np.any(found.cut, axis=1))
     part = found.take(pieces)
+    areas = (part.boxes_xyxy[:, 2:] - part.boxes_xyxy[:, :2]).prod(1)
     for one, other in _meeting(part, slack=2 * float(part.near.max(initial=0))):
-        met = np.zeros(len(one), bool)
+        smaller = np.minimum(areas[one], areas[other])
+        met = _shared(part.boxes_xyxy[one], part.boxes_xyxy[other]) >= SAME * smaller
         for axis in (0, 1):
             met |= _goes_on(part, one, other, axis) | _goes_on(part, other, one, axis)
         yield from zip(pieces[one[met]].tolist(), pieces[other[met]].tolist(), strict=True)
