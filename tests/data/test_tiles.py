@@ -19,6 +19,7 @@ from headstart.data.keeping import Place
 from headstart.data.table import ImageTable
 from headstart.data.tiles import in_tiles, table, windows
 from headstart.data.types import AnnotatedImage, DetectionData
+from headstart.errors import UserError
 
 DRAWN = shapes.draw(ShapesConfig(name="s", domain="target", num_train=6, num_val=3))
 
@@ -153,6 +154,12 @@ def test_a_run_says_as_how_many_windows_it_sees_its_pictures():
     assert data.report()[0].startswith(
         f"Tiles: pictures are seen in windows (train 6 as {len(data.seen.splits['train'])}"
     )
+
+
+def test_tiles_of_which_none_shows_an_object_are_refused():
+    data = data_of(picture([[5, 5, 95, 75]]))
+    with pytest.raises(UserError, match=r"dataset\.tile\.size=40: no tile shows 50% of any object of train"):
+        in_tiles(data, TileConfig(size=40, whole=False))
 
 
 @pytest.mark.parametrize(

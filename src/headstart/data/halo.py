@@ -9,9 +9,9 @@ settled it):
    the fragment is that): what one tile cuts, its neighbour or the whole picture shows whole. Unless its score is below
    `WEAK` of theirs: then they are all there is of the object.
 3. Fragments that are left are of objects larger than the overlap. Two of them meet where one ends at a tile's border
-   and the other begins at its neighbour's, at the same height or width (an IoU of `SAME` along the border), or where one
-   lies in the other by `SAME` of the smaller: they become the box around both, with the better score, and so on over any
-   number of tiles.
+   and the other begins at its neighbour's, at the same height or width (an IoU of `SAME` along the border), or where
+   one lies in the other by `SAME` of the smaller: they become the box around both, with the better score, and so on
+   over any number of tiles.
 4. What came of that counts as whole, and 1 and 2 are done again, now also among fragments.
 
 After SAHI's GREEDYNMM with its metric IOS (Akyon et al., Slicing Aided Hyper Inference, ICIP 2022), which merges all

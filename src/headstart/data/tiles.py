@@ -20,6 +20,7 @@ from headstart.data.draws import name_digests, uniforms
 from headstart.data.images import FileImage
 from headstart.data.table import ImageTable
 from headstart.data.types import DetectionData
+from headstart.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,17 @@ def _starts(side: int, size: int, overlap: float) -> np.ndarray:
 def in_tiles(data: DetectionData, tile: TileConfig) -> tuple[DetectionData, dict[str, Views]]:
     """The data set as a detector sees it, and what its splits are views of; without tiles it is the data set itself.
 
-    Of training, empty tiles are left out as `tile.empty` says.
+    Of training, empty tiles are left out as `tile.empty` says. Raises `UserError` where none shows an object.
     """
     if tile.size is None:
         return data, {}
     views = {split: _views(ImageTable.of(images), tile) for split, images in data.splits.items() if images}
     tables = {split: table(view, tile) for split, view in views.items()}
+    if tables["train"].ignore.all() and not views["train"].pictures.ignore.all():
+        raise UserError(
+            f"dataset.tile.size={tile.size}: no tile shows {tile.min_visible:.0%} of any object of train. Raise it, lower "
+            "dataset.tile.min_visible, or let the whole pictures be seen, too, with dataset.tile.whole=true."
+        )
     kept = np.flatnonzero(~_spared(tables["train"], views["train"], tile.empty))
     tables["train"] = tables["train"].take(kept)
     views["train"] = replace(
