@@ -74,8 +74,8 @@ def in_tiles(data: DetectionData, tile: TileConfig) -> tuple[DetectionData, dict
     tables = {split: table(view, tile) for split, view in views.items()}
     if tables["train"].ignore.all() and not views["train"].pictures.ignore.all():
         raise UserError(
-            f"dataset.tile.size={tile.size}: no tile shows {tile.min_visible:.0%} of any object of train. Raise it, lower "
-            "dataset.tile.min_visible, or let the whole pictures be seen, too, with dataset.tile.whole=true."
+            f"dataset.tile.size={tile.size}: no tile shows {tile.min_visible:.0%} of any object of train. Raise "
+            "it, lower dataset.tile.min_visible, or have whole pictures seen, too, with dataset.tile.whole=true."
         )
     kept = np.flatnonzero(~_spared(tables["train"], views["train"], tile.empty))
     tables["train"] = tables["train"].take(kept)
