@@ -55,6 +55,7 @@ def equal(ones: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> boo
         *(
             pytest.param(words, marks=pytest.mark.slow)
             for words in (
+                "strategy=head_only dataset.tile.size=120",
                 "strategy=head_only trainer.precision=bf16-mixed",
                 "strategy=head_only strategy.norm=recalibrate training.evaluate_untrained=false",
                 "strategy=head_only training.ema_decay=0.5",
