@@ -9,12 +9,13 @@ from pathlib import Path
 
 from headstart.config.schema import CompareConfig, WandbConfig
 from headstart.errors import UserError
-from headstart.records.record import RunRecord, record_files
+from headstart.records.record import DETECTIONS, RunRecord, record_files
 from headstart.reporting.baseline import parse_spec
 from headstart.reporting.comparison import Comparison, compare_runs
 from headstart.reporting.comparison_csv import as_csv, classes_as_csv
 from headstart.reporting.measured import Run
 from headstart.reporting.page import as_html
+from headstart.reporting.pictures import Measured
 from headstart.reporting.rows import Question
 from headstart.reporting.tables import terminal
 from headstart.reporting.wandb_comparison import log_comparison
@@ -33,7 +34,7 @@ def compare(config: CompareConfig) -> Comparison:
         raise UserError("wandb_run is set but wandb=false: add wandb=true, or leave wandb_run out.")
     folder = Path(config.folder).expanduser()
     target = Path(config.report_dir).expanduser() if config.report_dir else folder
-    comparison = compare_runs(list(read_slim(folder)), question(config))
+    comparison = compare_runs(list(read_slim(folder)), question(config), _look)
     files = {
         "comparison.csv": as_csv(comparison),
         "comparison_classes.csv": classes_as_csv(comparison),
@@ -50,6 +51,15 @@ def compare(config: CompareConfig) -> Comparison:
         for line in log_comparison(comparison, config.wandb_run, target / "report.html"):
             say(line)
     return comparison
+
+
+def _look(folder: Path, record: RunRecord, split: str, metric: str) -> Measured | None:
+    """What a run found on each picture; what reads it is imported where there is something to read."""
+    if not (folder / DETECTIONS).exists():
+        return None
+    from headstart.evaluation.looking import look
+
+    return look(folder, record, split, metric)
 
 
 def question(config: CompareConfig) -> Question:

@@ -20,6 +20,7 @@ from headstart.evaluation.module import EvaluationModule
 from headstart.evaluation.show import result_table
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord
+from headstart.runs.found import add_found
 from headstart.say import say
 from headstart.training.progress import make_progress
 from headstart.training.quiet import quieten
@@ -56,6 +57,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
         run(module, datamodule=datamodule, verbose=False)
     assert module.evaluation is not None
     say(result_table(module.evaluation, f"{folder.name}: {config.split}"))
+    if path := add_found(folder, datamodule, config.split, module.evaluation):
+        say(f"{path}: the detections, which the run had not kept; `headstart compare` reads them.")
     return module.evaluation
 
 

@@ -35,6 +35,8 @@ GRAPH_BYTES = 1_000 * MB
 """Of a frozen TensorFlow graph."""
 RECORD_BYTES = 256 * MB
 """Of the record.json of a run."""
+DETECTIONS_BYTES = 4_000 * MB
+"""Of the arrays of a detections.npz, or of the truth beside it: a hundred million boxes."""
 CLASSES = 100_000
 """Of a data set or a model."""
 MODEL_SIDE = 10_000

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     It is on the disk by then: else a machine that loses its power may have the name of the new and the content of
     neither. Raises `Unwritable` where the disk is why it could not be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{time.time_ns()}")  # two machines may share a folder
     try:
         yield temporary
         _to_disk(temporary)

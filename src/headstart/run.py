@@ -35,6 +35,7 @@ from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.features import store_of
 from headstart.runs.fit import fit
+from headstart.runs.found import keep_found
 from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
@@ -145,6 +146,7 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     results = {split: measure(experiment, folder, split) for split in splits}
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
+        keep_found(folder, experiment.data, results)
         export(experiment, folder, record.lineage)
         if profile := record.cost.get("profile"):
             show_profile(profile, folder)

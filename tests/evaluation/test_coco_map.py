@@ -11,9 +11,14 @@ from torch.utils.data import DataLoader
 
 from headstart.config.schema import Engine
 from headstart.data.batch import Batch
+from headstart.data.truth import KnownTruth
 from headstart.data.types import Prediction, Target
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.evaluation.module import EvaluationModule
+from headstart.evaluation.scoring import score
+from headstart.evaluation.seen import truth_seen
+from headstart.records.detections import read_detections, write_detections
+from headstart.records.truth import read_truth, write_truth
 
 from .lists import detections, update
 
@@ -145,6 +150,26 @@ def test_lightning_logs_the_value_of_the_whole_set_every_time(by_hand):
 def test_a_resized_image_gives_the_result_of_the_original_to_the_bit(draw, measure, seen_hw):
     images = draw(2)
     assert bits(measure([resized(image, *seen_hw) for image in images], NAMES)) == bits(measure(images, NAMES))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_files_of_a_run_give_its_numbers_to_the_bit_whatever_size_the_network_saw(tmp_path, draw, seed):
+    images, names = draw(seed, difficult=0.1), ("c", "only detected", "a", "b")
+    original = updated(CocoMeanAveragePrecision(names), [images])
+    original.compute()
+    known = truth_seen(original.images, names)
+    known = KnownTruth(replace(known.truth, fingerprint="f" * 32), known.rows)
+    result = updated(CocoMeanAveragePrecision(names), [[resized(image, 800, 1333)] for image in images]).compute(known)
+    write_truth(tmp_path / "run", known.truth)
+    (tmp_path / "run").mkdir()
+    write_detections(tmp_path / "run", {"val": result.detections})
+    truth = read_truth(tmp_path / "run", "f" * 32)
+    again = score(truth, read_detections(tmp_path / "run", "val"), Engine.hotcoco, 100)
+    assert 0.1 < result.map < 0.9
+    assert again["scalars"] == {name: getattr(result, name) for name in again["scalars"]}
+    assert repr(dict(zip(truth.class_names, again["per_class"], strict=True))) == repr(
+        dict(sorted(result.per_class.items()))
+    )
 
 
 def test_objects_on_the_border_of_small_stay_there_where_resizing_rounds(draw, measure, numbers):

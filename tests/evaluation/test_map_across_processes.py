@@ -96,8 +96,9 @@ def results(work, tmp_path_factory):
 
 
 def bits(results):
-    """Equal texts are equal bits, NaN included."""
-    return [repr(asdict(result)) for result in results]
+    """Equal texts are equal bits, NaN included; of the numbers, and of the detections that they are computed from."""
+    columns = [{name: column.tobytes() for name, column in vars(result.detections).items()} for result in results]
+    return [repr((asdict(result), found)) for result, found in zip(results, columns, strict=True)]
 
 
 def of_one_process(images, engine=Engine.hotcoco):

@@ -1,7 +1,6 @@
 """What is measured of tiles is the mAP of whole pictures."""
 
 import math
-from dataclasses import asdict
 
 import lightning as L
 import numpy as np
@@ -70,6 +69,15 @@ def test_a_detector_that_sees_all_in_every_view_has_found_every_picture_whole(wh
     assert found.images == 3
 
 
+def test_what_is_kept_of_a_run_are_detections_in_whole_pictures():
+    """In the order of the truth that lies beside the runs: all objects of all pictures, once each."""
+    kept, known = measured(TILE).detections, module_of(TILE).truth("val")
+    assert sorted(known.truth.image_names) == ["p0", "p1", "p2"]
+    objects = zip(known.truth.images.tolist(), known.truth.boxes_xyxy.round().tolist(), strict=True)
+    found = zip(kept.images.tolist(), kept.boxes_xyxy.round().tolist(), strict=True)
+    assert sorted(found) == sorted(objects)
+
+
 def test_sizes_count_in_pictures_not_in_tiles():
     """1,024 square pixels are the border of medium: an object of 30 x 30 is small, one of 130 x 30 is not."""
     found = measured(TILE)
@@ -89,12 +97,11 @@ def test_tiles_of_a_picture_on_two_processes_are_one_picture(monkeypatch):
     for number, batch in enumerate(data.val_dataloader()):
         halves[number % 2].update(Oracle().detect(batch), batch.targets, batch.frames)
     for half in halves:
-        half.views = data.views["val"]
         half._read(all_of_them=True)
     images = [half.images for half in halves]
     with monkeypatch.context() as patched:
         patched.setattr(dist, "is_initialized", lambda: True)
         patched.setattr(dist, "get_world_size", lambda: 2)
         patched.setattr(dist, "all_gather_object", lambda parts, _: parts.__setitem__(slice(None), images))
-        found = [asdict(half.compute()) for half in halves]
-    assert repr(found[0]) == repr(found[1]) == repr(asdict(measured(TILE)))
+        found = [half.compute(data.truth("val"), data.views["val"]).numbers() for half in halves]
+    assert repr(found[0]) == repr(found[1]) == repr(measured(TILE).numbers())

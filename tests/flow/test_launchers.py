@@ -113,7 +113,7 @@ def test_a_study_leaves_the_records_that_the_default_launcher_leaves(
     values = [record.metrics["val"]["map"] for record in found.values() if record.status == "finished"]
     assert max(values) > 0
     shown = {path.name for path in (tmp_path / launcher / "outputs").iterdir() if not path.name.startswith(".")}
-    assert shown == {*found, "multirun.yaml"}  # whatever else the launcher leaves begins with a dot
+    assert shown == {*found, "multirun.yaml", "truth"}  # whatever else the launcher leaves begins with a dot
     assert [path.name for path in (tmp_path / launcher).iterdir()] == ["outputs"]
     again, said, _ = study(words, tmp_path / launcher, execute)
     assert again == 1

@@ -17,7 +17,7 @@ from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
 from headstart.inference.export import load_exported
-from headstart.records.record import RunRecord
+from headstart.records.record import RunRecord, record_files
 from headstart.run import run
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0")
@@ -197,7 +197,8 @@ def test_images_without_any_object_are_refused_with_what_gives_more(train):
 def test_a_share_of_the_batches_that_is_none_is_refused_before_training(train, tmp_path, name):
     with pytest.raises(MisconfigurationException, match=rf"Try at least `limit_{name}_batches=0\.[35]"):
         train(f"trainer.limit_{name}_batches=0.1", "training.evaluate_untrained=false")
-    (folder,) = (path for path in (tmp_path / "outputs").iterdir() if not path.name.startswith("."))
+    (record,) = record_files(tmp_path / "outputs")
+    folder = record.parent
     assert not (folder / "checkpoints" / "last.ckpt").exists()
 
 

@@ -155,4 +155,4 @@ def test_two_processes_train_each_cell_while_workers_read_and_each_has_one_recor
     assert [record.config["trainer"]["devices"] for record in found.values()] == [2, 2]
     logs = sorted((tmp_path / "study" / "outputs" / ".logs").iterdir())
     assert [log.read_text().count("Finished: ") for log in logs] == [1, 1]
-    assert len(list((tmp_path / "study" / "outputs").iterdir())) == 5  # two runs, .logs, .locks, multirun.yaml
+    assert len(list((tmp_path / "study" / "outputs").iterdir())) == 6  # two runs, .logs, .locks, multirun.yaml, truth

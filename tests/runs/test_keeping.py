@@ -1,6 +1,5 @@
 """What a finished run keeps, what its checkpoints share, and that its best epoch is measured once."""
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import headstart.run
 from headstart.config.compose import compose
 from headstart.errors import UserError
-from headstart.records.record import RunRecord
+from headstart.records.record import RunRecord, record_files
 from headstart.run import run
 from headstart.runs import experiment as experiments
 from headstart.runs.pretrained import is_finished
@@ -46,8 +45,8 @@ def killed(*_):
 
 
 def folder_in(tmp_path: Path) -> Path:
-    (folder,) = [path for path in (tmp_path / "outputs").iterdir() if not path.name.startswith(".")]
-    return folder
+    (record,) = record_files(tmp_path / "outputs")
+    return record.parent
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def fingerprint(images, num_classes, engine, max_detections):
 def evaluations(monkeypatch):
     """The splits that were evaluated beside the fit, and what each run's experiment was."""
     seen: dict[str, list] = {"splits": [], "experiments": []}
-    monkeypatch.setattr("headstart.evaluation.coco_map.evaluate", fingerprint)
+    monkeypatch.setattr("headstart.evaluation.scoring.evaluate", fingerprint)
     evaluate, prepare = experiments._evaluate, headstart.run.prepare
 
     def counting(experiment, folder, split):
@@ -114,7 +113,7 @@ def test_the_record_has_to_the_bit_what_another_evaluation_of_the_final_weights_
     folder, record = train(*overrides)
     (experiment,) = evaluations["experiments"]
     assert beside is None or evaluations["splits"] == ["val"] * beside
-    anew = dataclasses.asdict(experiments._evaluate(experiment, folder, "val"))
+    anew = experiments._evaluate(experiment, folder, "val").numbers()
     assert repr(record.metrics["val"]) == repr(anew)
 
 
@@ -126,7 +125,7 @@ def test_the_result_of_the_best_epoch_is_not_lost_with_the_process(train, evalua
             train()
     folder, record = train()
     assert evaluations["splits"] == []
-    anew = dataclasses.asdict(experiments._evaluate(evaluations["experiments"][-1], folder, "val"))
+    anew = experiments._evaluate(evaluations["experiments"][-1], folder, "val").numbers()
     assert repr(record.metrics["val"]) == repr(anew)
 
 

@@ -23,6 +23,7 @@ from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
 from headstart.data.table import ImageTable
 from headstart.data.tiles import in_tiles, report
+from headstart.data.truth import KnownTruth, truth_of
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.data.workers import begin
 from headstart.errors import UserError
@@ -67,6 +68,7 @@ class DetectionDataModule(L.LightningDataModule):
         self.keeping = keep(splits, info.size, self.canvases, config, place)
         self._splits = splits
         self._pictures: dict[str, Pictures] = {}
+        self._truth: dict[str, KnownTruth] = {}
 
     def report(self) -> list[str]:
         """How batches are made, and which settings have no part in it."""
@@ -87,6 +89,13 @@ class DetectionDataModule(L.LightningDataModule):
     def resolved(self) -> dict[str, Any]:
         """For the record: what `dataset.cache` and the data came to."""
         return {"cache": self.keeping.kind.value, "canvases": str(self.canvases)}
+
+    def truth(self, split: str) -> KnownTruth:
+        """What is to be found in the pictures of a split, whole ones, in full precision; read from the data once."""
+        if split not in self._truth:
+            fingerprint = self.info.fingerprints.get(split, "")
+            self._truth[split] = truth_of(self._whole_pictures(split), self.info.class_names, fingerprint)
+        return self._truth[split]
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch to come, as Lightning tells it the samplers."""
@@ -168,6 +177,9 @@ class DetectionDataModule(L.LightningDataModule):
         rows = max(padded_rows(self._splits[name]) for name in {"train", split} & self._splits.keys())
         pictures, size = self._pictures[split], self.info.size
         return DetectionDataset(images, size, pictures, self.canvases, rows, augment, self.seed)
+
+    def _whole_pictures(self, split: str) -> ImageTable:
+        return self.views[split].pictures if split in self.views else self._images(split)
 
     def _images(self, split: str) -> ImageTable:
         if split not in self._splits:

@@ -22,7 +22,7 @@ UNUSED_NAMED = 3
 def describe(data: DetectionData, config: DatasetConfig) -> DatasetInfo:
     """Counts and fingerprints of `data` as used, after fraction and shots."""
     splits = {name: ImageTable.of(images) for name, images in data.splits.items()}
-    digests = {name: sorted(_image_digests(images, data.class_names)) for name, images in splits.items()}
+    digests = {name: sorted(image_digests(images, data.class_names)) for name, images in splits.items()}
 
     def fingerprint(*of: str) -> str:
         return _fingerprint({name: digests[name] for name in of}, data.class_names)
@@ -84,7 +84,7 @@ def _fingerprint(digests: Mapping[str, Sequence[str]], class_names: Sequence[str
     return total.hexdigest()
 
 
-def _image_digests(images: ImageTable, class_names: Sequence[str]) -> Iterator[str]:
+def image_digests(images: ImageTable, class_names: Sequence[str]) -> Iterator[str]:
     """Boxes count to a thousandth of a pixel: arithmetic may differ in the last bits between machines.
 
     What only newer versions know of an object counts where it says anything: so records of plain data stay comparable

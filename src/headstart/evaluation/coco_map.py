@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torchmetrics import Metric
 
 from headstart.config.schema import Engine
 from headstart.data.batch import Detections, Frame, Targets
 from headstart.data.tiles import Views
-from headstart.evaluation.engines import evaluate
+from headstart.data.truth import KnownTruth
 from headstart.evaluation.reading import Reading
+from headstart.evaluation.scoring import score
+from headstart.evaluation.seen import DETECTION, OBJECT, Seen, detections_seen, truth_seen
 from headstart.evaluation.tiled import of_pictures
-from headstart.evaluation.types import ImageResult
+from headstart.records.detections import SplitDetections
+from headstart.records.truth import Truth
 
 
-@dataclass  # not frozen: torchmetrics walks through results and refuses frozen ones
+@dataclass(frozen=True)
 class MapResult:
     """AP averaged over IoU 0.50:0.05:0.95 unless the name says otherwise; NaN where there is no ground truth.
 
@@ -42,32 +44,32 @@ class MapResult:
     per_class: dict[str, float]
     per_class_50: dict[str, float]
     images: int
+    detections: SplitDetections | None = field(default=None, repr=False, compare=False)
+    """What it is computed from, beside the truth; travels with it wherever weights are not measured twice."""
+
+    def numbers(self) -> dict[str, Any]:
+        """For the record: everything but the detections, which have a file of their own."""
+        return {name: value for name, value in vars(self).items() if name != "detections"}
 
     def scalars(self) -> dict[str, float]:
         """Every number under a flat name, for loggers: `map`, …, `ap/<class>`."""
-        flat = {name: value for name, value in asdict(self).items() if isinstance(value, float)}
+        flat = {name: value for name, value in vars(self).items() if isinstance(value, float)}
         return flat | {f"ap/{name}": value for name, value in self.per_class.items()}
 
 
-class CocoMeanAveragePrecision(Metric):
+class CocoMeanAveragePrecision:
     """Takes batches, gives the value of the whole set, whatever the batch size and the number of processes.
 
-    The state is keyed by image: one gather of objects per `compute`, and images that several processes saw, as a
-    distributed sampler's padding makes them, count once. Where they are views of pictures, `views` says of which, and
-    the value is of the pictures. (torchmetrics' `MeanAveragePrecision` makes 21 collectives
-    per image, counts the padding twice, and hangs when processes hold unequal numbers of images.)
+    Keyed by image: one gather of objects per `compute`, and images that several processes saw, as a distributed
+    sampler's padding makes them, count once. (torchmetrics' `MeanAveragePrecision` makes 21 collectives per image,
+    counts the padding twice, and hangs when processes hold unequal numbers of images.)
     """
 
-    full_state_update = False
-
     def __init__(self, class_names: Sequence[str], engine: Engine = Engine.hotcoco, max_detections: int = 100) -> None:
-        # No cache: a process without new images would not come to the gathering that the others wait in.
-        super().__init__(sync_on_compute=False, dist_sync_on_step=False, compute_with_cache=False)
         self.class_names = tuple(class_names)
         self.engine = engine
         self.max_detections = max_detections
-        self.views: Views | None = None
-        self.images: dict[int, ImageResult] = {}
+        self.images: dict[int, Seen] = {}
         self._on_their_way: deque[Arriving] = deque()
 
     def update(self, found: Detections, truth: Targets, frames: Sequence[Frame]) -> None:
@@ -79,36 +81,46 @@ class CocoMeanAveragePrecision(Metric):
         while self._on_their_way and (all_of_them or self._on_their_way[0].reading.is_there()):
             self.images |= self._on_their_way.popleft().results()
 
-    def compute(self) -> MapResult:
+    def compute(self, known: KnownTruth | None = None, views: Views | None = None) -> MapResult:
+        """`known`: of the split, in full precision; None: what the batches carried, scaled back. `views`: of which
+        pictures the images are views; the value is of the pictures."""
         self._read(all_of_them=True)
         images = _gathered(self.images)
-        if self.views is not None:
-            images = of_pictures(images, self.views)
-        numbers = evaluate(images, len(self.class_names), self.engine, self.max_detections)
-        return MapResult(
-            **numbers["scalars"],
-            per_class=dict(zip(self.class_names, numbers["per_class"], strict=True)),
-            per_class_50=dict(zip(self.class_names, numbers["per_class_50"], strict=True)),
-            images=len(images),
-        )
+        if views is not None:
+            images = of_pictures(images, views)
+        known = known or truth_seen(images, self.class_names)
+        found = detections_seen(images, known, self.class_names)
+        return result(known.truth, found, self.class_names, self.engine, self.max_detections)
 
     def reset(self) -> None:
-        super().reset()
         self.images = {}
         self._on_their_way.clear()
 
 
-def _gathered(images: dict[int, ImageResult]) -> dict[int, ImageResult]:
+def result(
+    truth: Truth, found: SplitDetections, class_names: Sequence[str], engine: Engine, max_detections: int
+) -> MapResult:
+    """Of what lies on the disk, in the classes' own order."""
+    numbers = score(truth, found, engine, max_detections)
+    per_class, per_class_50 = (
+        dict(zip(truth.class_names, numbers[name], strict=True)) for name in ("per_class", "per_class_50")
+    )
+    return MapResult(
+        **numbers["scalars"],
+        per_class={name: per_class[name] for name in class_names},
+        per_class_50={name: per_class_50[name] for name in class_names},
+        images=len(found.measured),
+        detections=found,
+    )
+
+
+def _gathered(images: dict[int, Seen]) -> dict[int, Seen]:
     """The images of all processes, in the order of their ids: the same on every process."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         parts: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(parts, images)
-        images = {image_id: result for part in reversed(parts) for image_id, result in part.items()}
+        images = {image_id: seen for part in reversed(parts) for image_id, seen in part.items()}
     return dict(sorted(images.items()))
-
-
-DETECTION, OBJECT = 7, 9
-"""Numbers of a row: box, score, label, present; and box, label, crowd, difficult, area, present."""
 
 
 def _packed(found: Detections, truth: Targets) -> Tensor:
@@ -129,7 +141,7 @@ class Arriving:
     """Rows of an image that are about them."""
     frames: tuple[Frame, ...]
 
-    def results(self) -> dict[int, ImageResult]:
+    def results(self) -> dict[int, Seen]:
         """In original pixels, all images at once, by image."""
         packed = self.reading.arrived().numpy().astype(np.float64)
         split = self.detections * DETECTION
@@ -138,19 +150,8 @@ class Arriving:
         scale = np.array([np.divide(frame.original_hw, frame.image_hw)[[1, 0, 1, 0]] for frame in self.frames])
         for rows in (found, truth):
             rows[..., :4] *= scale[:, None]
-            rows[..., 2:4] -= rows[..., :2]
         images = zip(self.frames, found, truth, strict=True)
-        return {f.image_id: _image_result(a[a[:, -1] > 0], b[b[:, -1] > 0]) for f, a, b in images}
-
-
-def _image_result(found: np.ndarray, truth: np.ndarray) -> ImageResult:
-    return ImageResult(
-        truth_xywh=truth[:, :4],
-        truth_labels=truth[:, 4].astype(np.int64),
-        crowd=truth[:, 5] > 0,
-        difficult=truth[:, 6] > 0,
-        area=truth[:, 7],
-        boxes_xywh=found[:, :4],
-        scores=found[:, 4],
-        labels=found[:, 5].astype(np.int64),
-    )
+        return {
+            frame.image_id: Seen(frame.original_hw, a[a[:, -1] > 0, :-1].astype(np.float32), b[b[:, -1] > 0, :-1])
+            for frame, a, b in images
+        }

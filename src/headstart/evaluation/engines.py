@@ -25,8 +25,8 @@ def evaluate(
         return _numbers(*_empty(num_classes))
     run = {Engine.hotcoco: _hotcoco, Engine.faster_coco_eval: _faster_coco_eval}[engine]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = _ground_truth(images, num_classes, max_detections)
-        return _numbers(*run(truth, _detections(images), max_detections))
+        truth = ground_truth(images, num_classes, max_detections)
+        return _numbers(*run(truth, detection_rows(images), max_detections))
 
 
 def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +89,7 @@ def _mean(values: np.ndarray) -> float:
     return float(valid.mean()) if valid.size else float("nan")
 
 
-def _ground_truth(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> dict[str, Any]:
+def ground_truth(images: Mapping[int, ImageResult], num_classes: int, max_detections: int) -> dict[str, Any]:
     """A COCO data set in memory. Ids from 1: pycocotools takes annotation 0 for "no match"."""
     annotations = [
         {"image_id": image_id, "category_id": label + 1, "bbox": box, "area": area, "iscrowd": int(crowd)}
@@ -110,7 +110,7 @@ def _objects(image: ImageResult, max_detections: int) -> Iterable[tuple[list[flo
     return zip(*(np.repeat(column, copies, axis=0).tolist() for column in columns), strict=True)
 
 
-def _detections(images: Mapping[int, ImageResult]) -> np.ndarray:
+def detection_rows(images: Mapping[int, ImageResult]) -> np.ndarray:
     """(N, 7) rows of image id, x, y, width, height, score, category id."""
     rows = [
         np.column_stack([np.full(len(image.scores), image_id), image.boxes_xywh, image.scores, image.labels + 1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import lightning as L
 
 from headstart.data.batch import Batch, Detections
-from headstart.data.datamodule import DetectionDataModule
 from headstart.detectors.interface import Detector, Features
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 
@@ -41,9 +40,8 @@ class EvaluationModule(L.LightningModule):
         return {"detections": found}
 
     def _finish(self, split: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        self.metric.views = data.views.get(split) if isinstance(data, DetectionDataModule) else None
-        self.evaluation = self.metric.compute()
+        data = getattr(self.trainer, "datamodule", None)  # None where there are but loaders
+        self.evaluation = self.metric.compute(data and data.truth(split), data and data.views.get(split))
         self.metric.reset()
         # The metric has gathered over all processes already.
         scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}

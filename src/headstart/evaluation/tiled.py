@@ -1,58 +1,38 @@
-"""From results of views to results of the pictures that they are views of."""
+"""From what was seen of views to what was seen of the pictures that they are views of."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from headstart.data.halo import Found, merged
 from headstart.data.tiles import Views
-from headstart.evaluation.types import ImageResult
+from headstart.evaluation.seen import Seen
 
 
-def of_pictures(results: dict[int, ImageResult], views: Views) -> dict[int, ImageResult]:
-    """By picture: its own truth, and what was found in its views, merged. `results` are by row of the views' table;
+def of_pictures(seen: Mapping[int, Seen], views: Views) -> dict[int, Seen]:
+    """By picture: its own truth, and what was found in its views, merged. `seen` is by row of the views' table;
     pictures of which a view was left out (`trainer.limit_val_batches`) are left out."""
-    pictures = {picture: views.of(picture) for picture in np.unique(views.numbers[[*results]]).tolist()}
+    pictures = {picture: views.of(picture) for picture in np.unique(views.numbers[[*seen]]).tolist()}
     return {
-        picture: _of_picture(picture, [results[row] for row in rows.tolist()], views, rows)
+        picture: _of_picture(picture, [seen[row] for row in rows.tolist()], views, rows)
         for picture, rows in pictures.items()
-        if results.keys() >= set(rows.tolist())
+        if seen.keys() >= set(rows.tolist())
     }
 
 
-def _of_picture(picture: int, results: list[ImageResult], views: Views, rows: np.ndarray) -> ImageResult:
-    windows = views.windows_xyxy[rows]
-    lengths = [len(result.scores) for result in results]
-    boxes = np.concatenate([_moved(result.boxes_xywh, low) for result, low in zip(results, windows, strict=True)])
+def _of_picture(picture: int, seen: list[Seen], views: Views, rows: np.ndarray) -> Seen:
+    windows, found = views.windows_xyxy[rows], np.concatenate([one.found for one in seen]).astype(np.float64)
+    numbers = np.repeat(np.arange(len(rows)), [len(one.found) for one in seen])
+    boxes = found[:, :4] + np.tile(windows[numbers, :2], 2)
     width, height = views.pictures.sizes_wh[picture].tolist()
-    found = merged(
-        Found.of(
-            boxes,
-            np.concatenate([result.scores for result in results]),
-            np.concatenate([result.labels for result in results]),
-            np.repeat(np.arange(len(rows)), lengths),
-            windows,
-            (width, height),
-        )
-    )
+    whole = merged(Found.of(boxes, found[:, 4], found[:, 5].astype(np.int64), numbers, windows, (width, height)))
+    columns = np.column_stack([whole.boxes_xyxy, whole.scores, whole.labels]).astype(np.float32)
+    return Seen((height, width), columns, _truth(picture, views))
+
+
+def _truth(picture: int, views: Views) -> np.ndarray:
+    """In the columns of `Seen`."""
     own = {name: column[views.pictures.rows(picture)] for name, column in views.pictures.objects.items()}
-    return ImageResult(
-        truth_xywh=_xywh(own["boxes_xyxy"]),
-        truth_labels=own["labels"],
-        crowd=own["crowd"],
-        difficult=own["difficult"],
-        area=own["area"],
-        boxes_xywh=_xywh(found.boxes_xyxy),
-        scores=found.scores,
-        labels=found.labels,
-    )
-
-
-def _moved(boxes_xywh: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Corners, in pixels of the picture whose window it is."""
-    low = boxes_xywh[:, :2] + window[:2]
-    return np.concatenate([low, low + boxes_xywh[:, 2:]], axis=1)
-
-
-def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+    return np.column_stack([own[name] for name in ("boxes_xyxy", "labels", "crowd", "difficult", "area")])

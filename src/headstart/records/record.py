@@ -20,6 +20,8 @@ READABLE = (1, SCHEMA_VERSION)
 """Records of version 1 are compared, but do not say enough of their data to be gone on with."""
 SOURCES = "sources"
 """Folder of runs that others start from: they are no cells of a comparison."""
+DETECTIONS = "detections.npz"
+"""Beside the record: what the run found (detections.py)."""
 STATUSES = ("finished", "failed", "interrupted", "not_applicable")
 
 

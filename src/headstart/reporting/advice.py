@@ -137,13 +137,18 @@ def _open(one: Beside, best: Row, question: Question) -> str:
 
 
 def _settles(found: Judged, margin: float) -> str:
-    """The seeds that show a loss within the margin, or any loss at all: whichever are fewer."""
-    known = [more for more in (found.more_to_equal(margin), found.more_seeds) if more is not None]
-    return f"about {_more(min(known))} would settle it" if known else "200 seeds would not settle it"
+    """The seeds, or the pictures, that show a loss within the margin, or any loss at all: whichever are fewer."""
+    seeds = min(filter(None, (found.more_to_equal(margin), found.more_seeds)), default=None)
+    pictures = min(filter(None, (found.pictures_to_equal(margin), found.more_pictures)), default=None)
+    ways = list(_ways(seeds, pictures))
+    return f"about {' or '.join(ways)} would settle it" if ways else "200 seeds would not settle it"
 
 
-def _more(seeds: int) -> str:
-    return f"{seeds} more seed{'s' * (seeds > 1)}"
+def _ways(seeds: int | None, pictures: int | None) -> Iterator[str]:
+    """What there must be more of: seeds on the same pictures, or pictures with the same seeds."""
+    for more, what in ((seeds, "seed"), (pictures, "picture")):
+        if more is not None:
+            yield f"{more} more {what}{'s' * (more > 1)}"
 
 
 def _certainty(best: Row, rows: Sequence[Row], beside: Sequence[Beside]) -> Iterator[str]:
@@ -179,10 +184,10 @@ def how_to_settle(found: Judged | None) -> str:
         return "1 seed in common: run at least 2 more"
     if found.mean == 0 and found.deviation == 0:
         return f"equal with {found.pairs} seeds"
-    more = found.more_seeds
-    if more is None:
+    ways = list(_ways(found.more_seeds, found.more_pictures))
+    if not ways:
         return f"no difference that 200 seeds would show, going by {found.pairs}"
-    return f"about {_more(more)} would tell"
+    return f"about {' or '.join(ways)} would tell"
 
 
 def _harm(rows: Sequence[Row]) -> Iterator[str]:

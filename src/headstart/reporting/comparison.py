@@ -16,6 +16,7 @@ from headstart.reporting.family import Family
 from headstart.reporting.labels import Curve, Saving, curves, savings
 from headstart.reporting.marks import Mixture, mixture
 from headstart.reporting.measured import Run, Unmeasured, finished
+from headstart.reporting.pictures import Look, look_at, nothing
 from headstart.reporting.questions import check_metric, check_pooled_by, check_split
 from headstart.reporting.rows import Question, Row, make_rows, marked
 from headstart.reporting.statistics import mean
@@ -54,7 +55,7 @@ class Target:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        return curves(self.arms, self.question.metric, self.question.split)
+        return curves(self.arms, self.question.metric, self.question.split, self.family.pictures)
 
     @cached_property
     def savings(self) -> list[Saving]:
@@ -78,8 +79,8 @@ class Comparison:
         return sorted({target.question.split for target in self.targets})
 
 
-def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
-    """Each group of runs whose mAP is one quantity is a target of its own.
+def compare_runs(runs: Sequence[Run], question: Question, look: Look = nothing) -> Comparison:
+    """Each group of runs whose mAP is one quantity is a target of its own. `look`: what a run found on each picture.
 
     Raises `UserError` where nothing is finished and measured, or the question names what is not there.
     """
@@ -96,7 +97,7 @@ def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
         base.check_spec(question.baseline, every)
     users = users_of_sources(record for group in groups for _, record in group.runs)
     targets = [
-        make_target(title, group, members, question, users)
+        make_target(title, group, members, question, users, look)
         for title, group, members in zip(titles(groups), groups, arms, strict=True)
     ]
     left_out = tuple((path, record) for path, record in runs if record.status != "finished")
@@ -105,7 +106,9 @@ def compare_runs(runs: Sequence[Run], question: Question) -> Comparison:
     )
 
 
-def make_target(name: str, group: Group, arms: Sequence[Arm], question: Question, users: Mapping[str, int]) -> Target:
+def make_target(
+    name: str, group: Group, arms: Sequence[Arm], question: Question, users: Mapping[str, int], look: Look
+) -> Target:
     """`users`: of each run that was trained as a source, how many of the runs shown start from it."""
     question = replace(question, split=group.split)
     rows, left = base.pool(arms, question.group) if question.group else (list(arms), [])
@@ -118,6 +121,7 @@ def make_target(name: str, group: Group, arms: Sequence[Arm], question: Question
     best = max((mean(arm.metric(question.metric) or [-1.0]) for arm in rows), default=math.nan)
     threshold = SHARE_OF_BEST * best
     mixed = mixture(rows)
-    family = Family({arm.title: arm.by_seed(question.metric, question.split) for arm in rows})
+    pictures = look_at(rows, question.split, question.metric, look)
+    family = Family({arm.title: arm.by_seed(question.metric, question.split) for arm in rows}, pictures)
     made = marked(make_rows(rows, spec, question, threshold, family), group.split, mixed, users)
     return Target(name, tuple(arms), tuple(made), question, spec, tuple(left), threshold, group, mixed, family)

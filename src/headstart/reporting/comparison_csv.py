@@ -13,7 +13,7 @@ from headstart.reporting.comparison import Comparison, Target
 from headstart.reporting.costs import SOURCE_COSTS
 from headstart.reporting.retention import retention
 from headstart.reporting.rows import Row
-from headstart.reporting.statistics import Difference
+from headstart.reporting.statistics import Difference, Part, deviation
 from headstart.reporting.verdicts import Judged
 from headstart.visible import cell
 
@@ -54,6 +54,7 @@ def _csv_row(target: Target, row: Row) -> dict[str, Any]:
             "seeds": " ".join(map(str, row.values)),
             "mean": row.mean,
             "half_95": row.half,
+            **_parts("", deviation(list(row.values.values())), len(row.values), row.pictures),
             "baseline": row.arm.title if row.is_baseline else row.baseline.title if row.baseline else None,
         }
         | _judged_columns("difference", row.difference)
@@ -87,11 +88,25 @@ def _difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
 
 def _judged_columns(name: str, found: Judged | None) -> dict[str, Any]:
     """`_half_95` is of this difference by itself; `_half_95_family` and `_p_family` hold for all of the target."""
-    return _difference_columns(name, found) | {
-        f"{name}_half_95_family": found and found.wide,
-        f"{name}_p_family": found and found.p,
-        f"{name}_verdict": found and found.verdict,
-        f"{name}_more_seeds": found and found.more_seeds,
+    parts = found and _parts(f"{name}_", found.deviation, found.pairs, found.pictures)
+    return (
+        _difference_columns(name, found)
+        | (parts or {})
+        | {
+            f"{name}_half_95_family": found and found.wide,
+            f"{name}_p_family": found and found.p,
+            f"{name}_verdict": found and found.verdict,
+            f"{name}_more_seeds": found and found.more_seeds,
+            f"{name}_more_pictures": found and found.more_pictures,
+        }
+    )
+
+
+def _parts(name: str, spread: float | None, seeds: int, pictures: Part | None) -> dict[str, Any]:
+    """The two parts of a mean's standard error."""
+    return {
+        f"{name}error_of_seeds": None if spread is None else spread / math.sqrt(seeds),
+        f"{name}error_of_pictures": None if pictures is None else math.sqrt(pictures.variance),
     }
 
 

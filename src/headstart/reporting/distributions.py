@@ -48,19 +48,19 @@ def _nonzero(value: float) -> float:
     return value if abs(value) > 1e-300 else 1e-300
 
 
-def t_tail(t: float, freedom: int) -> float:
+def t_tail(t: float, freedom: float) -> float:
     """Two-sided: probability that Student's t is further from 0 than `t`."""
     return beta_tail(t * t / (freedom + t * t), 0.5, freedom / 2)
 
 
 @lru_cache(maxsize=4096)
-def t_quantile(tail: float, freedom: int) -> float:
+def t_quantile(tail: float, freedom: float) -> float:
     """Student's t is further from 0 than this with probability `tail`."""
     return _inverted(lambda t: t_tail(t, freedom), tail)
 
 
 @lru_cache(maxsize=4096)
-def range_quantile(tail: float, groups: int, freedom: int) -> float:
+def range_quantile(tail: float, groups: int, freedom: float) -> float:
     """The studentized range is above this with probability `tail`."""
     return _inverted(lambda q: range_tail(q, groups, freedom), tail)
 
@@ -81,7 +81,7 @@ def _inverted(tail_of: Callable[[float], float], tail: float) -> float:
     return high
 
 
-def range_tail(q: float, groups: int, freedom: int) -> float:
+def range_tail(q: float, groups: int, freedom: float) -> float:
     """Probability that the range of `groups` standard normal means over an independent standard deviation with
     `freedom` degrees of freedom is above `q`, to 2e-6 where `freedom` is at least groups - 1.
 
@@ -94,7 +94,7 @@ def range_tail(q: float, groups: int, freedom: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def _deviations(freedom: int) -> tuple[tuple[float, float], ...]:
+def _deviations(freedom: float) -> tuple[tuple[float, float], ...]:
     """Values of a standard deviation with `freedom` degrees of freedom, and their probability."""
     width = 1 / math.sqrt(2 * freedom)
     logs = [width * i / 2 for i in range(-14 - round(24 * width), 11)]

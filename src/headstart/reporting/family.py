@@ -11,7 +11,8 @@ from itertools import combinations
 
 from headstart.reporting.distributions import range_tail, t_tail
 from headstart.reporting.layout import Layout, make_layout
-from headstart.reporting.statistics import Difference, paired
+from headstart.reporting.pictures import NO_PICTURES, Pictures
+from headstart.reporting.statistics import Difference, Part, combined, paired
 from headstart.reporting.verdicts import Holm, Judged, Rule, Tukey
 
 FEW_SEEDS = 5
@@ -24,6 +25,8 @@ class Family:
 
     values: Mapping[str, Mapping[int, float]]
     """Arm -> seed -> metric."""
+    pictures: Pictures = NO_PICTURES
+    """Whose variance is part of every difference, where it is known."""
 
     @cached_property
     def layout(self) -> Layout | None:
@@ -49,35 +52,37 @@ class Family:
         return {}
 
     def _judge(self, one: str, other: str) -> Judged | None:
-        found = paired(self.values[one], self.values[other])
+        found = self._paired(one, other)
         if found is None:
             return None
+        known = (found.pairs, found.mean, found.half, found.deviation, found.pictures)
         rule, spread = self.rule, self._spread(found, one, other)
         if rule is None or spread is None:
-            return Judged(found.pairs, found.mean, found.half, found.deviation, None, None, None, None)
-        error = spread / math.sqrt(found.pairs)
-        wide = rule.critical(rule.freedom(found.pairs)) * error
-        p = self._adjusted[_pair(one, other)] if isinstance(rule, Holm) else self._tukey(rule, found, error)
-        return Judged(found.pairs, found.mean, found.half, found.deviation, p, wide, spread, rule)
+            return Judged(*known, None, None, None, None)
+        whole = combined(Part(spread**2 / found.pairs, rule.freedom(found.pairs)), found.pictures)
+        wide = rule.critical(whole.freedom) * math.sqrt(whole.variance)
+        p = self._adjusted[_pair(one, other)] if isinstance(rule, Holm) else _tukey(rule, found, whole)
+        return Judged(*known, p, wide, spread, rule, self.pictures.count if found.pictures else None)
+
+    def _paired(self, one: str, other: str) -> Difference | None:
+        return paired(self.values[one], self.values[other], self.pictures.part(one, other))
 
     def _spread(self, found: Difference, one: str, other: str) -> float | None:
         if self.layout is None or found.deviation is None:
             return found.deviation
         return math.sqrt(2 * self.layout.variance(one, other))
 
-    def _tukey(self, rule: Tukey, found: Difference, error: float) -> float:
-        t = _statistic(found.mean, error)
-        return range_tail(t * math.sqrt(2), rule.arms, rule.freedom(found.pairs)) if math.isfinite(t) else 0.0
-
     @cached_property
     def _adjusted(self) -> dict[tuple[str, str], float]:
         """Holm's p-value of every pair that shares two seeds or more."""
         found = {}
         for one, other in combinations(self.values, 2):
-            difference = paired(self.values[one], self.values[other])
+            difference = self._paired(one, other)
             if difference is not None and difference.deviation is not None:
-                t = _statistic(difference.mean, difference.deviation / math.sqrt(difference.pairs))
-                found[_pair(one, other)] = t_tail(t, difference.pairs - 1) if math.isfinite(t) else 0.0
+                seeds = Part(difference.deviation**2 / difference.pairs, difference.pairs - 1)
+                whole = combined(seeds, difference.pictures)
+                t = _statistic(difference.mean, math.sqrt(whole.variance))
+                found[_pair(one, other)] = t_tail(t, whole.freedom) if math.isfinite(t) else 0.0
         return holm(found)
 
     @property
@@ -108,6 +113,11 @@ def holm(found: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]
     for rank, (pair, p) in enumerate(sorted(found.items(), key=lambda item: item[1])):
         least = adjusted[pair] = max(least, min(1.0, (len(found) - rank) * p))
     return adjusted
+
+
+def _tukey(rule: Tukey, found: Difference, whole: Part) -> float:
+    t = _statistic(found.mean, math.sqrt(whole.variance))
+    return range_tail(t * math.sqrt(2), rule.arms, whole.freedom) if math.isfinite(t) else 0.0
 
 
 def _pair(one: str, other: str) -> tuple[str, str]:

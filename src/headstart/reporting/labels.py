@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from headstart.reporting.arms import Arm, name_of
 from headstart.reporting.baseline import is_scratch
+from headstart.reporting.pictures import NO_PICTURES, Pictures
 from headstart.reporting.statistics import interval_95, mean
 
 BUDGETS = ("dataset.fraction", "dataset.shots", "dataset.num_train")
@@ -73,14 +74,15 @@ def most_labels(arms: Sequence[Arm]) -> list[Arm]:
     return [arm for arm in arms if math.isnan(most) or images_of(arm) == most]
 
 
-def curves(arms: Sequence[Arm], metric: str, split: str) -> list[Curve]:
+def curves(arms: Sequence[Arm], metric: str, split: str, pictures: Pictures = NO_PICTURES) -> list[Curve]:
     """A curve per way of doing it that was measured with two numbers of images or more."""
     groups: dict[tuple[tuple[str, str], ...], list[Point]] = {}
     for arm in arms:
         values = list(arm.by_seed(metric, split).values())
         rest = tuple((name, value) for name, value in arm.labels.items() if name not in BUDGETS)
         if values and not math.isnan(images_of(arm)):
-            groups.setdefault(rest, []).append(Point(images_of(arm), mean(values), interval_95(values), arm))
+            half = interval_95(values, pictures.part(arm.title))
+            groups.setdefault(rest, []).append(Point(images_of(arm), mean(values), half, arm))
     return [
         Curve(dict(rest), tuple(sorted(points, key=lambda p: p.images)), all(is_scratch(p.arm) for p in points))
         for rest, points in groups.items()

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from headstart.records.record import RunRecord
+from headstart.reporting import pictures
 from headstart.reporting.baseline import Spec, matches
 from headstart.reporting.comparability import DEFINITION, names_of
 from headstart.reporting.comparison import Comparison, Target
@@ -26,9 +27,10 @@ def notes(comparison: Comparison) -> Iterator[str]:
     """How to read the numbers, and what is not among them."""
     metric, cost = heading(comparison.question.metric), COSTS[comparison.question.cost][0]
     yield from (
-        "±: half of the 95 % t-interval over seeds of this one mean or paired difference; of twenty, one is wrong. "
+        "±: half of the 95 % t-interval of this one mean or paired difference; of twenty, one is wrong. "
         "Better, worse, sure, at most and negative transfer are adjusted for every pair of a target's arms: where "
-        "nothing differs, one study in twenty says any of it. Classes have numbers and no verdict.",
+        "nothing differs, one study in twenty says any of it. Classes have numbers and no verdict, and intervals over "
+        "seeds alone.",
         f"to 90 %: training time until the validation has 90 % of the best arm's {metric}, "
         f"estimated by spreading the wall time evenly over the epochs. front: nothing cheaper is as good ({cost}).",
     )
@@ -67,6 +69,7 @@ def _target_notes(target: Target, comparison: Comparison) -> Iterator[str]:
         yield f"measured on the {SPLITS.get(group.split, group.split)} images: {group.why}."
     if len(group.names) > 1:
         yield f"the same images are also called {', '.join(group.names[1:])}."
+    yield from pictures.notes(target.family.pictures, len(group.runs))
     if target.family.method:
         yield f"verdicts by {target.family.method}."
     if target.spec:

@@ -64,6 +64,7 @@ def _functions(question: Question, folder: Path) -> dict[str, Any]:
         "reason": reason,
         "retention": retention,
         "settle": how_to_settle,
+        "share": tables.share,
         "value": tables.value,
         "whole": tables.whole,
     }

@@ -12,7 +12,7 @@ from headstart.reporting.costs import Reach, pareto, reach, source_costs
 from headstart.reporting.family import Family
 from headstart.reporting.labels import images_of
 from headstart.reporting.marks import Mixture, chosen_on, computed_in
-from headstart.reporting.statistics import Difference, interval_95, mean, paired
+from headstart.reporting.statistics import Difference, Part, deviation, interval_95, mean, paired, share_of_pictures
 from headstart.reporting.verdicts import Judged
 
 
@@ -56,6 +56,8 @@ class Row:
     """What was chosen on the very images compared, more than in other rows: `best of 5 mixtures`."""
     computed_in: str = ""
     """Precision, device and versions, where the runs of the target differ in them."""
+    pictures: Part | None = None
+    """What its mean varies by over pictures; None: not known, and its interval is over seeds alone."""
     source_cost: dict[str, float] = field(default_factory=dict)
     """Seconds that training the source took, its share: not part of the arm's own cost."""
 
@@ -65,7 +67,12 @@ class Row:
 
     @property
     def half(self) -> float | None:
-        return interval_95(list(self.values.values()))
+        return interval_95(list(self.values.values()), self.pictures)
+
+    @property
+    def share_of_pictures(self) -> float | None:
+        """Of the variance of its mean."""
+        return share_of_pictures(deviation(list(self.values.values())), len(self.values), self.pictures)
 
     @property
     def images(self) -> float:
@@ -135,6 +142,7 @@ def _row(
         _class_rows(arm, origin, question.split),
         on_front,
         reach(arm, question.metric, threshold),
+        pictures=family.pictures.part(arm.title),
     )
 
 

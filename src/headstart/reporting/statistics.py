@@ -22,12 +22,48 @@ def deviation(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
-def interval_95(values: Sequence[float]) -> float | None:
-    """Half the width of the 95 % t-interval of the mean, of this mean alone; None for fewer than two values."""
+@dataclass(frozen=True)
+class Part:
+    """A variance of a mean, estimated with so many degrees of freedom."""
+
+    variance: float
+    freedom: float
+
+
+def combined(seeds: Part, pictures: Part | None) -> Part:
+    """Their sum, with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946); of seeds alone where that over
+    pictures is not known."""
+    if pictures is None or pictures.variance == 0:
+        return seeds
+    total = seeds.variance + pictures.variance
+    squares = [(part.variance / total) ** 2 / part.freedom for part in (seeds, pictures)]
+    return Part(total, _two_digits(1 / math.fsum(squares)))
+
+
+def _two_digits(number: float) -> float:
+    """Rounded down, so that quantiles, which take time, are few."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return math.floor(number / unit + 1e-9) * unit
+
+
+def interval_95(values: Sequence[float], pictures: Part | None = None) -> float | None:
+    """Half the width of the 95 % t-interval of the mean, of this mean alone; None for fewer than two values.
+
+    `pictures`: what the mean varies by over them; None: not known, and the interval is over seeds alone.
+    """
     spread = deviation(values)
     if spread is None:
         return None
-    return t_quantile(0.05, len(values) - 1) * spread / math.sqrt(len(values))
+    whole = combined(Part(spread**2 / len(values), len(values) - 1), pictures)
+    return t_quantile(0.05, whole.freedom) * math.sqrt(whole.variance)
+
+
+def share_of_pictures(spread: float | None, seeds: int, pictures: Part | None) -> float | None:
+    """Of the variance of a mean; None where a part of it is not known, or there is none at all."""
+    if pictures is None or spread is None:
+        return None
+    whole = pictures.variance + spread**2 / seeds
+    return pictures.variance / whole if whole > 0 else None
 
 
 @dataclass(frozen=True)
@@ -41,11 +77,21 @@ class Difference:
     """Half the width of the 95 % t-interval of the mean, of this one alone; None for one pair."""
     deviation: float | None
     """Standard deviation of the differences."""
+    pictures: Part | None
+    """What the mean varies by over pictures; None: not known, and all that is said of it is of these pictures."""
+
+    @property
+    def share_of_pictures(self) -> float | None:
+        """Of the variance of the mean."""
+        return share_of_pictures(self.deviation, self.pairs, self.pictures)
 
 
-def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
-    """`values` minus `baseline`, both by seed; None where they share no seed."""
+def paired(
+    values: Mapping[int, float], baseline: Mapping[int, float], pictures: Part | None = None
+) -> Difference | None:
+    """`values` minus `baseline`, both by seed; None where they share no seed. `pictures`: as in `interval_95`."""
     differences = [value - baseline[seed] for seed, value in values.items() if seed in baseline]
     if not differences:
         return None
-    return Difference(len(differences), mean(differences), interval_95(differences), deviation(differences))
+    half = interval_95(differences, pictures)
+    return Difference(len(differences), mean(differences), half, deviation(differences), pictures)

@@ -19,7 +19,7 @@ from headstart.reporting.notes import heading, notes
 from headstart.reporting.retention import retention
 from headstart.reporting.rows import Row
 from headstart.reporting.statistics import Difference
-from headstart.reporting.verdicts import Judged
+from headstart.reporting.verdicts import MOST_SEEDS, Judged
 
 MOST_ROWS = 25
 """Of a target, in the terminal."""
@@ -61,7 +61,9 @@ def _table(*columns: str, left: int = 1) -> Table:
 
 
 def results(target: Target, rows: Sequence[Row]) -> Table:
-    table = _table(" ".join(_label_names(target)), heading(target.question.metric), "n", "difference", "verdict")
+    shares = ["pictures"] if target.family.pictures.count else []
+    names = " ".join(_label_names(target))
+    table = _table(names, heading(target.question.metric), "n", "difference", *shares, "verdict")
     table.columns[-1].justify = "left"
     for row in rows:
         table.add_row(
@@ -69,6 +71,7 @@ def results(target: Target, rows: Sequence[Row]) -> Table:
             value(row.mean, row.half),
             str(len(row.values)),
             difference(row.difference),
+            *(share(row) for _ in shares),
             verdict(row),
         )
     return table
@@ -88,6 +91,12 @@ def value(centre: float, half: float | None, signed: bool = False) -> str:
 
 def difference(found: Difference | None) -> str:
     return "-" if found is None else value(found.mean, found.half, signed=True)
+
+
+def share(row: Row) -> str:
+    """Of the variance of the difference, or of the mean, that is the pictures': `62 %`; `-` where that is not known."""
+    found = (row.difference or row).share_of_pictures
+    return "-" if found is None else f"{found:.0%}".replace("%", " %")
 
 
 def verdict(row: Row) -> Text:
@@ -110,8 +119,11 @@ def verdict_words(found: Judged | None) -> str:
         return found.verdict
     if found.pairs == 1:
         return "not distinguishable (1 seed)"
-    more = found.more_seeds
-    return f"not distinguishable ({'over 200' if more is None else f'~{more}'} more seeds)"
+    if (more := found.more_seeds) is not None:
+        return f"not distinguishable (~{more} more seeds)"
+    if (more := found.more_pictures) is not None:
+        return f"not distinguishable (~{more} more pictures)"
+    return f"not distinguishable (over {MOST_SEEDS} more seeds)"
 
 
 def costs(rows: Sequence[Row]) -> Table:

@@ -47,7 +47,7 @@ def describe_start(experiment: Experiment) -> RunRecord:
 def describe_end(record: RunRecord, experiment: Experiment, fitted: Fitted, results: Mapping[str, MapResult]) -> None:
     """What the run found, what it cost, and the proof that what was frozen did not move."""
     parts = experiment.parts
-    record.metrics = {split: dataclasses.asdict(result) for split, result in results.items()}
+    record.metrics = {split: result.numbers() for split, result in results.items()}
     record.metrics |= {"history": fitted.history.rows, "selection": _selection(experiment, fitted.history.rows)}
     for part in parts:
         record.metrics |= part.record()

@@ -20,6 +20,7 @@ from headstart.config.plain import plain
 from headstart.config.schema import MonitorConfig
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import MapResult
+from headstart.records.detections import SplitDetections
 from headstart.replacing import replacing
 from headstart.say import say
 from headstart.training.frozen import DirectIO
@@ -110,19 +111,35 @@ class Checkpoints(Checkpoint):
             say(f"No epoch has a {self.monitor.name} to be judged by: the weights of the last are kept.")
 
     def state_dict(self) -> dict[str, Any]:
-        result = plain(self.best_result)
-        return {"best_epoch": self.best_epoch, "best_value": self.best_value, "best_result": result}
+        best = {"best_epoch": self.best_epoch, "best_value": self.best_value}
+        return best | {"best_result": packed(self.best_result)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_epoch, self.best_value = state_dict["best_epoch"], state_dict["best_value"]
-        result = state_dict.get("best_result")  # older checkpoints have none
-        self.best_result = result and MapResult(**result)
+        self.best_result = unpacked(state_dict.get("best_result"))
 
     def _keep(self, trainer: Any) -> None:
         if trainer.is_global_zero:
             with replacing(self.best) as path:
                 shutil.copyfile(self.last, path)
         trainer.strategy.barrier("best.ckpt")
+
+
+def packed(result: MapResult | None) -> dict[str, Any] | None:
+    """With its detections as tensors, which a checkpoint may hold."""
+    if result is None or result.detections is None:
+        return None
+    columns = vars(result.detections).items()
+    return plain(result.numbers()) | {"detections": {name: torch.from_numpy(column) for name, column in columns}}
+
+
+def unpacked(result: dict[str, Any] | None) -> MapResult | None:
+    """None where an older checkpoint has no result, or no detections of it: its weights are measured again."""
+    if result is None or "detections" not in result:
+        return None
+    numbers = {name: value for name, value in result.items() if name != "detections"}
+    columns = {name: column.numpy() for name, column in result["detections"].items()}
+    return MapResult(**numbers, detections=SplitDetections(**columns))
 
 
 def epoch_of_checkpoint(path: Path) -> int | None:
