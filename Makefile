@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-strategies ## run the timed comparisons, one after another
+bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-strategies bench-tiles ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
@@ -71,6 +71,9 @@ bench-processes: $(STAMP) ## two processes against one, and memory of head_only 
 
 bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost (90 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/strategies.py
+
+bench-tiles: $(STAMP) ## tiled against whole pictures on real data, at equal training time (20 minutes; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/tiles.py
 
 bench-index: $(STAMP) ## the index of a data set as large as COCO: seconds and memory (minutes; draws 1 GB)
 	$(BIN)/python benchmarks/index.py

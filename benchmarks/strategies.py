@@ -243,11 +243,11 @@ def _images_a_second(output: Path) -> str:
 # ------------------------------------------------------------------------------------------------ one after another
 
 
-def side_by_side(arguments: argparse.Namespace, stage: str) -> int:
-    """Runs the stage in `--jobs` processes; how many of them failed."""
+def side_by_side(arguments: argparse.Namespace, stage: str, program: str = __file__) -> int:
+    """Runs the stage of `program` in `--jobs` processes; how many of them failed."""
     given = ["--output", str(arguments.output), "--jobs", str(arguments.jobs), "--seconds", str(arguments.seconds)]
-    program = [sys.executable, __file__, *given, "--stage", stage]
-    processes = [subprocess.Popen([*program, "--share", str(share)]) for share in range(arguments.jobs)]
+    words = [sys.executable, program, *given, "--stage", stage]
+    processes = [subprocess.Popen([*words, "--share", str(share)]) for share in range(arguments.jobs)]
     return sum(process.wait() != 0 for process in processes)
 
 

@@ -137,7 +137,7 @@ def equip(
         config.scheduler,
         config.seed,
         parts,
-        lambda index: data.data.splits["train"][index].name,
+        lambda index: data.seen.splits["train"][index].name,
         store,
         losses_by(build.resolve_compile(config.training, config.trainer), config.dataset.batch_size),
     )

@@ -58,6 +58,7 @@ def equal(ones: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> boo
         *(
             pytest.param(words, marks=pytest.mark.slow)
             for words in (
+                "strategy=head_only dataset.tile.size=120",
                 "strategy=head_only trainer.precision=bf16-mixed",
                 "strategy=head_only dataset.num_workers=1 dataset.cache=none trainer.num_sanity_val_steps=1",
                 "strategy=lp_ft dataset.num_workers=1 dataset.cache=none",

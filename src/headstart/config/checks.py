@@ -13,6 +13,7 @@ from headstart.config.checks_defects import on_problems
 from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_sizes import size_problems
+from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
 from headstart.config.fitting import check_installed, source_problems
 from headstart.config.postprocess import postprocess_problems
@@ -103,6 +104,7 @@ def dataset_problems(config: DatasetConfig) -> Iterator[str]:
     if isinstance(config, FileDatasetConfig) and not 1 <= config.max_pixels < math.inf:
         yield f"dataset.max_pixels={config.max_pixels:g} must be a number of pixels, 1 or more: 500e6."
     yield from format_problems(config)
+    yield from tile_problems(config.tile)
     if isinstance(config, FileDatasetConfig):
         yield from on_problems(config.on)
         if not 0 <= config.min_side < math.inf:

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 
 from headstart.data.images import FileImage
+from headstart.data.windows import WindowOf
 
 _DIGEST_BYTES = 16
 
@@ -100,3 +101,30 @@ class Readers:
 
     def take(self, indices: np.ndarray) -> Readers:
         return Readers(tuple(self.readers[index] for index in indices.tolist()))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Makes the reader of a window of a picture."""
+
+    pictures: Files | Readers | Windows
+    digests: Texts
+    """Of the pictures."""
+    numbers: np.ndarray
+    """(N,) int64: of the picture …"""
+    windows_xyxy: np.ndarray
+    """(N, 4) int64: … and of what is shown of it."""
+    whole: np.ndarray
+    """(N,) bool: whether that is all of it."""
+
+    def __getitem__(self, index: int) -> Callable[[], PIL.Image.Image]:
+        number = int(self.numbers[index])
+        if self.whole[index]:
+            return self.pictures[number]
+        x1, y1, x2, y2 = self.windows_xyxy[index].tolist()
+        return WindowOf(self.pictures[number], (x1, y1, x2, y2), self.digests[number])
+
+    def take(self, indices: np.ndarray) -> Windows:
+        return Windows(
+            self.pictures, self.digests, self.numbers[indices], self.windows_xyxy[indices], self.whole[indices]
+        )

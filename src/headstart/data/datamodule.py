@@ -24,6 +24,7 @@ from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
 from headstart.data.sampling import EpochSampler
 from headstart.data.table import ImageTable
+from headstart.data.tiles import in_tiles, report
 from headstart.data.truth import KnownTruth, truth_of
 from headstart.data.types import DatasetInfo, DetectionData
 from headstart.data.workers import begin
@@ -56,6 +57,7 @@ class DetectionDataModule(L.LightningDataModule):
         """Raises `UserError` where `dataset.cache` cannot be obeyed."""
         super().__init__()
         self.data = data
+        self.seen, self.views = in_tiles(data, config.tile)
         self.info = info
         self.config = config
         self.augment = augment
@@ -64,7 +66,7 @@ class DetectionDataModule(L.LightningDataModule):
         self.known = Known()
         """Of the splits that are read in a fit."""
         place = place or Place()
-        splits = {split: ImageTable.of(images) for split, images in data.splits.items() if images}
+        splits = {split: ImageTable.of(images) for split, images in self.seen.splits.items() if images}
         sizes = [resized_sizes_hw(images, info.size) for images in splits.values()]
         self.canvases = Canvases.of(np.concatenate(sizes), place.padding)
         self.keeping = keep(splits, info.size, self.canvases, config, place)
@@ -74,7 +76,12 @@ class DetectionDataModule(L.LightningDataModule):
 
     def report(self) -> list[str]:
         """How batches are made, and which settings have no part in it."""
-        lines = [f"Canvases: {self.canvases}", f"Cache: {self.keeping.kind.value}, {self.keeping.words}"]
+        tiles = report(self.seen, self.views)
+        lines = [
+            *([tiles] if tiles else []),
+            f"Canvases: {self.canvases}",
+            f"Cache: {self.keeping.kind.value}, {self.keeping.words}",
+        ]
         workers, kind = self.config.num_workers, self.keeping.kind
         if workers and not self._needs_workers():
             lines.append(
@@ -88,10 +95,10 @@ class DetectionDataModule(L.LightningDataModule):
         return {"cache": self.keeping.kind.value, "canvases": str(self.canvases)}
 
     def truth(self, split: str) -> KnownTruth:
-        """What is to be found in the pictures of a split, in full precision; read from the data once."""
+        """What is to be found in the pictures of a split, whole ones, in full precision; read from the data once."""
         if split not in self._truth:
             fingerprint = self.info.fingerprints.get(split, "")
-            self._truth[split] = truth_of(self._images(split), self.info.class_names, fingerprint)
+            self._truth[split] = truth_of(self._whole_pictures(split), self.info.class_names, fingerprint)
         return self._truth[split]
 
     def state_dict(self) -> dict[str, Any]:
@@ -193,6 +200,9 @@ class DetectionDataModule(L.LightningDataModule):
             with torch.inference_mode(False):
                 self._pictures[split] = self.keeping.pictures(self._splits[split], split)
         return self._pictures[split]
+
+    def _whole_pictures(self, split: str) -> ImageTable:
+        return self.views[split].pictures if split in self.views else self._images(split)
 
     def _images(self, split: str) -> ImageTable:
         if split not in self._splits:

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import PIL.Image
 
 from headstart.config.schema import FileDatasetConfig
+from headstart.data.opening import TooManyPixels, UnreadableImage, known_formats, opened
 from headstart.data.pixels import TRANSPOSE, is_sixteen_bit, to_rgb, turn
 from headstart.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif"})
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF")
-"""What Pillow may take a file for, whatever its suffix. Not all that it can: for EPS, say, it starts Ghostscript, which
-runs the program that such a picture is."""
-
 _ENDS_READ = 64 * 1024
 _BLOCK = 1024 * 1024
 _ORIENTATION_TAG = 0x0112
-
-
-class UnreadableImage(Exception):
-    """The file is not an image, or not a whole one; the text says why."""
-
-    kind = "unreadable_image"
-
-
-class TooManyPixels(UnreadableImage):
-    """It claims more than `dataset.max_pixels`."""
-
-    kind = "too_many_pixels"
 
 
 @dataclass(frozen=True)
@@ -71,11 +53,17 @@ class FileImage:
 
     def __call__(self) -> PIL.Image.Image:
         """The upright image in mode RGB; UserError where the file cannot be decoded."""
+        return self._decoded(lambda image: to_rgb(turn(image, self.orientation)))
+
+    def stored(self) -> PIL.Image.Image:
+        """As it lies in the file: perhaps not upright, in whatever mode. UserError likewise."""
+        return self._decoded(lambda image: image)
+
+    def _decoded(self, change: Callable[[PIL.Image.Image], PIL.Image.Image]) -> PIL.Image.Image:
         try:
-            with _opened(self.path, self.max_pixels) as image:
+            with opened(self.path, self.max_pixels) as image:
                 image.load()
-                upright = turn(image, self.orientation)
-                return to_rgb(upright)
+                return change(image)
         except FileNotFoundError:
             raise UserError(
                 f"{self.path}: the image is not there any more. Put it back, and the same command goes on."
@@ -87,56 +75,10 @@ class FileImage:
             ) from error
 
 
-class _Limit:
-    """Pillow's own limit (Image.MAX_IMAGE_PIXELS), off while files are opened whose size is looked at here: aerial
-    photos are larger. It is one for all threads, so the last one puts it back."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.kept: int | None = None
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.inside == 0:
-                self.kept, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                PIL.Image.MAX_IMAGE_PIXELS = self.kept
-
-
-_limit = _Limit()
-
-
-@contextmanager
-def _opened(file: Path | BinaryIO, max_pixels: float) -> Iterator[PIL.Image.Image]:
-    """The image, not decoded yet. Raises `TooManyPixels` for one that claims more than `max_pixels`: before memory is
-    taken for it."""
-    with _limit, PIL.Image.open(file, formats=_known_formats()) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise TooManyPixels(
-                f"it claims {width} x {height} pixels, more than dataset.max_pixels={max_pixels:g}; raise that if it "
-                "is a picture"
-            )
-        yield image
-
-
-@cache
-def _known_formats() -> tuple[str, ...]:
-    """Of `FORMATS` those that this Pillow was built with."""
-    PIL.Image.init()
-    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)
-
-
 def stored_size_wh(path: Path) -> tuple[int, int]:
     """Before any EXIF orientation. Raises UnreadableImage."""
     try:
-        with PIL.Image.open(path, formats=_known_formats()) as image:
+        with PIL.Image.open(path, formats=known_formats()) as image:
             return image.size
     except Exception as error:  # as in FileImage
         raise UnreadableImage(str(error)) from error
@@ -152,7 +94,7 @@ def inspect(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> Ima
             head, tail, num_bytes = _read_ends(file)
             digest = _digest(file, head, num_bytes)
             file.seek(0)
-            with _opened(file, max_pixels) as image:
+            with opened(file, max_pixels) as image:
                 facts = _facts(image, digest)
                 if image.mode == "F":
                     raise ValueError("its pixels are floats of unknown range; store it with 8 or 16 bits")
@@ -202,7 +144,7 @@ def choose_orientation(facts: ImageFacts, annotated_size_wh: tuple[int, int] | N
 
 def header(path: Path) -> ImageFacts:
     """Of a file that was inspected before; without its digest."""
-    with _opened(path, math.inf) as image:
+    with opened(path, math.inf) as image:
         return _facts(image, "")
 
 

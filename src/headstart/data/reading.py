@@ -16,6 +16,7 @@ from torch import Tensor
 from headstart.data.images import FileImage, digest_of
 from headstart.data.transforms import resize
 from headstart.data.types import AnnotatedImage, Size
+from headstart.data.windows import another, forget
 from headstart.errors import UserError
 
 _SHOW_PROGRESS_FROM = 200
@@ -36,19 +37,12 @@ def load(image: AnnotatedImage, size: Size) -> Tensor:
 def _load(image: AnnotatedImage, size: Size) -> Tensor:
     picture = image.read()
     if picture.size != image.size_wh:
-        raise _other(image, f"{_x(picture.size)} now and was {_x(image.size_wh)} when the run began")
+        raise another(image.name, f"{_x(picture.size)} now and was {_x(image.size_wh)} when the run began")
     if isinstance(image.read, FileImage) and image.digest not in ("", digest_of(image.read.path)):
-        raise _other(image, "another one now than when the run began")
+        raise another(image.name, "another one now than when the run began")
     pixels = np.array(picture)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return resize(tensor, *size)
-
-
-def _other(image: AnnotatedImage, what: str) -> UserError:
-    return UserError(
-        f"{image.name}: the picture is {what}. Put the one that was there back, and the same command goes on; with "
-        "another one it says what has changed."
-    )
 
 
 def _x(size_wh: tuple[int, int]) -> str:
@@ -70,3 +64,4 @@ def read_all(images: Sequence[AnnotatedImage], size: Size, split: str, take: Cal
         done = pool.map(read, range(len(images)))
         for _ in track(done, f"Reading {split} images", total=len(images), disable=quiet, transient=True):
             pass
+    forget()

@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 import PIL.Image
 
-from headstart.data.columns import Digests, Files, Readers, Texts
+from headstart.data.columns import Digests, Files, Readers, Texts, Windows
 from headstart.data.images import FileImage
 from headstart.data.types import AnnotatedImage
 
@@ -40,7 +40,8 @@ class ImageTable(Sequence[AnnotatedImage]):
     objects: dict[str, np.ndarray]
     """`boxes_xyxy` (M, 4), `labels`, `crowd`, `difficult`, `area` (M,), as in `AnnotatedImage`."""
     _digests: Digests | Texts
-    _readers: Files | Readers
+    readers: Files | Readers | Windows
+    """What reads each image, by its number."""
 
     @staticmethod
     def of(images: Iterable[AnnotatedImage]) -> ImageTable:
@@ -86,7 +87,7 @@ class ImageTable(Sequence[AnnotatedImage]):
         width, height = self.sizes_wh[number].tolist()
         return AnnotatedImage(
             name=self.names[number],
-            read=self._readers[number],
+            read=self.readers[number],
             size_wh=(width, height),
             digest=self._digests[number],
             **{name: column[self.rows(number)].copy() for name, column in self.objects.items()},
@@ -121,7 +122,7 @@ class ImageTable(Sequence[AnnotatedImage]):
             ends,
             {name: column[rows] for name, column in self.objects.items()},
             self._digests.take(chosen),
-            self._readers.take(chosen),
+            self.readers.take(chosen),
         )
 
 

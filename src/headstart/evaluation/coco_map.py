@@ -14,10 +14,12 @@ from torch import Tensor
 
 from headstart.config.schema import Engine
 from headstart.data.batch import Detections, Frame, Targets
+from headstart.data.tiles import Views
 from headstart.data.truth import KnownTruth
 from headstart.evaluation.reading import Reading
 from headstart.evaluation.scoring import score
 from headstart.evaluation.seen import DETECTION, OBJECT, Seen, detections_seen, truth_seen
+from headstart.evaluation.tiled import of_pictures
 from headstart.records.detections import SplitDetections
 from headstart.records.truth import Truth
 
@@ -79,10 +81,13 @@ class CocoMeanAveragePrecision:
         while self._on_their_way and (all_of_them or self._on_their_way[0].reading.is_there()):
             self.images |= self._on_their_way.popleft().results()
 
-    def compute(self, known: KnownTruth | None = None) -> MapResult:
-        """`known`: of the split, in full precision; None: what the batches carried, scaled back."""
+    def compute(self, known: KnownTruth | None = None, views: Views | None = None) -> MapResult:
+        """`known`: of the split, in full precision; None: what the batches carried, scaled back. `views`: of which
+        pictures the images are views; the value is of the pictures."""
         self._read(all_of_them=True)
         images = _gathered(self.images)
+        if views is not None:
+            images = of_pictures(images, views)
         known = known or truth_seen(images, self.class_names)
         found = detections_seen(images, known, self.class_names)
         return result(known.truth, found, self.class_names, self.engine, self.max_detections)

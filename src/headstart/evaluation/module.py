@@ -41,7 +41,7 @@ class EvaluationModule(L.LightningModule):
 
     def _finish(self, split: str) -> None:
         data = getattr(self.trainer, "datamodule", None)  # None where there are but loaders
-        self.evaluation = self.metric.compute(data and data.truth(split))
+        self.evaluation = self.metric.compute(data and data.truth(split), data and data.views.get(split))
         self.metric.reset()
         # The metric has gathered over all processes already.
         scalars = {f"{split}/{name}": value for name, value in self.evaluation.scalars().items()}

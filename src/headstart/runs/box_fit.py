@@ -9,6 +9,7 @@ import numpy as np
 from headstart.config.checks_sizes import left_to_data
 from headstart.config.schema import Resize, RunConfig
 from headstart.data.sizes import SHARE, SMALL, TrainingBoxes, find_min_size, long_side, median_side, share_small
+from headstart.data.tiles import in_tiles
 from headstart.data.types import DetectionData
 from headstart.detectors.anchors import MET, Level, find_scale, levels_of, met
 
@@ -20,7 +21,7 @@ WORTH = 0.1
 
 def find(run: RunConfig, data: DetectionData) -> Iterator[tuple[str, str]]:
     """(override, why) of each number that is null; `data` with all of its training images."""
-    boxes = TrainingBoxes.of(data)
+    boxes = TrainingBoxes.of(in_tiles(data, run.dataset.tile)[0])
     of = f"of the {len(boxes.boxes_xyxy):,} training boxes of {data.name}"
     min_size, max_size, stretched = run.dataset.min_size, run.dataset.max_size, run.dataset.resize is Resize.stretch
     if min_size is None:
@@ -71,5 +72,6 @@ def _as_configured(
     dataset, model = config.dataset, config.model
     assert dataset.min_size is not None
     assert dataset.max_size is not None
-    seen = TrainingBoxes.of(data).seen(dataset.min_size, dataset.max_size, dataset.resize is Resize.stretch)
+    boxes = TrainingBoxes.of(in_tiles(data, dataset.tile)[0])
+    seen = boxes.seen(dataset.min_size, dataset.max_size, dataset.resize is Resize.stretch)
     return seen, levels_of(model, config.backbone), getattr(model, "anchor_scale", 1.0)

@@ -26,8 +26,8 @@ def store_of(
     """
     needs_pictures = next((part.name for part in parts if part.needs_features), "")
     precision = resolve_precision(config.trainer)
-    choice = choose(config, data.data, data.info.size, detector, plan, precision, needs_pictures)
-    images = {split: found for split in SPLITS if (found := data.data.splits.get(split))}
+    choice = choose(config, data.seen, data.info.size, detector, plan, precision, needs_pictures)
+    images = {split: found for split in SPLITS if (found := data.seen.splits.get(split))}
     pictures = {split: Pictures(found, partial(data.whole, split)) for split, found in images.items()}
     data.known = Known({phase.start_epoch: phase.start_epoch in choice.cuts for phase in plan.phases})
     if data.known.always and (workers := config.dataset.num_workers):

@@ -103,6 +103,12 @@ def _subset(settings: Settings) -> Found:
         yield "dataset.subset_seed", "all training images are used (dataset.fraction=1, dataset.shots=null)"
 
 
+def _tiles(settings: Settings) -> Found:
+    if settings.get("dataset.tile.size") is None:
+        for name in ("overlap", "min_visible", "empty", "whole"):
+            yield f"dataset.tile.{name}", "pictures are seen whole (dataset.tile.size=null)"
+
+
 def _defects(settings: Settings) -> Found:
     """A kind at its default is as one of which nothing is said."""
     for name, action in settings.items():
@@ -186,6 +192,7 @@ def _trainer(settings: Settings) -> Found:
 _RULES: tuple[Callable[[Settings], Found], ...] = (
     _scheduler,
     _subset,
+    _tiles,
     _defects,
     _splits,
     _rate,

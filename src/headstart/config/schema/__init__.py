@@ -68,6 +68,7 @@ from headstart.config.schema.strategy import (
     Thaw,
 )
 from headstart.config.schema.study import StudyConfig
+from headstart.config.schema.tile import TileConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import Compile, Keep, MonitorConfig, TrainingConfig
 from headstart.config.schema.verbs import (
@@ -167,6 +168,7 @@ __all__ = [
     "StudyConfig",
     "TensorBoardConfig",
     "Thaw",
+    "TileConfig",
     "TrainerConfig",
     "TrainingConfig",
     "Variant",

@@ -8,6 +8,8 @@ from typing import Optional
 
 from omegaconf import MISSING
 
+from headstart.config.schema.tile import TileConfig
+
 
 class Cache(Enum):
     """Where decoded, resized images are kept between epochs."""
@@ -48,6 +50,8 @@ class DatasetConfig:
     resize: Resize = Resize.keep
     """`stretch`: both sides become `min_size` pixels, which `max_size` then equals, whatever the aspect ratio: as SSD
     is trained."""
+    tile: TileConfig = field(default_factory=TileConfig)
+    """Windows in which large pictures are seen."""
     fraction: float = 1.0
     """Share of the training images used, 0 < fraction <= 1; drawn with `subset_seed`."""
     shots: Optional[int] = None

@@ -1,0 +1,70 @@
+"""Detections in large pictures: a `Find` that looks at the tiles of each picture and at the whole of it, and merges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.config.schema import TileConfig
+from headstart.data.halo import Found, merged
+from headstart.data.tiles import windows
+from headstart.data.types import Prediction
+from headstart.inference.large import InMemory, LargePicture
+
+Find = Callable[[Sequence[Tensor]], list[Prediction]]
+"""(3, H, W) uint8 RGB pictures of any sizes -> detections in the pixels of each."""
+
+AT_ONCE = 16
+"""Views that are in memory."""
+LARGEST_SIDE = 4096
+"""Pixels: a whole picture beyond is scaled down by a whole number before `Find` sees it; detectors see far fewer."""
+
+
+def tiled(find: Find, tile: TileConfig) -> Find:
+    """As evaluation does it with `dataset.tile`; `find` itself where `tile.size` is null."""
+    if tile.size is None:
+        return find
+    return lambda pictures: [find_in(InMemory(picture), find, tile) for picture in pictures]
+
+
+def find_in(picture: LargePicture, find: Find, tile: TileConfig) -> Prediction:
+    """What is in one picture, of any size: `AT_ONCE` views of it are in memory. Merged as `data.halo` says."""
+    views = windows(picture.size_wh, tile)
+    found: list[Prediction] = []
+    for start in range(0, len(views), AT_ONCE):
+        shown = [_shown(picture, window) for window in views[start : start + AT_ONCE]]
+        for prediction, (_, factor) in zip(find([pixels for pixels, _ in shown]), shown, strict=True):
+            boxes = prediction.boxes_xyxy.cpu() * factor
+            found.append(Prediction(boxes, prediction.scores.cpu(), prediction.labels.cpu()))
+    return _together(found, views, picture.size_wh)
+
+
+def _shown(picture: LargePicture, window: np.ndarray) -> tuple[Tensor, int]:
+    """A view, and how many times it is scaled down."""
+    x1, y1, x2, y2 = window.tolist()
+    factor = math.ceil(max(picture.size_wh) / LARGEST_SIDE)
+    if factor > 1 and (x2 - x1, y2 - y1) == picture.size_wh:
+        return picture.reduced(factor), factor
+    return picture.cut((x1, y1, x2, y2)), 1
+
+
+def _together(found: Sequence[Prediction], views: np.ndarray, size_wh: tuple[int, int]) -> Prediction:
+    corners = [np.tile(window[:2], 2) for window in views]
+    boxes = [one.boxes_xyxy.double().numpy() + corner for one, corner in zip(found, corners, strict=True)]
+    whole = merged(
+        Found.of(
+            np.concatenate(boxes),
+            np.concatenate([one.scores.numpy() for one in found]),
+            np.concatenate([one.labels.numpy() for one in found]),
+            np.repeat(np.arange(len(found)), [len(one.scores) for one in found]),
+            views,
+            size_wh,
+        )
+    )
+    return Prediction(
+        torch.from_numpy(whole.boxes_xyxy).float(), torch.from_numpy(whole.scores), torch.from_numpy(whole.labels)
+    )
