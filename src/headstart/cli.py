@@ -24,6 +24,7 @@ headstart: transfer learning for object detection
 
   headstart train [overrides]             fine-tune a detector; -m runs every combination of a study
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
+  headstart export run=<folder> to=…      its model as ONNX, NMS inside, or as a program of torch.export
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart convert dataset=… to=… folder=…   a data set, written as coco, voc or yolo
@@ -36,6 +37,7 @@ headstart: transfer learning for object detection
 VERBS = {
     "train": ("headstart.train", "train"),
     "evaluate": ("headstart.evaluate", "evaluate"),
+    "export": ("headstart.exporting.verb", "export"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "convert": ("headstart.convert", "convert"),
@@ -98,9 +100,8 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
-    from headstart.config.checks_verbs import check_comparison, check_conversion, check_doctor, check_run_folder
+    from headstart.config import checks_verbs, schema
     from headstart.config.resolve import register, typed
-    from headstart.config.schema import CompareConfig, ConvertConfig, DoctorConfig, EvaluateConfig, SourcesConfig
 
     register()
 
@@ -110,11 +111,12 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
 
     read: dict[str, Callable[[Any], Any]] = {
         "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
-        "evaluate": lambda cfg: checked(typed(cfg, EvaluateConfig), check_run_folder),
-        "doctor": lambda cfg: checked(typed(cfg, DoctorConfig), check_doctor),
-        "compare": lambda cfg: checked(typed(cfg, CompareConfig), check_comparison),
-        "convert": lambda cfg: checked(typed(cfg, ConvertConfig), check_conversion),
-        "sources": lambda cfg: typed(cfg, SourcesConfig),
+        "evaluate": lambda cfg: checks_verbs.read_evaluate(cfg, HydraConfig.get().overrides.task),
+        "export": lambda cfg: checked(typed(cfg, schema.ExportConfig), checks_verbs.check_export),
+        "doctor": lambda cfg: checked(typed(cfg, schema.DoctorConfig), checks_verbs.check_doctor),
+        "compare": lambda cfg: checked(typed(cfg, schema.CompareConfig), checks_verbs.check_comparison),
+        "convert": lambda cfg: checked(typed(cfg, schema.ConvertConfig), checks_verbs.check_conversion),
+        "sources": lambda cfg: typed(cfg, schema.SourcesConfig),
     }
 
     def task(cfg: Any) -> None:

@@ -37,6 +37,7 @@ GROUPS = {
 ABOUT = {
     "train": "Fine-tunes a detector from a source to a data set of yours.",
     "evaluate": "The mAP of a finished run's exported model, over a whole split.",
+    "export": "A finished run's model as ONNX or as a program of torch.export; says what is in the file.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "convert": "A data set, written as COCO, VOC or YOLO into a new folder, pictures byte for byte; says what is lost.",
@@ -45,12 +46,13 @@ ABOUT = {
 ROOTS = {
     "train": schema.RunConfig,
     "evaluate": schema.EvaluateConfig,
+    "export": schema.ExportConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "convert": schema.ConvertConfig,
     "sources": schema.SourcesConfig,
 }
-OF_VERBS = {"doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
+OF_VERBS = {"evaluate": ("dataset",), "doctor": ("dataset",), "convert": ("dataset",), "sources": ("model", "backbone")}
 """Groups of the verbs beside `train`, which has them all."""
 EXAMPLES = {
     "train": """\
@@ -65,7 +67,16 @@ EXAMPLES = {
   --config-dir D   add groups of your own, in folder D
   eval "$(headstart -sc install=bash)"          tab completion (zsh: bash's; fish: install=fish)
 """,
-    "evaluate": "  headstart evaluate run=outputs/<run> split=val\n",
+    "evaluate": """\
+  headstart evaluate run=outputs/<run> split=val
+  headstart evaluate model=outputs/<run>/model.onnx dataset=bccd
+""",
+    "export": """\
+  headstart export run=outputs/<run>
+  headstart export run=outputs/<run> quantize=int8
+  headstart export run=outputs/<run> nms=false size='[480,640]' output=for_opencv.onnx
+  headstart export run=outputs/<run> to=torch_export
+""",
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos
   headstart doctor dataset=coco_folder dataset.root=my/photos fix=my/photos-clean

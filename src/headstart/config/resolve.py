@@ -20,6 +20,7 @@ from headstart.config.schema import (
     ConvertConfig,
     DoctorConfig,
     EvaluateConfig,
+    ExportConfig,
     RunConfig,
     SourcesConfig,
 )
@@ -40,6 +41,7 @@ def register() -> None:
     store.store(name="doctor_schema", node=DoctorConfig)
     store.store(name="convert_schema", node=ConvertConfig)
     store.store(name="sources_schema", node=SourcesConfig)
+    store.store(name="export_schema", node=ExportConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

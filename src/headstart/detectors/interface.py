@@ -82,7 +82,7 @@ class Places(Padded):
 
 def take_rows(tensor: Tensor, rows: Tensor) -> Tensor:
     """Of (N, M, …), the (N, K) rows of each image: (N, K, …)."""
-    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], rows]
+    return tensor[torch.arange(tensor.shape[0], device=tensor.device)[:, None], rows]
 
 
 @dataclass(frozen=True)

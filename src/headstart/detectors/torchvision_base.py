@@ -165,7 +165,7 @@ class TorchvisionDetector(Detector):
         return ((down < heights)[:, :, None] & (right < widths)[:, None, :])[:, None]
 
     def _canvas(self, size: int) -> int:
-        return -(-max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
+        return -(-torch.sym_max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
@@ -223,6 +223,13 @@ class OneStageDetector(TorchvisionDetector):
         features = features or self.features(batch)
         heads = self._heads(features.batch, features.maps)
         return self.detections_of(*heads, self._counts(features), batch.sizes_hw)
+
+    def every_box(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(N, A, 4) boxes, not cut at the pictures' edges, and their (N, A, classes) scores: what `detect` chooses
+        from."""
+        features = self.features(batch)
+        outputs, anchors = self._heads(features.batch, features.maps)
+        return self._decoded(outputs["bbox_regression"], anchors), self._scores(outputs)
 
     def detections_of(
         self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, counts: Sequence[int], sizes_hw: Tensor

@@ -1,0 +1,133 @@
+"""Networks that find something, files written of them, and how two lists of detections are told to be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from headstart.config import schema as s
+from headstart.data.types import DatasetInfo
+from headstart.detectors.factory import build_detector
+from headstart.detectors.interface import Detector
+from headstart.inference.export import load_exported, save_exported
+
+NAMES = ("cat", "red dog", "étoile")
+INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=240, max_size=320)
+SMALL = s.BackboneConfig("lcnet", s.BackboneLibrary.timm, "lcnet_035", neck_channels=32)
+LITE0 = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
+SAME = s.BackboneConfig("mobilenetv2_100", s.BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True, neck_channels=64)
+VGG = s.BackboneConfig("vgg16", s.BackboneLibrary.torchvision, "vgg16")
+MOBILENET = s.BackboneConfig("mobilenet_v3_large", s.BackboneLibrary.torchvision, "mobilenet_v3_large")
+RESNET18 = s.BackboneConfig("resnet18", s.BackboneLibrary.torchvision, "resnet18", neck_channels=64)
+NETWORKS: dict[str, tuple[s.ModelConfig, s.BackboneConfig]] = {
+    "small": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), SMALL),
+    "retinanet": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=0.5), LITE0),
+    "retinanet-same": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), SAME),
+    "retinanet-resnet18": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), RESNET18),
+    "retinanet-v2": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0, variant=s.Variant.v2), LITE0),
+    "fcos": (s.FCOSConfig(s.Architecture.fcos), LITE0),
+    "ssd": (s.SSDConfig(s.Architecture.ssd), LITE0),
+    "ssd-vgg16": (s.SSDConfig(s.Architecture.ssd), VGG),
+    "ssd_tf": (s.SSDConfig(s.Architecture.ssd, variant=s.SSDVariant.tf), SAME),
+    "ssdlite": (s.SSDLiteConfig(s.Architecture.ssdlite), LITE0),
+    "ssdlite-mobilenet": (s.SSDLiteConfig(s.Architecture.ssdlite), MOBILENET),
+    "faster_rcnn": (s.FasterRCNNConfig(s.Architecture.faster_rcnn, anchor_scale=1.0), SMALL),
+}
+PIXELS, SCORE = 0.5, 1e-3
+"""What may lie between two programs."""
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _random(name: str) -> Detector:
+    """As after a training: no tensor is at its initial value, and scores are of all heights."""
+    model, backbone = NETWORKS[name]
+    torch.manual_seed(0)
+    detector = build_detector(model, backbone, NAMES)
+    with torch.no_grad():
+        for key, tensor in detector.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
+            if "classification_head" in key and key.endswith("weight") and tensor.ndim == 4:
+                tensor.mul_(6 if name.startswith("ssd") else 2)
+    return detector.eval()
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`folder_of(name)`: of a run with that network."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            save_exported(made[name], _random(name), *NETWORKS[name], INFO, None, ["imagenet", "toys"])
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`exported(name, **settings)`: (detector, the file of `headstart export run=… **settings`)."""
+    from headstart.exporting.verb import export
+
+    made: dict[str, Any] = {}
+
+    def call(name: str, **settings: Any) -> tuple[Any, Path]:
+        key = f"{name} {settings}"
+        if key not in made:
+            ending = ".pt2" if settings.get("to") is s.ExportTo.torch_export else ".onnx"
+            path = tmp_path_factory.mktemp("files") / f"file{ending}"
+            detector, _ = load_exported(folder_of(name))
+            made[key] = detector, export(s.ExportConfig(run=str(folder_of(name)), output=str(path), **settings))
+        return made[key]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., Tensor]:
+    """`drawn(pictures, height, width)`: blocks of colour, (N, 3, H, W) uint8."""
+
+    def draw(pictures: int, height: int, width: int) -> Tensor:
+        blocks = np.random.default_rng(pictures * height + width).integers(0, 256, (pictures, 3, 7, 9), dtype=np.uint8)
+        large = torch.nn.functional.interpolate(torch.from_numpy(blocks).float(), (height, width), mode="bilinear")
+        return large.round().to(torch.uint8)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., int]:
+    """`assert_same(ours, theirs, least)`: of (boxes, scores, labels) of one picture; gives how many were compared.
+
+    What another program's rounding can move over the threshold `least`, or out of the best hundred, may be missing.
+    """
+
+    def check(ours: Any, theirs: Any, least: float) -> int:
+        full = max(len(ours[1]), len(theirs[1])) >= 100
+        least = max([least, *([float(min(ours[1][-1], theirs[1][-1]))] if full else [])]) + SCORE
+        for one, other in ((ours, theirs), (theirs, ours)):
+            for box, score, label in zip(*one, strict=True):
+                near = (
+                    (np.abs(other[0] - box).max(1, initial=0) <= PIXELS)
+                    & (np.abs(other[1] - score) <= SCORE)
+                    & (other[2] == label)
+                )
+                assert near.any() or score <= least, (box, score, label)
+        return int((ours[1] > least).sum())
+
+    return check
