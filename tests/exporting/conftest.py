@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from headstart.config import schema as s
+from headstart.data.batch import Batch
 from headstart.data.types import DatasetInfo
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
@@ -19,7 +20,7 @@ from headstart.inference.export import load_exported, save_exported
 
 NAMES = ("cat", "red dog", "étoile")
 INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=240, max_size=320)
-SMALL = s.BackboneConfig("lcnet", s.BackboneLibrary.timm, "lcnet_035", neck_channels=32)
+SMALL = s.BackboneConfig("resnet10t", s.BackboneLibrary.timm, "resnet10t", neck_channels=32)
 LITE0 = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 SAME = s.BackboneConfig("mobilenetv2_100", s.BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True, neck_channels=64)
 VGG = s.BackboneConfig("vgg16", s.BackboneLibrary.torchvision, "vgg16")
@@ -56,13 +57,26 @@ def _random(name: str) -> Detector:
     model, backbone = NETWORKS[name]
     torch.manual_seed(0)
     detector = build_detector(model, backbone, NAMES)
+    detector.eval()
     with torch.no_grad():
-        for key, tensor in detector.state_dict().items():
+        for tensor in detector.state_dict().values():
             if tensor.is_floating_point():
                 tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
-            if "classification_head" in key and key.endswith("weight") and tensor.ndim == 4:
-                tensor.mul_(6 if name.startswith("ssd") else 2)
-    return detector.eval()
+        _spread(detector)
+    return detector
+
+
+def _spread(detector: Detector) -> None:
+    """Every class's scores lie apart: some of a picture's hundreds are high."""
+    picture = torch.randint(0, 256, (3, 288, 288), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    logits = detector.class_logits(detector.features(Batch.of([picture]))).logits
+    background = logits.shape[-1] - len(NAMES)
+    for name in detector.predictors():
+        for key, parameter in detector.get_submodule(name).named_parameters():
+            if "classification" in name and key.endswith("weight"):
+                parameter.mul_((0.7 if background else 2) / logits.std())
+            elif "classification" in name and not background:
+                parameter.fill_(-3)
 
 
 @pytest.fixture(scope="session")

@@ -98,9 +98,11 @@ def _export_problems(config: ExportConfig) -> Iterator[str]:
             f"quantize={config.quantize.value} goes with to=onnx nms=true, whose detections are measured before and "
             f"after, not with to={config.to.value} nms={str(config.nms).lower()}."
         )
-    if config.quantize is None and (config.root or config.data_dir):
-        yield "root and data_dir say where the data for quantize=int8 lies: without it leave them out."
-    if config.calibration < 1:
+    for_quantize = {name: getattr(config, name) for name in ("calibration", "root", "data_dir")}
+    idle = [f"{name}={value}" for name, value in for_quantize.items() if value is not None]
+    if config.quantize is None and idle:
+        yield f"{', '.join(idle)}: of use to quantize=int8 alone; leave it out."
+    if config.calibration is not None and config.calibration < 1:
         yield f"calibration={config.calibration} must be 1 picture or more."
     if config.size is not None and (len(config.size) != 2 or not all(32 <= side <= MODEL_SIDE for side in config.size)):
         yield f"size={config.size} must be [height,width] in pixels, each 32 to {MODEL_SIDE}; null: any size."

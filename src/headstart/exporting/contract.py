@@ -139,7 +139,7 @@ def read_contract(metadata: dict[str, str], where: str) -> Contract:
             quantized=values["quantized"] and described.text(values, "quantized"),
             lineage=described.texts(values, "lineage"),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(
             f"{where}: its description cannot be used ({type(error).__name__}: {error}): export it again."
         ) from None

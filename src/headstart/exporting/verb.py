@@ -23,6 +23,9 @@ from headstart.records.record import RunRecord
 from headstart.say import say
 from headstart.training.quiet import quieten
 
+CALIBRATION = 64
+"""Pictures."""
+
 
 def export(config: ExportConfig) -> Path:
     """The file that was written. Raises `UserError` for a model that has no graph."""
@@ -86,7 +89,7 @@ def _quantized(config: ExportConfig, program: ExportedProgram, contract: Contrac
     with tempfile.TemporaryDirectory() as place:
         plain = Path(place) / "model.onnx"
         save_onnx(program, replace(contract, quantized="int8"), plain)
-        quantized(plain, path, datamodule.plain_batches("train", config.calibration))
+        quantized(plain, path, datamodule.plain_batches("train", config.calibration or CALIBRATION))
         float_map, int8_map = (_map(file, record, datamodule, config) for file in (plain, path))
         sizes = " to ".join(f"{file.stat().st_size / 1e6:.1f}" for file in (plain, path))
     say(

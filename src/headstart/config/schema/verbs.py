@@ -111,8 +111,8 @@ class ExportConfig:
     """`[height,width]` of the pictures, where the file is to be for one size alone; null: any."""
     quantize: Optional[Quantize] = None
     """Measures the mAP of both, on the pictures of the run's validation split."""
-    calibration: int = 64
-    """Training pictures from which `quantize` learns how large activations become."""
+    calibration: Optional[int] = None
+    """Training pictures from which `quantize` learns how large activations become; null: 64."""
     output: Optional[str] = None
     """The file to write; null: in the run, model.onnx, model_raw.onnx (nms=false), model_int8.onnx or model.pt2."""
     root: Optional[str] = None
