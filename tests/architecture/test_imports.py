@@ -44,7 +44,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "sources"},
+    {"run", "train", "evaluate", "exporting", "compare", "convert", "demo", "doctor", "sources"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""

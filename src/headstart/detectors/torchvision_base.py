@@ -224,13 +224,6 @@ class OneStageDetector(TorchvisionDetector):
         heads = self._heads(features.batch, features.maps)
         return self.detections_of(*heads, self._counts(features), batch.sizes_hw)
 
-    def every_box(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(N, A, 4) boxes, not cut at the pictures' edges, and their (N, A, classes) scores: what `detect` chooses
-        from."""
-        features = self.features(batch)
-        outputs, anchors = self._heads(features.batch, features.maps)
-        return self._decoded(outputs["bbox_regression"], anchors), self._scores(outputs)
-
     def detections_of(
         self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, counts: Sequence[int], sizes_hw: Tensor
     ) -> Detections:

@@ -45,7 +45,14 @@ class EveryBox(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         sizes_hw = torch.full((1, 2), NO_PADDING, device=images.device)
-        return self.detector.every_box(Batch(images / 255, sizes_hw, nothing(1, 1, images.device), ()))
+        return every_box(self.detector, Batch(images / 255, sizes_hw, nothing(1, 1, images.device), ()))
+
+
+def every_box(detector: OneStageDetector, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(N, A, 4) boxes and (N, A, classes) scores: what `detect` chooses from."""
+    features = detector.features(batch)
+    outputs, anchors = detector._heads(features.batch, features.maps)
+    return detector._decoded(outputs["bbox_regression"], anchors), detector._scores(outputs)
 
 
 class SamePadding(Conv2dSame):
