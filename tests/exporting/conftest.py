@@ -16,6 +16,7 @@ from headstart.data.batch import Batch
 from headstart.data.types import DatasetInfo
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
+from headstart.detectors.ssd import MultiBoxDetector
 from headstart.inference.export import load_exported, save_exported
 
 NAMES = ("cat", "red dog", "étoile")
@@ -67,16 +68,18 @@ def _random(name: str) -> Detector:
 
 
 def _spread(detector: Detector) -> None:
-    """Every class's scores lie apart: some of a picture's hundreds are high."""
+    """Every class's scores lie apart, and some of a picture's are high."""
+    background = isinstance(detector, MultiBoxDetector)
+    layers = [detector.get_submodule(name) for name in detector.predictors() if "classification" in name]
+    named = [pair for layer in layers for pair in layer.named_parameters()]
+    for name, parameter in named:
+        if name.endswith("bias"):
+            parameter.fill_(0 if background else -3)
     picture = torch.randint(0, 256, (3, 288, 288), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     logits = detector.class_logits(detector.features(Batch.of([picture]))).logits
-    background = logits.shape[-1] - len(NAMES)
-    for name in detector.predictors():
-        for key, parameter in detector.get_submodule(name).named_parameters():
-            if "classification" in name and key.endswith("weight"):
-                parameter.mul_((0.7 if background else 2) / logits.std())
-            elif "classification" in name and not background:
-                parameter.fill_(-3)
+    for name, parameter in named:
+        if name.endswith("weight"):
+            parameter.mul_((0.7 if background else 1.5) / logits.std())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from headstart import __version__
 from headstart.config.restore import restore
 from headstart.data.types import Size
 from headstart.detectors.interface import Detector
@@ -99,7 +98,6 @@ class Contract:
     def as_metadata(self) -> dict[str, str]:
         values = {
             "schema_version": SCHEMA_VERSION,
-            "version": __version__,
             **vars(self),
             "resize": {
                 "min_size": self.size.min_size,
