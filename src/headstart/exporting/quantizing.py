@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from headstart.data.batch import Batch
 from headstart.replacing import replacing
 
 
-def quantized(path: Path, target: Path, seen: Iterable[Batch]) -> None:
+def quantized(path: Path, target: Path, seen: Iterable[Batch], last_layers: Sequence[str]) -> None:
     """Writes `target`, a file like the one at `path` whose convolutions compute in 8 bits: weights by channel,
-    activations between the least and the largest value that they have on the pictures of `seen`."""
+    activations between the least and the largest value that they have on the pictures of `seen`.
+
+    Not those of the `last_layers`, as `Detector.predictors` names them: of 256 scores many would be equal.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -35,10 +38,19 @@ def quantized(path: Path, target: Path, seen: Iterable[Batch]) -> None:
             Pictures(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
+            nodes_to_exclude=_nodes(folded, last_layers),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+
+
+def _nodes(path: Path, layers: Sequence[str]) -> list[str]:
+    """Names of the convolutions whose weights are of one of the layers."""
+    import onnx
+
+    prefixes = tuple(f"detector.{layer}." for layer in layers)
+    return [node.name for node in onnx.load(path).graph.node if any(name.startswith(prefixes) for name in node.input)]
 
 
 def _fed(seen: Iterable[Batch]) -> Iterator[dict[str, np.ndarray]]:

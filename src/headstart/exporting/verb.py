@@ -46,7 +46,7 @@ def export(config: ExportConfig) -> Path:
 
         save_onnx(program, contract, path)
     else:
-        _quantized(config, program, contract, path)
+        _quantized(config, detector, program, contract, path)
     for line in _lines(contract, path):
         say(line)
     return path
@@ -78,7 +78,9 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
         ) from error
 
 
-def _quantized(config: ExportConfig, program: ExportedProgram, contract: Contract, path: Path) -> None:
+def _quantized(
+    config: ExportConfig, detector: Detector, program: ExportedProgram, contract: Contract, path: Path
+) -> None:
     """Says the mAP of both files on the run's validation pictures."""
     from headstart.exporting.onnx_file import save_onnx
     from headstart.exporting.quantizing import quantized
@@ -89,7 +91,8 @@ def _quantized(config: ExportConfig, program: ExportedProgram, contract: Contrac
     with tempfile.TemporaryDirectory() as place:
         plain = Path(place) / "model.onnx"
         save_onnx(program, replace(contract, quantized="int8"), plain)
-        quantized(plain, path, datamodule.plain_batches("train", config.calibration or CALIBRATION))
+        seen = datamodule.plain_batches("train", config.calibration or CALIBRATION)
+        quantized(plain, path, seen, detector.predictors())
         float_map, int8_map = (_map(file, record, datamodule, config) for file in (plain, path))
         sizes = " to ".join(f"{file.stat().st_size / 1e6:.1f}" for file in (plain, path))
     say(

@@ -4,7 +4,7 @@ Two threads each, drawn pictures of 240 x 320 pixels, a network of random weight
 all sides in turn, `--rounds` times. Prints rows of a table: median milliseconds a picture, and the median of the
 rounds' ratios to PyTorch.
 
-    python benchmarks/onnx.py [--rounds 9] [--threads 2]
+    python benchmarks/onnx_files.py [--rounds 9] [--threads 2]
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def drawn(pictures: int) -> Tensor:
 def written(folder: Path, detector: Detector) -> dict[str, Path]:
     save_exported(folder, detector, MODEL, BACKBONE, INFO, None, [])
     plain, small = export(s.ExportConfig(run=str(folder))), folder / "int8.onnx"
-    quantized(plain, small, [Batch.of(list(drawn(16)))])
+    quantized(plain, small, [Batch.of(list(drawn(16)))], detector.predictors())
     return {"onnxruntime": plain, "onnxruntime, int8": small}
 
 
