@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-strategies bench-tiles ## run the timed comparisons, one after another
+bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
@@ -86,6 +86,9 @@ bench-merging: $(STAMP) ## soft-NMS, fusion and test-time augmentation on runs=<
 
 bench-map: $(STAMP) ## mAP of 5,000 images and 500,000 detections against torchmetrics with pycocotools (minutes)
 	$(BIN)/python benchmarks/map.py
+
+bench-onnx: $(STAMP) ## predicting in onnxruntime, float32 and int8, against PyTorch (a minute)
+	$(BIN)/python benchmarks/onnx_files.py
 
 docs: $(STAMP) ## write the pages that are made from tables of the code, and the site of all pages in outputs/site
 	$(BIN)/python docs/make_defects.py

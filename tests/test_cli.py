@@ -83,7 +83,7 @@ def test_help_of_a_group_there_is_not_names_those_there_are(capsys):
 def test_evaluate_has_a_help_of_its_own(capsys):
     code, out, _ = answer(capsys, "evaluate", "--help")
     assert code == 0
-    assert "run=…" in out
+    assert "run=null" in out
     assert "headstart evaluate run=outputs/<run>" in out
 
 
@@ -99,8 +99,8 @@ def test_compare_has_a_help_of_its_own(capsys):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("evaluate", "run=x", "dataset.root=data"), "Did you mean 'root'?"),  # a run's name of evaluate's setting
-        (("evaluate", "run=x", "foo=3"), "The settings there: run, split, root"),
+        (("evaluate", "run=x", "dataset.root=data"), "headstart evaluate run=… it is root=<folder>"),
+        (("evaluate", "run=x", "foo=3"), "The settings there: run, file, dataset, split, root"),
         (("doctor", "dataset=shapes", "model=ssd"), "--help lists those there are"),
     ],
 )
@@ -172,6 +172,8 @@ print("heavy", [name for name in ("torch", "lightning", "timm", "wandb") if name
         ["predict", "--help"],
         ["predict", "run=x", "images=y"],
         ["push", "run=x", "repo=me/y"],
+        ["evaluate", "model=x.onnx", "dataset=shapes"],
+        ["export", "run=x"],
         ["compare", "nowhere"],
         ["doctor", "dataset=voc_folder", "dataset.root=nowhere"],
         ["convert", "dataset=voc_folder", "dataset.root=nowhere", "to=coco", "folder=x"],
@@ -187,12 +189,13 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(arguments):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("headstart ", "train evaluate rescore predict doctor compare report look convert sources push"),
+        ("headstart ", "train evaluate rescore predict export doctor compare report look convert sources push"),
         ("headstart train strategy=h", "strategy=head_only"),
         ("headstart train source=s", "source=scratch"),
         ("headstart evaluate spl", "split="),
         ("headstart predict run=x thre", "threshold= thresholds."),
         ("headstart push rep", "repo="),
+        ("headstart export quan", "quantize="),
         ("headstart compare met", "metric="),
         ("headstart compare out", ""),
         ("headstart doctor dataset=voc2007_", "dataset=voc2007_1000"),
@@ -251,3 +254,49 @@ def test_a_group_that_is_given_no_name_is_refused_without_a_traceback(word, caps
     said = capsys.readouterr().err
     assert f"headstart: {word}: a group takes the name" in said
     assert "Traceback" not in said
+
+
+def exported_files(folder: Path) -> Path:
+    for name in ("model.safetensors", "model.json"):
+        (folder / name).write_text("")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("quantize=int8 to=torch_export", "quantize=int8 goes with to=onnx nms=true"),
+        ("quantize=int8 nms=false", "not with to=onnx nms=false"),
+        ("calibration=8", "calibration=8: of use to quantize=int8 alone"),
+        ("data_dir=x root=y", "root=y, data_dir=x: of use to quantize=int8 alone"),
+        ("size=[300]", "size=[300] must be [height,width]"),
+        ("size=[8,300]", "each 32 to 10000"),
+        ("output=x.pt2", "ends in .onnx"),
+        ("output=nowhere/x.onnx", "name a file in a folder that is there"),
+        ("quantize=int8", "there is no record.json in it"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_by_what_is_wrong(capsys, monkeypatch, tmp_path, words, said):
+    monkeypatch.setattr(sys, "argv", ["headstart"])
+    code, _, err = answer(capsys, "export", f"run={exported_files(tmp_path)}", *words.split())
+    assert code == 1
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "Not set: run"),
+        ("run=x dataset=shapes", "dataset=… has no effect"),
+        ("model=nowhere.onnx", "say what to measure it on, dataset=<choice>"),
+        ("model=nowhere.onnx dataset=shapes", "no ONNX file that is there"),
+        ("model=x.onnx dataset=shapes run=y", "give a file and its dataset, or a run"),
+        ("model={}/x.onnx dataset=shapes dataset.min_size=64", "dataset.min_size=64: the file says"),
+    ],
+)
+def test_a_run_and_a_file_are_not_to_be_evaluated_with_each_others_settings(capsys, monkeypatch, tmp_path, words, said):
+    monkeypatch.setattr(sys, "argv", ["headstart"])
+    (tmp_path / "x.onnx").write_text("")
+    code, _, err = answer(capsys, "evaluate", *words.format(tmp_path).split())
+    assert code == 1
+    assert said in err

@@ -26,6 +26,7 @@ headstart: transfer learning for object detection
   headstart evaluate run=<folder>         the mAP of a finished run's exported model
   headstart rescore run=<folder> …        the same from the detections it has kept: other thresholds, classes merged
   headstart predict run=<folder> images=…  what a finished run's model finds in pictures or a video
+  headstart export run=<folder> to=…      its model as ONNX, NMS inside, or as a program of torch.export
   headstart doctor dataset=…              what is wrong with a data set; fix=<folder> writes a clean copy
   headstart compare <folder>              what the runs of a study found: tables, advice, report.html
   headstart report <folder>               report.html of a run anew: curves, errors, its worst pictures
@@ -43,6 +44,7 @@ VERBS = {
     "evaluate": ("headstart.evaluate", "evaluate"),
     "rescore": ("headstart.rescore", "rescore"),
     "predict": ("headstart.predict.verb", "predict"),
+    "export": ("headstart.exporting.verb", "export"),
     "doctor": ("headstart.doctor.verb", "doctor"),
     "compare": ("headstart.compare", "compare"),
     "report": ("headstart.report", "report"),
@@ -108,34 +110,36 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
+    from headstart.config import checks_exported, schema
     from headstart.config import checks_verbs as checks
-    from headstart.config import schema
     from headstart.config.resolve import register, typed
 
     register()
 
-    read: dict[str, tuple[type, Callable[[Any], None]]] = {
-        "evaluate": (schema.EvaluateConfig, checks.check_run_folder),
-        "rescore": (schema.RescoreConfig, checks.check_rescoring),
-        "predict": (schema.PredictConfig, checks.check_prediction),
-        "doctor": (schema.DoctorConfig, checks.check_doctor),
-        "compare": (schema.CompareConfig, checks.check_comparison),
-        "report": (schema.ReportConfig, checks.check_report),
-        "look": (schema.LookConfig, checks.check_look),
-        "convert": (schema.ConvertConfig, checks.check_conversion),
-        "sources": (schema.SourcesConfig, lambda config: None),
-        "push": (schema.PushConfig, checks.check_push),
+    def of(kind: type, check: Callable[[Any], None]) -> Callable[[Any], Any]:
+        def read(cfg: Any) -> Any:
+            check(config := typed(cfg, kind))
+            return config
+
+        return read
+
+    read: dict[str, Callable[[Any], Any]] = {
+        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
+        "evaluate": lambda cfg: checks_exported.read_evaluate(cfg, HydraConfig.get().overrides.task),
+        "rescore": of(schema.RescoreConfig, checks.check_rescoring),
+        "predict": of(schema.PredictConfig, checks.check_prediction),
+        "export": of(schema.ExportConfig, checks_exported.check_export),
+        "doctor": of(schema.DoctorConfig, checks.check_doctor),
+        "compare": of(schema.CompareConfig, checks.check_comparison),
+        "report": of(schema.ReportConfig, checks.check_report),
+        "look": of(schema.LookConfig, checks.check_look),
+        "convert": of(schema.ConvertConfig, checks.check_conversion),
+        "sources": of(schema.SourcesConfig, lambda config: None),
+        "push": of(schema.PushConfig, checks.check_push),
     }
 
-    def config_of(cfg: Any) -> Any:
-        if verb == "train":
-            return _read_train(cfg, HydraConfig.get())
-        kind, check = read[verb]
-        check(config := typed(cfg, kind))
-        return config
-
     def task(cfg: Any) -> None:
-        config = config_of(cfg)
+        config = read[verb](cfg)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]

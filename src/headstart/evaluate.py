@@ -1,4 +1,4 @@
-"""The mAP of a finished run's exported model."""
+"""The mAP of a finished run's exported model, or of an exported file."""
 
 from __future__ import annotations
 
@@ -43,10 +43,28 @@ class Measured:
 
 
 def evaluate(config: EvaluateConfig) -> MapResult:
-    """Measures as the run did: same data, same precision, and by its own rules, but for what `postprocess` says; of
-    several runs, what they find together. Raises `UserError` where the data has changed since."""
+    """Measures a run as it did itself: same data, same precision, and by its own rules, but for what `postprocess`
+    says; of several runs, what they find together. Raises `UserError` where the data has changed since."""
     quieten()
-    runs = {folder: RunRecord.read(folder / "record.json") for folder in run_folders(config.run)}
+    return _of_runs(config) if config.file is None else _of_file(config)
+
+
+def _of_file(config: EvaluateConfig) -> MapResult:
+    from headstart.exporting.runtime import OnnxDetector, datamodule_for, measured
+
+    assert config.file is not None
+    assert config.dataset is not None
+    path = Path(config.file).expanduser()
+    detector = OnnxDetector(path)
+    datamodule = datamodule_for(detector, config.dataset, config.split)
+    metric = CocoMeanAveragePrecision(datamodule.info.class_names)
+    result = measured(detector, datamodule, config.split, metric, config.enable_progress_bar)
+    say(result_table(result, f"{path}: {config.split} of {datamodule.info.name}"))
+    return result
+
+
+def _of_runs(config: EvaluateConfig) -> MapResult:
+    runs = {folder: RunRecord.read(folder / "record.json") for folder in run_folders(str(config.run))}
     if len(runs) > 1:
         common_target(runs, config.split)
         rule = common_rule(runs, config.postprocess)
@@ -76,25 +94,9 @@ def _together(runs: Sequence[Measured], config: EvaluateConfig, rule: Rule) -> M
 
 
 def _measure(folder: Path, record: RunRecord, config: EvaluateConfig) -> Measured:
-    if record.status != "finished":
-        raise UserError(f"{folder}: the run is {record.status}. The command that started it goes on with it.")
-    dataset = recorded_dataset(record, folder, config.root, config.data_dir)
-    data = catalog.read(dataset, record.config["seed"])
-    info = describe(data, dataset)
-    if config.split not in data.splits:
-        raise UserError(f"split={config.split}: {info.name} has {', '.join(data.splits)}")
-    if not is_still(info, record.dataset, config.split):
-        raise UserError(
-            f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
-            "data is different. Restore the data (record.json, dataset), say where it lies now (root=<folder>), or "
-            "train again."
-        )
+    datamodule = datamodule_of(record, folder, config.split, config.root, config.data_dir)
     detector, _ = load_exported(folder, config.postprocess)
-    evaluation = restore("evaluation", record.config["evaluation"])
-    metric = CocoMeanAveragePrecision(info.class_names, evaluation.engine, evaluation.max_detections)
-    module = EvaluationModule(detector, metric)
-    augment = restore("augment", record.config["augment"])
-    datamodule = DetectionDataModule(data, info, dataset, augment, 0, Place(folder=cache_folder(folder.parent)))
+    module = EvaluationModule(detector, metric_of(record, datamodule.info.class_names))
     progress = make_progress(config.enable_progress_bar)
     trainer = build.build_trainer(_trainer_config(record), folder, callbacks=[], loggers=[], progress=progress)
     run = trainer.validate if config.split == "val" else trainer.test
@@ -102,6 +104,33 @@ def _measure(folder: Path, record: RunRecord, config: EvaluateConfig) -> Measure
         run(module, datamodule=datamodule, verbose=False)
     assert module.evaluation is not None
     return Measured(folder, record, datamodule, module.evaluation)
+
+
+def datamodule_of(
+    record: RunRecord, folder: Path, split: str, root: str | None, data_dir: str | None
+) -> DetectionDataModule:
+    """The data of the finished run in `folder`, of which `split` is still as it was."""
+    if record.status != "finished":
+        raise UserError(f"{folder}: the run is {record.status}. The command that started it goes on with it.")
+    dataset = recorded_dataset(record, folder, root, data_dir)
+    data = catalog.read(dataset, record.config["seed"])
+    info = describe(data, dataset)
+    if split not in data.splits:
+        raise UserError(f"split={split}: {info.name} has {', '.join(data.splits)}")
+    if not is_still(info, record.dataset, split):
+        raise UserError(
+            f"{info.name} has changed since {folder} was trained: another mAP would not tell whether the model or the "
+            "data is different. Restore the data (record.json, dataset), say where it lies now (root=<folder>), or "
+            "train again."
+        )
+    augment = restore("augment", record.config["augment"])
+    return DetectionDataModule(data, info, dataset, augment, 0, Place(folder=cache_folder(folder.parent)))
+
+
+def metric_of(record: RunRecord, class_names: Sequence[str]) -> CocoMeanAveragePrecision:
+    """With the run's own settings."""
+    evaluation = restore("evaluation", record.config["evaluation"])
+    return CocoMeanAveragePrecision(class_names, evaluation.engine, evaluation.max_detections)
 
 
 def _trainer_config(record: RunRecord) -> TrainerConfig:

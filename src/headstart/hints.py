@@ -98,10 +98,15 @@ def _key_hint(error: BaseException) -> str:
         if str(key) == "True" and fields is not None and "on" in fields:
             return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
         if key is not None and fields is not None and key not in fields:
+            if cause.object_type.__name__ == "DatasetConfig":  # what all kinds share: none of them is chosen
+                return f"\nNo data set is chosen, dataset=<choice>. {_OF_A_RUN}"
             near = did_you_mean(str(key), fields) or did_you_mean(_overridden(error).rpartition(".")[2], fields)
             return near or f"\nThe settings there: {', '.join(fields)}."
         cause = cause.__cause__ or cause.__context__
     return ""
+
+
+_OF_A_RUN = "Of the run in headstart evaluate run=… it is root=<folder>."
 
 
 def _overridden(error: BaseException) -> str:

@@ -30,9 +30,12 @@ _WORD = re.compile(r"(\+{0,2})([\w.]+)=(.*)", re.DOTALL)
 def written_out(verb: str, words: Sequence[str]) -> list[str]:
     """`words` with every value quoted that Hydra would read as something else than the text it is.
 
-    For `compare` and `report`, `outputs/` is `folder=outputs/`. Raises `UserError` where two readings fit.
+    For `compare` and `report`, `outputs/` is `folder=outputs/`; for `evaluate`, `model=x.onnx` is `file=x.onnx`. Raises
+    `UserError` where two readings fit.
     """
     keys = text_keys(verb)
+    if verb == "evaluate":  # to Hydra `model` is a group of choices
+        words = [re.sub(r"^model=", "file=", word) for word in words]
     if verb in WITH_FOLDER:
         words = [_with_folder(word, keys) for word in words]
     sweeps = verb == "train" and any(word in MULTIRUN for word in words)

@@ -46,7 +46,7 @@ LAYERS = (
     {"reporting"},
     {"quoting", "hints"},
     {"run", "train", "evaluate", "rescore", "compare", "convert", "demo", "doctor", "look", "report", "sources"}
-    | {"predict", "push"},
+    | {"predict", "push", "exporting"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""

@@ -26,12 +26,17 @@ from headstart.config.schema import (
 from headstart.errors import UserError
 
 
+def check_recorded(run: str) -> None:
+    """Raises `UserError` where `run` is no run's folder."""
+    if not (Path(run).expanduser() / "record.json").is_file():
+        raise UserError(f"run={run}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+
+
 def run_folders(run: str) -> list[Path]:
     """One, or several with commas between them. Raises `UserError` for what is no run's folder, or is there twice."""
     names = [run] if Path(run).expanduser().exists() else [name.strip() for name in run.split(",")]
     for name in names:
-        if not (Path(name).expanduser() / "record.json").is_file():
-            raise UserError(f"run={name}: there is no record.json in it; name the folder of a run, outputs/<run>.")
+        check_recorded(name)
     folders = [Path(name).expanduser() for name in names]
     if twice := [name for name, folder in zip(names, folders, strict=True) if folders.count(folder) > 1]:
         raise UserError(f"run={run}: {twice[0]} is there twice; name each run once.")
@@ -42,7 +47,7 @@ def check_run_folder(config: EvaluateConfig | RescoreConfig) -> None:
     """Raises `UserError` where `run` is no run's folder, or a setting is out of range."""
     if problems := [*postprocess_problems(config.postprocess)]:
         raise UserError("\n".join(problems))
-    run_folders(config.run)
+    run_folders(str(config.run))
 
 
 def check_rescoring(config: RescoreConfig) -> None:

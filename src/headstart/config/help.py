@@ -40,6 +40,7 @@ ABOUT = {
     "rescore": "mAP of the detections that finished runs have kept, changed: needs neither model nor data.",
     "predict": "What a finished run's model finds in your pictures or videos: as COCO json, csv, YOLO text, and drawn.",
     "push": "A finished run's model and its card, to a repository of yours on huggingface.co.",
+    "export": "A finished run's model as ONNX or as a program of torch.export; says what is in the file.",
     "doctor": "All that is wrong with a data set, what training does about it, and what changes that; doctor.json.",
     "compare": "What the runs of a study found: tables, advice, comparison.csv and report.html, from their records.",
     "report": "report.html and analysis.json of runs, written anew from their files, as each run does at its end.",
@@ -53,6 +54,7 @@ ROOTS = {
     "rescore": schema.RescoreConfig,
     "predict": schema.PredictConfig,
     "push": schema.PushConfig,
+    "export": schema.ExportConfig,
     "doctor": schema.DoctorConfig,
     "compare": schema.CompareConfig,
     "report": schema.ReportConfig,
@@ -61,7 +63,7 @@ ROOTS = {
     "sources": schema.SourcesConfig,
 }
 OF_VERBS = {
-    "evaluate": ("postprocess",),
+    "evaluate": ("postprocess", "dataset"),
     "rescore": ("postprocess",),
     "doctor": ("dataset",),
     "look": ("dataset", "augment"),
@@ -86,6 +88,7 @@ EXAMPLES = {
   headstart evaluate run=outputs/<run> split=val
   headstart evaluate run=outputs/<run> postprocess.method=soft_nms postprocess.score_threshold=0.001
   headstart evaluate run=outputs/<run> 'postprocess.flips=[horizontal]' 'postprocess.scales=[0.75,1.25]'
+  headstart evaluate model=outputs/<run>/model.onnx dataset=bccd
 """,
     "rescore": """\
   headstart rescore run=outputs/<run> 'merge_classes={rbc: cell, wbc: cell}'
@@ -101,6 +104,12 @@ EXAMPLES = {
     "push": """\
   headstart push run=outputs/<run> repo=me/kangaroos dry_run=true
   headstart push run=outputs/<run> repo=me/kangaroos private=false
+""",
+    "export": """\
+  headstart export run=outputs/<run>
+  headstart export run=outputs/<run> quantize=int8
+  headstart export run=outputs/<run> nms=false size='[480,640]' output=for_opencv.onnx
+  headstart export run=outputs/<run> to=torch_export
 """,
     "doctor": """\
   headstart doctor dataset=voc_folder dataset.root=my/photos

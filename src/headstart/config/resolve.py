@@ -20,6 +20,7 @@ from headstart.config.schema import (
     ConvertConfig,
     DoctorConfig,
     EvaluateConfig,
+    ExportConfig,
     LookConfig,
     PredictConfig,
     PushConfig,
@@ -50,6 +51,7 @@ def register() -> None:
     store.store(name="rescore_schema", node=RescoreConfig)
     store.store(name="predict_schema", node=PredictConfig)
     store.store(name="push_schema", node=PushConfig)
+    store.store(name="export_schema", node=ExportConfig)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=node)

@@ -176,7 +176,7 @@ def nothing(images: int, rows: int, device: torch.device | str) -> Targets:
 
 def take_rows(tensor: Tensor, rows: Tensor) -> Tensor:
     """Of (N, M, …), the (N, K) rows of each image: (N, K, …)."""
-    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], rows]
+    return tensor[torch.arange(tensor.shape[0], device=tensor.device)[:, None], rows]
 
 
 def pad(tensors: Sequence[Tensor], rows: int) -> Tensor:

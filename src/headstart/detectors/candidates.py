@@ -29,7 +29,7 @@ def best_of_levels(scores: Tensor, counts: Sequence[int], most: int, threshold: 
     classes, first, found = scores.shape[-1], 0, []
     for level in scores.split(list(counts), dim=1):
         pairs = above(level.flatten(1), threshold)
-        best = pairs.topk(min(most, pairs.shape[1]))
+        best = pairs.topk(torch.sym_min(most, pairs.shape[1]))
         anchors = best.indices // classes + first
         found.append((best.values > threshold, best.values, anchors, best.indices % classes))
         first += level.shape[1]
@@ -38,7 +38,7 @@ def best_of_levels(scores: Tensor, counts: Sequence[int], most: int, threshold: 
 
 def best_of_classes(scores: Tensor, most: int, threshold: float) -> Best:
     """Of each class the best anchors, the best first; class after class. `scores` (N, A, classes)."""
-    best = above(scores, threshold).transpose(1, 2).topk(min(most, scores.shape[1]))
+    best = above(scores, threshold).transpose(1, 2).topk(torch.sym_min(most, scores.shape[1]))
     labels = torch.arange(scores.shape[-1], device=scores.device)[:, None].expand_as(best.indices)
     return Best(best.values > threshold, best.values, best.indices, labels).map(lambda tensor: tensor.flatten(1))
 

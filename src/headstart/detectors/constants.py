@@ -28,6 +28,8 @@ class Constants:
 
     def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """`make()`, of the first time. The key names what it depends on: device and type, too."""
+        if torch.compiler.is_exporting():  # shapes are symbols there, and what follows from them is part of the graph
+            return make()
         if key not in self._made:
             # What is made in inference mode cannot be used in training.
             with torch.inference_mode(False), torch.no_grad():

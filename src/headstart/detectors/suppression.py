@@ -24,10 +24,13 @@ def suppressed(candidates: Detections, iou_threshold: float, most: int, class_ag
 
     On a CPU there is nothing to wait for, and torchvision's own loop is quickest, image by image. Elsewhere nothing
     waits, and it takes `most` rounds of a dozen kernels, however many images and candidates there are: right for the
-    hundred best, not for thousands.
+    hundred best, not for thousands. In a graph that is exported it is one operator.
     """
-    most = min(most, candidates.scores.shape[1])
-    choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
+    most = torch.sym_min(most, candidates.scores.shape[1])
+    if torch.compiler.is_exporting():
+        choose = by_operator
+    else:
+        choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
     return taken(candidates, *choose(_grouped(candidates, class_agnostic), iou_threshold, most))
 
 
@@ -140,3 +143,28 @@ def apart(boxes: Tensor, labels: Tensor) -> Tensor:
     """(…, 4) float64: the boxes, those of each class where no other class has any."""
     exact = boxes.double()
     return exact + labels[..., None] * (exact.amax() - exact.amin() + 1)
+
+
+def by_operator(candidates: Detections, iou_threshold: float, most: int) -> tuple[Tensor, Tensor]:
+    """As `by_library`, in a graph: whatever the shapes will be."""
+    scores = candidates.scores.masked_fill(~candidates.present, -1)
+    best = staying(candidates.boxes_xyxy, scores, candidates.labels, iou_threshold).topk(most)
+    return best.indices, best.values >= 0
+
+
+def staying_scores(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """(N, M): the scores of what stays, and -1 of all else; those of a score below 0 are no candidates."""
+    flat, images = scores.flatten(), torch.arange(scores.shape[0], device=scores.device)[:, None]
+    here = (flat >= 0).nonzero()[:, 0]
+    boxes = apart(boxes_xyxy, images * (labels.amax() + 1) + labels).flatten(0, 1)
+    kept = here[nms(boxes[here], flat[here].double(), iou_threshold)]
+    return torch.full_like(flat, -1).index_put((kept,), flat[kept]).view_as(scores)
+
+
+staying = torch.library.custom_op("headstart::staying", staying_scores, mutates_args=())
+"""`staying_scores` as one node of a graph, for which every format that it is written in has its own."""
+
+
+@staying.register_fake
+def _as_scores(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    return torch.empty_like(scores)

@@ -151,7 +151,7 @@ class TorchvisionDetector(Detector):
         return ((down < heights)[:, :, None] & (right < widths)[:, None, :])[:, None]
 
     def _canvas(self, size: int) -> int:
-        return -(-max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
+        return -(-torch.sym_max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype

@@ -79,6 +79,20 @@ def shares(values: dict[str, Any], key: str) -> dict[str, float]:
     return found
 
 
+def number(values: dict[str, Any], key: str) -> float:
+    """0 or more."""
+    found = values[key]
+    if not _is_number(found) or found < 0:
+        raise ValueError(f"{key}={found!s:.40} is no number of 0 or more")
+    return float(found)
+
+
+def flag(values: dict[str, Any], key: str) -> bool:
+    if not isinstance(values[key], bool):
+        raise ValueError(f"{key}={values[key]!s:.40} is neither true nor false")
+    return values[key]
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

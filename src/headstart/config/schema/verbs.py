@@ -18,16 +18,21 @@ from headstart.config.schema.postprocess import PostprocessConfig
 
 @dataclass
 class EvaluateConfig:
-    """`headstart evaluate run=<folder>`."""
+    """`headstart evaluate run=<folder>`, or `model=<file.onnx> dataset=<choice>`."""
 
-    run: str = MISSING
+    run: Optional[str] = None
     """A run folder with record.json and model.safetensors; of several, `run=<folder>,<folder>`, what they find is
     fused: an ensemble."""
+    file: Optional[str] = None
+    """In place of `run`: an ONNX file that `headstart export` wrote, measured on `dataset`; `model=<file>` says the
+    same."""
+    dataset: Optional[DatasetConfig] = None
+    """What `file` is measured on, with its pictures resized as the file says; a run has its own."""
     split: str = "val"
     root: Optional[str] = None
-    """The folder of the data set now; null: where it was then."""
+    """The folder of the run's data set now; null: where it was then."""
     data_dir: Optional[str] = None
-    """Where the named data sets lie now, in place of `root`."""
+    """Where the named data sets lie now, in place of `root`; with `file`, null: $HEADSTART_DATA, else data/."""
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     """`postprocess.method=soft_nms` and others, in place of what the run had; --help postprocess."""
     enable_progress_bar: bool = True
@@ -123,6 +128,43 @@ class DoctorConfig:
     """Where doctor.json goes; null: outputs/doctor/<dataset.name>."""
     data_dir: str = MISSING
     """Where the named data sets lie: $HEADSTART_DATA, else data/."""
+    enable_progress_bar: bool = True
+
+
+class ExportTo(Enum):
+    """What a finished model is written as."""
+
+    onnx = "onnx"  # for onnxruntime, and without NMS for OpenCV
+    torch_export = "torch_export"  # a program for torch.export.load, without Headstart
+
+
+class Quantize(Enum):
+    """To how many bits."""
+
+    int8 = "int8"  # weights and activations of the convolutions; to=onnx nms=true
+
+
+@dataclass
+class ExportConfig:
+    """`headstart export run=<folder>`."""
+
+    run: str = MISSING
+    """A run folder, or any with model.safetensors and model.json."""
+    to: ExportTo = ExportTo.onnx
+    nms: bool = True
+    """false: every decoded box and the scores of all classes, as OpenCV's DNN can run it."""
+    size: Optional[list[int]] = None
+    """`[height,width]` of the pictures, where the file is to be for one size alone; null: any."""
+    quantize: Optional[Quantize] = None
+    """Measures the mAP of both, on the pictures of the run's validation split."""
+    calibration: Optional[int] = None
+    """Training pictures from which `quantize` learns how large activations become; null: 64."""
+    output: Optional[str] = None
+    """The file to write; null: in the run, model.onnx, model_raw.onnx (nms=false), model_int8.onnx or model.pt2."""
+    root: Optional[str] = None
+    """The folder of the run's data set now, for `quantize`; null: where it was then."""
+    data_dir: Optional[str] = None
+    """Where the named data sets lie now, in place of `root`."""
     enable_progress_bar: bool = True
 
 

@@ -1,0 +1,103 @@
+"""A detector as a graph of operators, for any number of pictures of any size: what every format is made from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.nn import functional
+
+from headstart.data.batch import Batch, nothing
+from headstart.detectors.interface import Detector
+from headstart.detectors.torchvision_base import OneStageDetector
+
+LEAST = 160
+"""Pixels of a side that a program of torch.export is made for: below, the coarsest map is one cell wide, which torch
+takes for a special case."""
+NO_PADDING = 1 << 30
+"""Pixels: a picture as large as its canvas, whatever that is."""
+
+
+class Detecting(nn.Module):
+    """Of uint8 RGB pictures on a canvas (N, 3, H, W), and the (N, 2) heights and widths that they have of it: boxes
+    (N, K, 4) xyxy in pixels, scores (N, K), labels (N, K) and how many of the K rows there are (N,)."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor, sizes_hw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        found = self.detector.detect(Batch(images, sizes_hw, nothing(1, 1, images.device), ()))
+        return found.boxes_xyxy, found.scores, found.labels, found.present.sum(1)
+
+
+class EveryBox(nn.Module):
+    """Of float32 RGB pictures (N, 3, H, W) in 0..255 without padding: all boxes (N, A, 4) xyxy in pixels, not cut at
+    the edges, and scores (N, A, classes)."""
+
+    def __init__(self, detector: OneStageDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        sizes_hw = torch.full((1, 2), NO_PADDING, device=images.device)
+        return every_box(self.detector, Batch(images / 255, sizes_hw, nothing(1, 1, images.device), ()))
+
+
+def every_box(detector: OneStageDetector, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(N, A, 4) boxes and (N, A, classes) scores: what `detect` chooses from."""
+    features = detector.features(batch)
+    outputs, anchors = detector._heads(features.batch, features.maps)
+    return detector._decoded(outputs["bbox_regression"], anchors), detector._scores(outputs)
+
+
+class SamePadding(Conv2dSame):
+    """timm's convolution as TensorFlow pads it, in whole numbers: of sizes that are not known yet no roots and no
+    comparisons are left."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        pads: list[int] = []
+        for axis in (1, 0):
+            side, stride = maps.shape[2 + axis], self.stride[axis]
+            extent = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            missing = (-(-side // stride) - 1) * stride + extent - side
+            pads += [missing // 2, missing - missing // 2]
+        padded = functional.pad(maps, pads)
+        return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None) -> ExportedProgram:
+    """The graph of a copy of `detector`; one without NMS needs a one-stage detector. `fixed_hw`: of pictures of one
+    size."""
+    network = _exportable(detector)
+    start = max(network.min_canvas, LEAST)
+    height, width = fixed_hw or (start + 96, start + 160)
+    images = torch.zeros(2, 3, height, width, dtype=torch.uint8 if nms else torch.float32)
+    batch, of_pictures = (
+        Dim("batch", min=1),
+        {} if fixed_hw else {2: Dim("height", min=LEAST), 3: Dim("width", min=LEAST)},
+    )
+    shapes = {0: batch, **of_pictures}
+    if nms:
+        sizes_hw = torch.tensor([[height, width]]).repeat(2, 1)
+        arguments, dynamic, module = (images, sizes_hw), (shapes, {0: batch}), Detecting(network)
+    else:
+        assert isinstance(network, OneStageDetector)
+        arguments, dynamic, module = (images,), (shapes,), EveryBox(network)
+    with torch.no_grad():
+        return torch.export.export(module, arguments, dynamic_shapes=dynamic)
+
+
+def _exportable(detector: Detector) -> Detector:
+    network = copy.deepcopy(detector).cpu().eval()
+    network.requires_grad_(False)
+    network._memory_format = torch.contiguous_format
+    network.to(memory_format=torch.contiguous_format)
+    for module in network.modules():
+        if type(module) is Conv2dSame:
+            module.__class__ = SamePadding
+    return network

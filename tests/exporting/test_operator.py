@@ -1,0 +1,60 @@
+"""Suppression as one operator of a graph keeps what `suppressed` keeps, in every format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from headstart.data.batch import Detections
+from headstart.detectors.suppression import suppressed
+from headstart.exporting.onnx_file import as_onnx
+from headstart.exporting.program_file import without_ours
+
+SCORE, IOU, MOST = 0.3, 0.4, 40
+
+
+class Suppressing(nn.Module):
+    def forward(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        found = suppressed(Detections(scores > SCORE, boxes, scores, labels), IOU, MOST)
+        return found.boxes_xyxy, found.scores, found.labels, found.present.sum(1)
+
+
+def candidates(images: int, rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Close together, so that many suppress others."""
+    random = torch.Generator().manual_seed(seed)
+    corners = 60 * torch.rand(images, rows, 2, generator=random)
+    boxes = torch.cat([corners, corners + 20 + 20 * torch.rand(images, rows, 2, generator=random)], 2)
+    scores = torch.rand(images, rows, generator=random)
+    return boxes, scores, torch.randint(4, (images, rows), generator=random)
+
+
+@pytest.fixture(scope="module")
+def program() -> ExportedProgram:
+    """For any number of images and of candidates."""
+    batch, rows = Dim("batch", min=1), Dim("rows", min=MOST)
+    dynamic = ({0: batch, 1: rows},) * 3
+    return torch.export.export(Suppressing(), candidates(2, 50, 0), dynamic_shapes=dynamic)
+
+
+def assert_kept(find: Any) -> None:
+    for images, rows in ((1, 50), (3, 50), (2, 200)):
+        given = candidates(images, rows, rows)
+        expected = Suppressing()(*given)
+        assert expected[3].min() > 3
+        assert expected[3].max() < rows
+        for one, other in zip(find(*given), expected, strict=True):
+            assert torch.equal(torch.as_tensor(one), other)
+
+
+def test_onnxs_operator_keeps_what_suppressed_keeps(program: ExportedProgram) -> None:
+    assert_kept(as_onnx(program, ["boxes", "scores", "labels"], ["b", "s", "l", "c"]))
+
+
+def test_a_program_of_torchs_operators_alone_keeps_what_suppressed_keeps(program: ExportedProgram) -> None:
+    plain = without_ours(program)
+    assert not any("headstart" in str(node.target) for node in plain.graph.nodes)
+    assert_kept(plain.module())
