@@ -117,8 +117,8 @@ class StrategyConfig:
     """Shares of the fine-tuned weights, 0 to 1: after training, mixtures of source and result are measured and the
     best is kept (WiSE-FT, Wortsman et al., CVPR 2022)."""
     feature_store: FeatureStore = FeatureStore.auto
-    """Whether the outputs of the frozen stages are computed once for each picture, in each view that `augment` has of it
-    (none: one, views: a few, others: no end of them, and nothing is stored), and read back, from a file in
+    """Whether the outputs of the frozen stages are computed once for each picture, in each view that `augment` has
+    of it (none: one, views: a few, others: no end of them, and nothing is stored), and read back, from a file in
     `<output_dir>/cache/features` that runs share; in the numbers that the network computes in, bfloat16 with
     `trainer.precision=bf16-mixed`. Then every picture lies on the largest one's canvas. In a YAML file: in quotes."""
     few_shot: bool = False
