@@ -133,6 +133,16 @@ def test_a_cell_that_goes_on_has_shown_nothing_by_what_it_did_before(tmp_path, s
     pool._read_history(pool.running[0])
 
 
+def test_of_limits_that_are_equal_the_machine_is_told_before_the_cells(stand):
+    told: list[str] = []
+    stand.empty = Machine(2, 100 * GIB, {})
+    assert settled(2, told).number == 2
+    assert "limited by processor cores" in told[0]
+    stand.empty = Machine(8, 100 * GIB, {})
+    assert settled(2, told).number == 2
+    assert "limited by the cells that are left" in told[1]
+
+
 def test_a_gpu_is_shared_by_as_many_as_its_memory_and_its_time_hold(stand):
     told: list[str] = []
     stand.empty = Machine(64, 500 * GIB, {"0": Gpu(1 * GIB, 81 * GIB, 0.0)})

@@ -122,7 +122,7 @@ class MeasuredPlaces(Places):
         return replace(needs, gpu_busy=sum(self._busy) / max(len(self._busy), 1))
 
     def _open(self) -> None:
-        limits = {"the number of cells": self.most} | room(self.needs, self.empty, self.names)
+        limits = room(self.needs, self.empty, self.names) | {"the cells that are left, and their processes": self.most}
         what, number = min(limits.items(), key=lambda limit: limit[1])
         if self.is_settled and number >= self.number:
             return
