@@ -1,7 +1,6 @@
 """A run leaves what the README says, says the truth about it, and is itself again with the same seed."""
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def test_evaluate_gives_to_the_bit_what_training_reported_of_its_best_epoch(full
     reported = record_of(full_run).metrics["val"]
     assert reported["map"] > 0
     found = evaluate(EvaluateConfig(run=str(full_run)))
-    assert repr(dataclasses.asdict(found)).replace("nan", "None") == repr(reported)
+    assert repr(found.numbers()).replace("nan", "None") == repr(reported)
 
 
 def test_a_run_on_stretched_pictures_says_so_and_is_evaluated_on_such(train):
