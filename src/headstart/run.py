@@ -24,6 +24,7 @@ from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.inference.export import save_exported
+from headstart.looking import leave
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
@@ -41,7 +42,6 @@ from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
 from headstart.runs.keeping import keep, lost
 from headstart.runs.lock import locked
-from headstart.runs.looking import leave
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
 from headstart.training.checkpoints import mend

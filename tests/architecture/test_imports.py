@@ -45,7 +45,7 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "look", "report", "sources"},
+    {"run", "train", "evaluate", "compare", "convert", "demo", "doctor", "look", "looking", "report", "sources"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""
