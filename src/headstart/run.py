@@ -26,6 +26,7 @@ from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
 from headstart.evaluation.thresholds import best_thresholds
 from headstart.inference.example import example
 from headstart.inference.export import save_exported
+from headstart.looking import leave
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
 from headstart.records.record import RunRecord
@@ -44,7 +45,6 @@ from headstart.runs.identity import run_folder
 from headstart.runs.inputs import input_stamp
 from headstart.runs.keeping import keep, lost
 from headstart.runs.lock import locked
-from headstart.runs.looking import leave
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
 from headstart.training.checkpoints import mend

@@ -45,8 +45,8 @@ LAYERS = (
     {"search"},
     {"reporting"},
     {"quoting", "hints"},
-    {"run", "train", "evaluate", "rescore", "compare", "convert", "demo", "doctor", "look", "report", "sources"}
-    | {"predict", "push", "exporting"},
+    {"run", "train", "evaluate", "rescore", "compare", "convert", "demo", "doctor", "look", "looking", "report"}
+    | {"sources", "predict", "push", "exporting"},
     {"cli", "__main__", "__init__"},
 )
 """A module imports from its own layer and from those above; the more special prefix counts."""

@@ -9,15 +9,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from headstart import looking
 from headstart.analysis.summary import scored_splits
 from headstart.config.compose import compose
 from headstart.data import catalog
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
+from headstart.looking import keep, leave
 from headstart.records.pictures import kept_rows, pictures_folder, write_pictures
 from headstart.records.record import RunRecord
-from headstart.runs import looking
-from headstart.runs.looking import keep, leave
 
 from .conftest import SMALL
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.records.record import RunRecord
+from headstart.reporting.costs import curve
 from headstart.reporting.notes import SPLITS, heading
-from headstart.reporting.plots import history
 from headstart.reporting.run_words import KINDS, chosen_by, facts, load_rows, phases, plan_rows
 from headstart.reporting.shown import Picture
 from headstart.reporting.tables import whole
@@ -63,7 +63,7 @@ def payload(record: RunRecord, analysis: Mapping[str, Analysis]) -> dict[str, An
     rows: list[dict[str, Any]] = record.metrics.get("history", [])
     losses = [(row["epoch"], row["train/loss"]) for row in rows if row.get("train/loss") is not None]
     return {
-        "map": thinned(history(record)),
+        "map": thinned(curve(record, "map")),
         "loss": thinned(losses),
         "phases": phases(record),
         "splits": {split: _of_split(record, split, found) for split, found in analysis.items()},
