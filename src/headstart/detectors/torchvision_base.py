@@ -165,7 +165,12 @@ class TorchvisionDetector(Detector):
         return ((down < heights)[:, :, None] & (right < widths)[:, None, :])[:, None]
 
     def _canvas(self, size: int) -> int:
-        return -(-torch.sym_max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
+        # Of positive numbers alone: ONNX divides negative ones towards zero.
+        return (
+            (torch.sym_max(size, self.min_canvas) + self.size_divisible - 1)
+            // self.size_divisible
+            * self.size_divisible
+        )
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
