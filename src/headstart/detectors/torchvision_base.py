@@ -56,9 +56,6 @@ class TorchvisionDetector(Detector):
 
     backbone: nn.Module
     size_divisible = 32
-    """Batches are padded to multiples of this many pixels …"""
-    min_canvas = 1
-    """… and to at least this many."""
     background = 0
     """1 where the head has a row for the background: torchvision's labels then begin at 1."""
 
@@ -151,7 +148,8 @@ class TorchvisionDetector(Detector):
         return ((down < heights)[:, :, None] & (right < widths)[:, None, :])[:, None]
 
     def _canvas(self, size: int) -> int:
-        return -(-torch.sym_max(size, self.min_canvas) // self.size_divisible) * self.size_divisible
+        step = self.size_divisible  # and no negative number, which ONNX would divide towards zero
+        return (torch.sym_max(size, self.min_canvas) + step - 1) // step * step
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype

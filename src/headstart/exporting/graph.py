@@ -64,7 +64,7 @@ class SamePadding(Conv2dSame):
         for axis in (1, 0):
             side, stride = maps.shape[2 + axis], self.stride[axis]
             extent = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            missing = (-(-side // stride) - 1) * stride + extent - side
+            missing = ((side + stride - 1) // stride - 1) * stride + extent - side  # of positive numbers, for ONNX
             pads += [missing // 2, missing - missing // 2]
         padded = functional.pad(maps, pads)
         return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
