@@ -27,8 +27,8 @@ from headstart.replacing import replacing
 from headstart.reporting.statistics import interval_95, mean
 
 BATCH = 8
-IMAGES = {"rsod_110": 88, "facemask_510": 408}
-"""Data set -> its training pictures, about: they say how long an epoch is."""
+IMAGES = {"rsod_110": 88, "facemask_510": 360}
+"""Data set -> its training pictures, which say how long an epoch is."""
 TILES = {"rsod_110": 480, "facemask_510": 200}
 """… -> side of its tiles."""
 HOW = ("whole", "tiled")
