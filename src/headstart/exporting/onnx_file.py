@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from onnxscript import FLOAT, INT64
-from onnxscript import opset18 as op
+from onnxscript import FLOAT, INT64, opset18
 from torch.export import ExportedProgram
 from torch.onnx import ONNXProgram
 
@@ -14,6 +14,8 @@ from headstart.exporting.contract import Contract
 from headstart.replacing import replacing
 
 OPSET = 18
+op: Any = opset18
+"""Its operators; their types are not those of values that are traced."""
 
 
 def save_onnx(program: ExportedProgram, contract: Contract, path: Path) -> None:
@@ -45,7 +47,7 @@ def as_onnx(
     return made
 
 
-def _non_max_suppression(boxes_xyxy: FLOAT, scores: FLOAT, labels: INT64, iou_threshold: float) -> FLOAT:
+def _non_max_suppression(boxes_xyxy: FLOAT, scores: FLOAT, labels: INT64, iou_threshold: float) -> Any:
     """`suppression.staying_scores` by ONNX's own operator, which keeps classes apart by itself."""
     classes = op.Add(op.ReduceMax(labels, keepdims=0), op.Constant(value_int=1))
     none = op.Constant(value_float=-1.0)

@@ -46,7 +46,7 @@ class OnnxDetector:
     def detect(self, batch: Batch) -> Detections:
         images = _filled_up(batch.images, self.contract.fixed_hw)
         fed = {"images": images.numpy(), "sizes_hw": batch.sizes_hw.numpy()}
-        found: list[Any] = self._session.run(["boxes_xyxy", "scores", "labels", "count"], fed)
+        found: Any = self._session.run(["boxes_xyxy", "scores", "labels", "count"], fed)
         boxes, scores, labels, count = map(torch.from_numpy, found)
         return Detections(torch.arange(scores.shape[1]) < count[:, None], boxes, scores, labels)
 
