@@ -6,6 +6,8 @@ them, two boxes of a late class can move over the threshold.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchvision.ops import nms
@@ -22,12 +24,12 @@ def suppressed(candidates: Detections, iou_threshold: float, most: int) -> Detec
     waits, and it takes `most` rounds of a dozen kernels, however many images and candidates there are: right for the
     hundred best, not for thousands. In a graph that is exported it is one operator.
     """
-    most = torch.sym_min(most, candidates.scores.shape[1])
+    fewest: Any = torch.sym_min(most, candidates.scores.shape[1])
     if torch.compiler.is_exporting():
         choose = by_operator
     else:
         choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
-    rows, found = choose(candidates, iou_threshold, most)
+    rows, found = choose(candidates, iou_threshold, fewest)
     kept, none = candidates.map(lambda tensor: take_rows(tensor, rows)), ~found
     return Detections(
         found,
