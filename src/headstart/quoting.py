@@ -54,8 +54,8 @@ def quoted(text: str) -> str:
 @cache
 def text_keys(verb: str) -> frozenset[str]:
     """`dataset.root`, `output_dir` …: the settings of `verb` that are texts."""
-    from headstart.config.help import ROOTS as roots
     from headstart.config.schema import SCHEMAS
+    from headstart.config.verbs import ROOTS as roots
 
     groups = SCHEMAS.keys() & get_type_hints(roots[verb])
     of_groups = (key for group in groups for kind in SCHEMAS[group].values() for key in _texts(kind, f"{group}."))

@@ -193,6 +193,7 @@ def export(experiment: Experiment, folder: Path, lineage: Sequence[str], thresho
         norm_eps,
         lineage,
         postprocess=config.postprocess,
+        tile=config.dataset.tile,
         thresholds=thresholds,
         canvases_hw=canvases_hw,
     )

@@ -13,7 +13,6 @@ import rasterio
 import torch
 from rasterio.transform import Affine
 
-from headstart.data.types import Prediction
 from headstart.errors import UserError
 from headstart.inference import large
 from headstart.inference.geojson import write_geojson
@@ -116,13 +115,14 @@ def test_a_picture_that_must_be_decoded_and_is_too_large_is_refused_with_a_remed
         open_large(geo(tmp_path), max_pixels=1000)
 
 
-def found(*boxes) -> Prediction:
-    return Prediction(torch.tensor(boxes, dtype=torch.float32), torch.tensor([0.9, 0.25]), torch.tensor([1, 0]))
+def found(*boxes):
+    """Boxes, classes, scores."""
+    return np.array(boxes, np.float32), ("tree", "car"), (0.9, 0.25)
 
 
 def test_detections_lie_on_the_map_by_hand(tmp_path):
     """(10, 20) is 5 m east and 10 m south of the corner."""
-    write_geojson(tmp_path / "a.geojson", Raster(geo(tmp_path)), found((10, 20, 30, 24), (0, 0, 1, 2)), ("car", "tree"))
+    write_geojson(tmp_path / "a.geojson", Raster(geo(tmp_path)), *found((10, 20, 30, 24), (0, 0, 1, 2)))
     said = json.loads((tmp_path / "a.geojson").read_text())
     assert said["crs"] == {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32617"}}
     first, second = said["features"]
@@ -137,7 +137,7 @@ def test_detections_lie_on_the_map_by_hand(tmp_path):
 def test_a_picture_that_is_turned_on_the_map_has_turned_boxes(tmp_path):
     """Columns go north, rows go east, two metres a pixel."""
     path = geo(tmp_path, transform=Affine(0, 2, 100, 2, 0, 200))
-    write_geojson(tmp_path / "a.geojson", Raster(path), found((1, 2, 3, 7), (0, 0, 1, 1)), ("car", "tree"))
+    write_geojson(tmp_path / "a.geojson", Raster(path), *found((1, 2, 3, 7), (0, 0, 1, 1)))
     ring = json.loads((tmp_path / "a.geojson").read_text())["features"][0]["geometry"]["coordinates"][0]
     assert ring == [[114, 202], [114, 206], [104, 206], [104, 202], [114, 202]]
 
@@ -145,7 +145,7 @@ def test_a_picture_that_is_turned_on_the_map_has_turned_boxes(tmp_path):
 def test_a_picture_that_lies_nowhere_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"plain\.tif: says nothing of where it lies on a map"):
         write_geojson(
-            tmp_path / "x", Raster(written(tmp_path / "plain.tif", NOISE.transpose(2, 0, 1))), found((0, 0, 1, 1)), ()
+            tmp_path / "x", Raster(written(tmp_path / "plain.tif", NOISE.transpose(2, 0, 1))), *found((0, 0, 1, 1))
         )
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from headstart.config.checks import MOST_PICTURES, augment_problems, check_dataset_folder, dataset_problems
+from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import EXPORTED, source_folder
 from headstart.config.postprocess import given, postprocess_problems
 from headstart.config.schema import (
@@ -140,7 +141,11 @@ def check_prediction(config: PredictConfig) -> None:
             "outputs/<run>."
         )
     if not config.save:
-        raise UserError("save=[] writes nothing: name some of coco, csv, yolo and pictures, as in save=[coco,csv].")
+        raise UserError(
+            "save=[] writes nothing: name some of coco, csv, yolo, geojson and pictures, as in save=[coco,csv]."
+        )
+    if problems := [*postprocess_problems(config.postprocess), *tile_problems(config.tile, "tile")]:
+        raise UserError("\n".join(problems))
     if config.batch_size < 1:
         raise UserError(f"batch_size={config.batch_size} must be 1 or more pictures.")
     if not 1 <= config.max_pixels < math.inf:

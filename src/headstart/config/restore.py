@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 
 from headstart.config.plain import escaped
 from headstart.config.schema import NODES, SCHEMAS
 from headstart.errors import UserError
+
+Node = TypeVar("Node")
 
 
 def restore(group: str, values: dict[str, Any]) -> Any:
@@ -27,10 +29,19 @@ def restore(group: str, values: dict[str, Any]) -> Any:
     # Some have the same settings: then the one that the values name.
     named = next((str(values[key]) for key in ("architecture", "kind", "format") if key in values), None)
     for name in sorted(lacking, key=lambda name: (name != named, len(lacking[name]))):
-        node = OmegaConf.merge(OmegaConf.structured(candidates[name]), escaped(values))
+        node = _merged(candidates[name], values)
         if not any(OmegaConf.is_missing(node, setting) for setting in lacking[name]):
             return OmegaConf.to_object(node)
     raise UserError(
         f"The record's settings of {group} ({', '.join(sorted(values))}) are not those of this version of Headstart: "
         "evaluate the run with the version that trained it (record.json, environment)."
     )
+
+
+def restore_node(schema: type[Node], values: dict[str, Any]) -> Node:
+    """That dataclass, where there is but one that `values` can be of; what they lack has its default."""
+    return OmegaConf.to_object(_merged(schema, values))  # pyright: ignore[reportReturnType]
+
+
+def _merged(schema: type, values: dict[str, Any]) -> Any:
+    return OmegaConf.merge(OmegaConf.structured(schema), escaped(values))

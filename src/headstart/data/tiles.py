@@ -44,9 +44,10 @@ def windows(size_wh: tuple[int, int], tile: TileConfig) -> np.ndarray:
 
     Tiles are as many as give the overlap, spread evenly from edge to edge. A picture no larger than one is seen whole.
     """
-    assert tile.size is not None
     width, height = size_wh
     whole = np.array([[0, 0, width, height]])
+    if tile.size is None:
+        return whole
     lefts, tops = (_starts(side, tile.size, tile.overlap) for side in size_wh)
     if len(lefts) * len(tops) == 1:
         return whole

@@ -6,8 +6,12 @@ them, two boxes of a late class can move over the threshold.
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable
 from dataclasses import replace
+=======
+from typing import Any
+>>>>>>> export
 
 import torch
 from torch import Tensor
@@ -26,11 +30,12 @@ def suppressed(candidates: Detections, iou_threshold: float, most: int, class_ag
     waits, and it takes `most` rounds of a dozen kernels, however many images and candidates there are: right for the
     hundred best, not for thousands. In a graph that is exported it is one operator.
     """
-    most = torch.sym_min(most, candidates.scores.shape[1])
+    fewest: Any = torch.sym_min(most, candidates.scores.shape[1])
     if torch.compiler.is_exporting():
         choose = by_operator
     else:
         choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
+<<<<<<< HEAD
     return taken(candidates, *choose(_grouped(candidates, class_agnostic), iou_threshold, most))
 
 
@@ -42,6 +47,9 @@ def best_of(candidates: Detections, most: int) -> Detections:
 
 def taken(candidates: Detections, rows: Tensor, found: Tensor, scores: Tensor | None = None) -> Detections:
     """The (N, K) `rows`, zeros where nothing is `found`; with other `scores`, where those are given."""
+=======
+    rows, found = choose(candidates, iou_threshold, fewest)
+>>>>>>> export
     kept, none = candidates.map(lambda tensor: take_rows(tensor, rows)), ~found
     return Detections(
         found,

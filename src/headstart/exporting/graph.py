@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
@@ -55,18 +56,18 @@ def every_box(detector: OneStageDetector, batch: Batch) -> tuple[Tensor, Tensor]
     return detector._decoded(outputs["bbox_regression"], anchors), detector._scores(outputs)
 
 
-class SamePadding(Conv2dSame):
+class SamePadding(nn.Conv2d):
     """timm's convolution as TensorFlow pads it, in whole numbers: of sizes that are not known yet no roots and no
     comparisons are left."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         pads: list[int] = []
         for axis in (1, 0):
-            side, stride = maps.shape[2 + axis], self.stride[axis]
+            side, stride = input.shape[2 + axis], self.stride[axis]
             extent = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
             missing = ((side + stride - 1) // stride - 1) * stride + extent - side  # of positive numbers, for ONNX
             pads += [missing // 2, missing - missing // 2]
-        padded = functional.pad(maps, pads)
+        padded = functional.pad(input, pads)
         return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
@@ -93,7 +94,7 @@ def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None)
 
 
 def _exportable(detector: Detector) -> Detector:
-    network = copy.deepcopy(detector).cpu().eval()
+    network: Any = copy.deepcopy(detector).cpu().eval()
     network.requires_grad_(False)
     network._memory_format = torch.contiguous_format
     network.to(memory_format=torch.contiguous_format)

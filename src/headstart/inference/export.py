@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import EXPORTED, read_description, source_folder
 from headstart.config.plain import plain
 from headstart.config.postprocess import postprocess_problems
-from headstart.config.restore import restore
-from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, PostprocessConfig
+from headstart.config.restore import restore, restore_node
+from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, PostprocessConfig, TileConfig
 from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
@@ -51,6 +52,8 @@ class ExportedModel:
     """Scale of a cosine head; None: a plain one."""
     postprocess: dict[str, Any] = field(default_factory=dict)
     """What the run said of how detections become one."""
+    tile: TileConfig = field(default_factory=TileConfig)
+    """How the run saw large pictures."""
     canvases_hw: tuple[tuple[int, int], ...] = ()
     """That its batches were padded to, smallest first; none in files from before they were kept."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +70,7 @@ def save_exported(
     norm_eps: float | None,
     lineage: Sequence[str],
     postprocess: PostprocessConfig | None = None,
+    tile: TileConfig | None = None,
     thresholds: Mapping[str, float] | None = None,
     canvases_hw: Sequence[tuple[int, int]] = (),
 ) -> None:
@@ -91,6 +95,7 @@ def save_exported(
         "lineage": list(lineage),
         "cosine_scale": cosine_scale_of(detector),
         "postprocess": plain(postprocess or PostprocessConfig()),
+        "tile": plain(tile or TileConfig()),
         "thresholds": dict(thresholds or {}),
         "canvases_hw": [list(sides) for sides in canvases_hw],
     }
@@ -133,6 +138,7 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
             lineage=described.texts(values, "lineage"),
             cosine_scale=described.positive(values, "cosine_scale"),  # files from before there was one lack the key
             postprocess=described.settings({"postprocess": {}} | values, "postprocess"),  # and this one
+            tile=_tile(described.settings({"tile": {}} | values, "tile")),  # and the other three
             canvases_hw=described.sides_hw(values, "canvases_hw"),
             thresholds=described.shares(values, "thresholds"),
         )
@@ -142,6 +148,13 @@ def _described(tensors: dict[str, Tensor], path: Path) -> ExportedModel:
         raise UserError(
             f"{path} is no description of a model ({type(error).__name__}: {error}): export it again"
         ) from None
+
+
+def _tile(values: dict[str, Any]) -> TileConfig:
+    tile = restore_node(TileConfig, values)
+    if problems := [*tile_problems(tile)]:
+        raise ValueError(" ".join(problems))
+    return tile
 
 
 def load_exported(path: Path | str, postprocess: PostprocessConfig | None = None) -> tuple[Detector, ExportedModel]:

@@ -9,26 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.types import Prediction
 from headstart.inference.raster import Raster
 from headstart.replacing import replacing
 
 
-def write_geojson(path: Path, picture: Raster, prediction: Prediction, class_names: Sequence[str]) -> None:
+def write_geojson(
+    path: Path, picture: Raster, boxes_xyxy: np.ndarray, names: Sequence[str], scores: Sequence[float]
+) -> None:
     """A polygon for each detection, the best first, whole or not at all.
 
     Coordinates are those of the GeoTIFF, which `crs` names (GeoJSON of 2008, which GDAL and QGIS read; RFC 7946 would
     have degrees alone, and no metres). Raises `UserError` where the picture does not lie on a map.
     """
-    rings = _rings(picture, prediction.boxes_xyxy.double().numpy())
-    labels: list[int] = prediction.labels.tolist()
-    scores: list[float] = prediction.scores.tolist()
+    rings = _rings(picture, boxes_xyxy.astype(np.float64))
     collection = {
         "type": "FeatureCollection",
         "crs": {"type": "name", "properties": {"name": picture.facts.crs}},
-        "features": [
-            _feature(ring, class_names[label], score) for ring, label, score in zip(rings, labels, scores, strict=True)
-        ],
+        "features": [_feature(*one) for one in zip(rings, names, scores, strict=True)],
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(collection, indent=1) + "\n", encoding="utf-8")

@@ -100,7 +100,7 @@ def open_large(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> 
     A TIFF is read by rasterio where that is installed, whatever its size, and as it is stored; else, as any other
     file, it is decoded whole.
     """
-    if _is_tiff(path) and find_spec("rasterio") is not None:
+    if is_tiff(path) and find_spec("rasterio") is not None:
         return Raster(path)
     try:
         facts = header(path)
@@ -108,7 +108,7 @@ def open_large(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> 
         raise UserError(f"{path}: is no picture that can be read ({error}). Replace or remove it.") from None
     width, height = facts.raw_size_wh
     if width * height > max_pixels:
-        remedy = "Install headstart[geo], which reads it in windows" if _is_tiff(path) else "Save it as a TIFF"
+        remedy = "Install headstart[geo], which reads it in windows" if is_tiff(path) else "Save it as a TIFF"
         raise UserError(
             f"{path}: has {width} x {height} pixels; a file that must be decoded whole may have {max_pixels:,.0f}. "
             f"{remedy}, or divide it."
@@ -116,7 +116,7 @@ def open_large(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> 
     return Decoded(Stored.of(FileImage(path, facts.orientation, max_pixels)))
 
 
-def _is_tiff(path: Path) -> bool:
+def is_tiff(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) in _TIFF

@@ -12,12 +12,14 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from headstart.config.schema import PostprocessConfig, TileConfig
 from headstart.data.canvases import Canvases
 from headstart.errors import UserError
 from headstart.inference.export import load_exported
 from headstart.inference.found import Found, found_in
 from headstart.inference.given import Given, taken
 from headstart.inference.predictor import Find, Predictor
+from headstart.inference.tiled import tiled
 
 UNCHOSEN = 0.5
 """Threshold of a class for which validation chose none."""
@@ -37,10 +39,12 @@ class Model:
     lineage: tuple[str, ...]
     """What it was trained on, one after another."""
     find: Find
-    """Pictures -> all detections, whatever their score: what `predict` picks from. With `dataclasses.replace` it may
-    be another, such as one that looks at tiles."""
+    """Pictures -> all detections, whatever their score: what `predict` picks from, of a picture or of each of its
+    tiles. With `dataclasses.replace` it may be another."""
+    tile: TileConfig
+    """How large pictures are divided; `size` is None: they are not."""
     least_score: float
-    """Below this the network itself reports nothing (`model.score_threshold` of its training)."""
+    """Below this the network itself reports nothing (`postprocess.score_threshold`)."""
     batch_size: int = 8
 
     @overload
@@ -76,7 +80,7 @@ class Model:
             if not self.least_score <= value <= 1:
                 raise UserError(
                     f"threshold={value:g} is not between {self.least_score:g}, below which this network reports "
-                    "nothing (model.score_threshold of its training), and 1."
+                    "nothing (postprocess.score_threshold), and 1."
                 )
         return {**self.thresholds, **given}
 
@@ -85,7 +89,7 @@ class Model:
 
     def found(self, given: Sequence[Given], least: Mapping[str, float]) -> list[Found]:
         """As `predict`, of pictures that were read already."""
-        predictions = self.find([one.pixels for one in given])
+        predictions = tiled(self.find, self.tile)([one.pixels for one in given])
         pairs = zip(predictions, given, strict=True)
         return [found_in(found, self.class_names, least, one.size_wh, one.again) for found, one in pairs]
 
@@ -95,15 +99,18 @@ def load(
     device: str | torch.device | None = None,
     batch_size: int = 8,
     autocast: torch.dtype | None = None,
+    tile: TileConfig | None = None,
+    postprocess: PostprocessConfig | None = None,
 ) -> Model:
     """The model of a finished run: `path` is the run's folder, or its model.safetensors or model.json.
 
     `device`: `cuda`, `cpu`, …; None: the GPU where there is one. `autocast`: the type to compute in, such as
-    `torch.bfloat16`, which is faster on a GPU; None: float32.
+    `torch.bfloat16`, which is faster on a GPU; None: float32. `tile`: None: as the run saw its pictures, whole unless
+    it had `dataset.tile`. `postprocess`: what makes one of several detections; what it leaves open is as in the run.
 
     Raises `UserError` naming the file where there is no model, or a damaged one; nothing in it is ever run.
     """
-    detector, exported = load_exported(Path(path).expanduser())
+    detector, exported = load_exported(Path(path).expanduser(), postprocess)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     thresholds = {name: exported.thresholds.get(name, UNCHOSEN) for name in exported.class_names}
     return Model(
@@ -112,6 +119,7 @@ def load(
         chosen=frozenset(exported.thresholds) & frozenset(exported.class_names),
         lineage=exported.lineage,
         find=Predictor.of(detector, exported.size, batch_size, where, autocast, Canvases(exported.canvases_hw)),
-        least_score=float(exported.model.get("score_threshold", 0.0)),
+        tile=tile or exported.tile,
+        least_score=detector.rule.score_threshold,
         batch_size=batch_size,
     )

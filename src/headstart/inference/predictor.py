@@ -58,11 +58,11 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Tensor]) -> list[Prediction]:
-        seen = [resize(picture.to(self.device), torch.zeros(0, 4), *self.size)[0] for picture in pictures]
+        seen = [resize(picture.to(self.device), *self.size) for picture in pictures]
         found: dict[int, Prediction] = {}
         for canvas_hw, numbers in self._batches(seen):
             with self._arithmetic():
-                detections = self.detector.detect(_batch([seen[number] for number in numbers], canvas_hw))
+                detections = self.detector.find(_batch([seen[number] for number in numbers], canvas_hw))
             on_host = detections.map(Tensor.cpu).per_image()
             found |= {n: _scaled(one, seen[n], pictures[n]) for n, one in zip(numbers, on_host, strict=True)}
         return [found[number] for number in range(len(pictures))]

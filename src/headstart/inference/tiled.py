@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from headstart.data.halo import Found, merged
 from headstart.data.tiles import windows
 from headstart.data.types import Prediction
 from headstart.inference.large import InMemory, LargePicture
-
-Find = Callable[[Sequence[Tensor]], list[Prediction]]
-"""(3, H, W) uint8 RGB pictures of any sizes -> detections in the pixels of each."""
+from headstart.inference.predictor import Find
 
 AT_ONCE = 16
 """Views that are in memory."""

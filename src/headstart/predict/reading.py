@@ -51,7 +51,7 @@ def _ahead(items: Sequence[Item], max_pixels: float) -> Iterator[tuple[Item, Giv
     waiting: deque[tuple[Item, int, Future[Given | str]]] = deque()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for item in items:
-            pixels = _claimed(item)
+            pixels = claimed(item)
             while waiting and (len(waiting) >= AHEAD or sum(w[1] for w in waiting) + pixels > AHEAD_PIXELS):
                 first = waiting.popleft()
                 yield first[0], first[2].result()
@@ -63,7 +63,8 @@ def _ahead(items: Sequence[Item], max_pixels: float) -> Iterator[tuple[Item, Giv
             del future
 
 
-def _claimed(item: Item) -> int:
+def claimed(item: Item) -> int:
+    """Pixels, as its header says; 0: it says nothing."""
     with suppress(UnreadableImage):
         width, height = stored_size_wh(item.path)
         return width * height

@@ -19,6 +19,7 @@ from headstart.errors import UserError
 from headstart.inference.found import Found
 from headstart.inference.model import Model, load
 from headstart.predict.inputs import Item, inputs_of
+from headstart.predict.large import is_large, look_at_large
 from headstart.predict.looking import look, watch
 from headstart.predict.reading import batches
 from headstart.predict.writing import WRITERS, Entry, Names
@@ -81,7 +82,8 @@ def _loaded(config: PredictConfig, folder: Path) -> Model:
         raise UserError(f"device={config.device} is not there ({str(error).splitlines()[0]}): use cpu.") from None
     precision = config.precision or _precision_of(folder, device)
     autocast = None if precision is Precision.float32 else getattr(torch, precision.value)
-    return load(folder, device, config.batch_size, autocast)
+    tile = config.tile if config.tile.size is not None else None
+    return load(folder, device, config.batch_size, autocast, tile, config.postprocess)
 
 
 def _precision_of(folder: Path, device: torch.device) -> Precision:
@@ -142,12 +144,18 @@ def _write(
                 writer(entry)
             tally.add(entry.found)
 
-        pictures = [item for item in items if not item.is_video]
+        large = [item for item in items if not item.is_video and is_large(item)]
+        pictures = [item for item in items if not item.is_video and item not in large]
         for part in batches(pictures, config.batch_size, config.max_pixels):
             tally.skipped += [(item.name, why) for item, why in part.failed]
             look(part.pictures, find, draws, put)
             bar.advance(task, len(part.pictures) + len(part.failed))
             part.pictures.clear()
+        for item in large:
+            tally.skipped += [
+                (item.name, why) for why in look_at_large(item, model, least, config.max_pixels, draws, put)
+            ]
+            bar.advance(task)
         for item in (item for item in items if item.is_video):
             drawn = folder / "pictures" / f"{names.of(item.name)}.mp4" if draws else None
             tally.skipped += [(item.name, why) for why in watch(item, find, config.batch_size, drawn, put)]

@@ -15,6 +15,8 @@ import PIL.Image
 
 from headstart.config.schema import Save
 from headstart.inference.found import Found
+from headstart.inference.geojson import write_geojson
+from headstart.inference.raster import Raster
 from headstart.visible import cell, one_line
 
 
@@ -31,6 +33,8 @@ class Entry:
     """Of a frame: when it is shown."""
     shown: PIL.Image.Image | None = None
     """The picture to draw on, which may be smaller; None: nothing is drawn."""
+    on_map: Raster | None = None
+    """What says where on a map it lies; None: nowhere."""
 
 
 Put = Callable[[Entry], None]
@@ -140,6 +144,18 @@ def as_pictures(folder: Path, class_names: tuple[str, ...], names: Names) -> Ite
     yield put
 
 
+@contextmanager
+def as_geojson(folder: Path, class_names: tuple[str, ...], names: Names) -> Iterator[Put]:
+    """geojson/: of each picture that lies on a map, its detections in the map's coordinates."""
+
+    def put(entry: Entry) -> None:
+        if entry.on_map is not None:
+            path, found = made(folder / "geojson" / f"{names.of(entry.name)}.geojson"), entry.found
+            write_geojson(path, entry.on_map, found.boxes_xyxy, found.names, found.scores.tolist())
+
+    yield put
+
+
 def made(path: Path) -> Path:
     """Its folder is there."""
     os.makedirs(path.parent, exist_ok=True)
@@ -151,4 +167,5 @@ WRITERS: dict[Save, Callable[[Path, tuple[str, ...], Names], AbstractContextMana
     Save.csv: as_csv,
     Save.yolo: as_yolo,
     Save.pictures: as_pictures,
+    Save.geojson: as_geojson,
 }

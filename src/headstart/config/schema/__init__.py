@@ -71,23 +71,18 @@ from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.tile import TileConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import Compile, Keep, MonitorConfig, TrainingConfig
+from headstart.config.schema.using import ExportConfig, ExportTo, Precision, PredictConfig, PushConfig, Save
 from headstart.config.schema.verbs import (
     CompareConfig,
     ConvertConfig,
     Cost,
     DoctorConfig,
     EvaluateConfig,
-    ExportConfig,
-    ExportTo,
     Format,
     Ignored,
     LookConfig,
-    Precision,
-    PredictConfig,
-    PushConfig,
     ReportConfig,
     RescoreConfig,
-    Save,
     SourcesConfig,
 )
 

@@ -1,0 +1,49 @@
+"""Pictures too large to be held as a network takes them: read in windows, each looked at alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+
+import PIL.Image
+import torch
+from torchvision.transforms.v2.functional import to_pil_image
+
+from headstart.errors import UserError
+from headstart.inference.found import found_in
+from headstart.inference.large import LargePicture, is_tiff, open_large
+from headstart.inference.model import Model
+from headstart.inference.raster import Raster
+from headstart.inference.tiled import find_in
+from headstart.predict.inputs import Item
+from headstart.predict.looking import DRAWN_SIDE
+from headstart.predict.reading import AHEAD_PIXELS, claimed
+from headstart.predict.writing import Entry, Put
+
+
+def is_large(item: Item) -> bool:
+    """A TIFF of any size, where there is what reads it in windows: it may lie on a map."""
+    return claimed(item) > AHEAD_PIXELS or (is_tiff(item.path) and find_spec("rasterio") is not None)
+
+
+def look_at_large(
+    item: Item, model: Model, least: Mapping[str, float], max_pixels: float, draws: bool, put: Put
+) -> Iterator[str]:
+    """Why it was not looked at."""
+    try:
+        picture = open_large(item.path, max_pixels)
+        prediction = find_in(picture, model.find, model.tile)
+    except UserError as error:
+        yield str(error).removeprefix(f"{item.path}: ")
+        return
+    except (OSError, MemoryError) as error:
+        yield str(error) or "there is not memory enough for it"
+        return
+    found = found_in(prediction, model.class_names, least, picture.size_wh, lambda: _shown(picture))
+    on_map = picture if isinstance(picture, Raster) and picture.facts.crs else None
+    put(Entry(item.name, found, shown=_shown(picture) if draws else None, on_map=on_map))
+
+
+@torch.inference_mode()
+def _shown(picture: LargePicture) -> PIL.Image.Image:
+    return to_pil_image(picture.reduced(-(-max(picture.size_wh) // DRAWN_SIDE)))
