@@ -94,11 +94,12 @@ def _key_hint(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         key = getattr(cause, "key", None)
-        fields = getattr(getattr(cause, "object_type", None), "__dataclass_fields__", None)
+        kind = getattr(cause, "object_type", None)
+        fields = getattr(kind, "__dataclass_fields__", None)
         if str(key) == "True" and fields is not None and "on" in fields:
             return '\nYAML reads a bare on: as true; write it in quotes, "on":.'
         if key is not None and fields is not None and key not in fields:
-            if cause.object_type.__name__ == "DatasetConfig":  # what all kinds share: none of them is chosen
+            if getattr(kind, "__name__", "") == "DatasetConfig":  # what all kinds share: none of them is chosen
                 return f"\nNo data set is chosen, dataset=<choice>. {_OF_A_RUN}"
             near = did_you_mean(str(key), fields) or did_you_mean(_overridden(error).rpartition(".")[2], fields)
             return near or f"\nThe settings there: {', '.join(fields)}."

@@ -6,12 +6,9 @@ them, two boxes of a late class can move over the threshold.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections.abc import Callable
 from dataclasses import replace
-=======
 from typing import Any
->>>>>>> export
 
 import torch
 from torch import Tensor
@@ -35,8 +32,7 @@ def suppressed(candidates: Detections, iou_threshold: float, most: int, class_ag
         choose = by_operator
     else:
         choose = by_library if candidates.scores.device.type == "cpu" else in_rounds
-<<<<<<< HEAD
-    return taken(candidates, *choose(_grouped(candidates, class_agnostic), iou_threshold, most))
+    return taken(candidates, *choose(_grouped(candidates, class_agnostic), iou_threshold, fewest))
 
 
 def best_of(candidates: Detections, most: int) -> Detections:
@@ -47,9 +43,6 @@ def best_of(candidates: Detections, most: int) -> Detections:
 
 def taken(candidates: Detections, rows: Tensor, found: Tensor, scores: Tensor | None = None) -> Detections:
     """The (N, K) `rows`, zeros where nothing is `found`; with other `scores`, where those are given."""
-=======
-    rows, found = choose(candidates, iou_threshold, fewest)
->>>>>>> export
     kept, none = candidates.map(lambda tensor: take_rows(tensor, rows)), ~found
     return Detections(
         found,

@@ -149,7 +149,8 @@ class TorchvisionDetector(Detector):
 
     def _canvas(self, size: int) -> int:
         step = self.size_divisible  # and no negative number, which ONNX would divide towards zero
-        return (torch.sym_max(size, self.min_canvas) + step - 1) // step * step
+        least: Any = torch.sym_max(size, self.min_canvas)
+        return (least + step - 1) // step * step
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype

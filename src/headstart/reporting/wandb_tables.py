@@ -37,7 +37,7 @@ def table(lines: Lines) -> Any:
     import wandb
 
     columns: list[Any] = list(dict.fromkeys(name for line in lines for name in line))
-    rows = [[None if absent(word := line.get(name)) else cell(word) for name in columns] for line in lines]
+    rows: list[Any] = [[None if absent(word := line.get(name)) else cell(word) for name in columns] for line in lines]
     return wandb.Table(columns=columns, data=rows)
 
 

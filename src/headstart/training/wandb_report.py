@@ -70,7 +70,7 @@ class LogDetections(Callback):
             if pl_module.evaluation is not None:
                 import wandb
 
-                rows = [[cell(name), ap] for name, ap in pl_module.evaluation.per_class.items()]
+                rows: list[Any] = [[cell(name), ap] for name, ap in pl_module.evaluation.per_class.items()]
                 run.log({"val/ap_per_class": wandb.Table(columns=["class", "AP"], data=rows)})
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _wandb_runs(trainer: L.Trainer) -> list[Any]:
 def _plan_table(plan: TransferPlan) -> Any:
     import wandb
 
-    rows = [[row.stage, row.parameters, row.trainable, row.lr or 0.0, row.norm] for row in plan.stages]
+    rows: list[Any] = [[row.stage, row.parameters, row.trainable, row.lr or 0.0, row.norm] for row in plan.stages]
     return wandb.Table(columns=["stage", "parameters", "training", "learning rate", "normalisation"], data=rows)
 
 
