@@ -110,36 +110,12 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
     from hydra.errors import ConfigCompositionException
 
     from headstart.conf_path import conf_dir
-    from headstart.config import checks_exported, schema
-    from headstart.config import checks_verbs as checks
-    from headstart.config.resolve import register, typed
+    from headstart.config.resolve import register
 
     register()
 
-    def of(kind: type, check: Callable[[Any], None]) -> Callable[[Any], Any]:
-        def read(cfg: Any) -> Any:
-            check(config := typed(cfg, kind))
-            return config
-
-        return read
-
-    read: dict[str, Callable[[Any], Any]] = {
-        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
-        "evaluate": lambda cfg: checks_exported.read_evaluate(cfg, HydraConfig.get().overrides.task),
-        "rescore": of(schema.RescoreConfig, checks.check_rescoring),
-        "predict": of(schema.PredictConfig, checks.check_prediction),
-        "export": of(schema.ExportConfig, checks_exported.check_export),
-        "doctor": of(schema.DoctorConfig, checks.check_doctor),
-        "compare": of(schema.CompareConfig, checks.check_comparison),
-        "report": of(schema.ReportConfig, checks.check_report),
-        "look": of(schema.LookConfig, checks.check_look),
-        "convert": of(schema.ConvertConfig, checks.check_conversion),
-        "sources": of(schema.SourcesConfig, lambda config: None),
-        "push": of(schema.PushConfig, checks.check_push),
-    }
-
     def task(cfg: Any) -> None:
-        config = read[verb](cfg)
+        config = _readers()[verb](cfg)
         # Lightning starts further processes with this very command, unless it sees Hydra: then with another.
         HydraConfig.instance().cfg = None
         module, function = VERBS[verb]
@@ -169,6 +145,37 @@ def _run_verb(verb: str, overrides: list[str]) -> None:
         raise _without_a_name(error, overrides) from None
     if raised:
         raise raised[0]
+
+
+def _readers() -> dict[str, Callable[[Any], Any]]:
+    """Verb -> what makes its settings of Hydra's, checked."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from headstart.config import checks_exported, schema
+    from headstart.config import checks_verbs as checks
+    from headstart.config.resolve import typed
+
+    def of(kind: type, check: Callable[[Any], None]) -> Callable[[Any], Any]:
+        def read(cfg: Any) -> Any:
+            check(config := typed(cfg, kind))
+            return config
+
+        return read
+
+    return {
+        "train": lambda cfg: _read_train(cfg, HydraConfig.get()),
+        "evaluate": lambda cfg: checks_exported.read_evaluate(cfg, HydraConfig.get().overrides.task),
+        "rescore": of(schema.RescoreConfig, checks.check_rescoring),
+        "predict": of(schema.PredictConfig, checks.check_prediction),
+        "export": of(schema.ExportConfig, checks_exported.check_export),
+        "doctor": of(schema.DoctorConfig, checks.check_doctor),
+        "compare": of(schema.CompareConfig, checks.check_comparison),
+        "report": of(schema.ReportConfig, checks.check_report),
+        "look": of(schema.LookConfig, checks.check_look),
+        "convert": of(schema.ConvertConfig, checks.check_conversion),
+        "sources": of(schema.SourcesConfig, lambda config: None),
+        "push": of(schema.PushConfig, checks.check_push),
+    }
 
 
 def _read_train(cfg: Any, hydra_config: Any) -> Any:

@@ -189,10 +189,10 @@ def test_each_rank_takes_every_other_picture_whatever_the_cache(tmp_path: Path) 
     found = []
     for rank in range(2):
         data = module(Cache.disk, tmp_path, batch_size=5)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=1)  # type: ignore[assignment]
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=1, state=SimpleNamespace(fn=None))  # type: ignore[assignment]
         found.append([frame.image_id for batch in data.train_dataloader() for frame in batch.frames])
     whole = module(Cache.none)
     whole.first_epoch = 1
-    whole.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0)  # type: ignore[assignment]
+    whole.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, state=SimpleNamespace(fn=None))  # type: ignore[assignment]
     order = [frame.image_id for batch in whole.train_dataloader() for frame in batch.frames]
     assert found == [order[::2], order[1::2]]

@@ -120,7 +120,7 @@ class Replay(torch.nn.Module):
         super().__init__()
         self.predictions = [prediction for batch in batches for prediction, _ in batch]
 
-    def detect(self, batch, features=None):
+    def find(self, batch, features=None):
         return detections([self.predictions[frame.image_id] for frame in batch.frames])
 
 

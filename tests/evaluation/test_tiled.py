@@ -27,7 +27,7 @@ TILE = TileConfig(size=100, overlap=0.2)
 class Oracle(torch.nn.Module):
     """Finds what each view shows, fragments too, and nothing else; the more of it, the surer."""
 
-    def detect(self, batch, features=None):
+    def find(self, batch, features=None):
         targets = batch.targets
         sides = targets.boxes_xyxy[..., 2:] - targets.boxes_xyxy[..., :2]
         scores = 0.5 + sides.prod(-1).clamp(max=10_000) / 20_001

@@ -41,7 +41,9 @@ def experiment(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_pa
     def source(config: Any, model: Any, backbone: Any, detector: Any) -> SourceWeights:
         return SourceWeights("checkpoint", dict(tiny(detector.class_names, seed=1).state_dict()), ("",))
 
-    monkeypatch.setattr(headstart.run, "build_detector", lambda model, backbone, names: tiny(names, neck_dropout=0.5))
+    monkeypatch.setattr(
+        headstart.run, "build_detector", lambda model, backbone, names, rules: tiny(names, neck_dropout=0.5)
+    )
     monkeypatch.setattr(headstart.run, "load_source", source)
 
     def make(*words: str) -> Experiment:

@@ -14,7 +14,7 @@ from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
 from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_tiles import tile_problems
-from headstart.config.checks_transfer import check_retention, parts_that_need_a_source
+from headstart.config.checks_transfer import check_retention, few_shot_problems, parts_that_need_a_source
 from headstart.config.fitting import check_installed, source_problems
 from headstart.config.postprocess import postprocess_problems
 from headstart.config.schema import (
@@ -142,25 +142,9 @@ def _transfer(config: RunConfig) -> Iterator[str]:
                 f"source={source.name} with strategy={strategy.name}: strategy.{part} needs weights of a source. "
                 "Choose another source, or strategy=full."
             )
-    yield from _few_shot(config)
+    yield from few_shot_problems(config)
     if strategy.cosine_scale is not None and strategy.cosine_scale <= 0:
         yield f"strategy.cosine_scale={strategy.cosine_scale} must be above 0, or null for a plain head."
-
-
-def _few_shot(config: RunConfig) -> Iterator[str]:
-    if not config.strategy.few_shot:
-        return
-    name = config.strategy.name
-    if config.source.kind in (SourceKind.scratch, SourceKind.imagenet):
-        yield (
-            f"source={config.source.name} with strategy={name}: it has no base classes, which strategy.few_shot=true "
-            "needs. Use source=checkpoint or coco, or strategy=head_only."
-        )
-    if config.dataset.shots is None:
-        yield (
-            f"strategy={name} with dataset.shots=null: strategy.few_shot=true is for K images of each class. Set "
-            "dataset.shots=10, or use strategy=head_only."
-        )
 
 
 def augment_problems(config: AugmentConfig) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,19 @@ def _status(path: Path) -> str:
         return str(json.loads(path.read_text())["status"])
     except (OSError, ValueError, KeyError, TypeError):
         return "unreadable (record.json)"
+
+
+def few_shot_problems(config: RunConfig) -> Iterator[str]:
+    if not config.strategy.few_shot:
+        return
+    name = config.strategy.name
+    if config.source.kind in (SourceKind.scratch, SourceKind.imagenet):
+        yield (
+            f"source={config.source.name} with strategy={name}: it has no base classes, which strategy.few_shot=true "
+            "needs. Use source=checkpoint or coco, or strategy=head_only."
+        )
+    if config.dataset.shots is None:
+        yield (
+            f"strategy={name} with dataset.shots=null: strategy.few_shot=true is for K images of each class. Set "
+            "dataset.shots=10, or use strategy=head_only."
+        )

@@ -107,12 +107,12 @@ class DetectionModule(EvaluationModule):
         self.watch.before_update(None if scales else gradients, self.trainer.global_step + 1, rates)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        self._log_steps()
+        self.running.log_to(self.trainer)
         # Lightning validates after the last batch of an epoch, and where it is told to stop: not after `max_steps`.
         self.trainer.should_stop = self.trainer.should_stop or self.trainer.global_step == self.trainer.max_steps
         if self.trainer.is_last_batch or self.trainer.should_stop:
             self.watch.before_keeping(self.detector.parameters(), self.current_epoch + 1)
-            self._log_steps()
+            self.running.log_to(self.trainer)
             means, images = self.running.take()
             named = {f"train/{name}": value for name, value in means.items()}
             named["train/loss"] = torch.stack(list(means.values())).sum()
@@ -125,14 +125,6 @@ class DetectionModule(EvaluationModule):
         self.watch.saw(where, lambda: [self.name_of(frame.image_id) for frame in batch.frames], names, reading)
         self.running.add(self.trainer.global_step, names, values, reading, len(batch))
         return values.sum()
-
-    def _log_steps(self) -> None:
-        """Losses of steps that have come: Lightning would wait for them."""
-        trainer: Any = self.trainer
-        for step, loss in self.running.arrived():
-            if trainer.log_every_n_steps and (step + 1) % trainer.log_every_n_steps == 0:
-                for logger in trainer.loggers:
-                    logger.log_metrics({"train/loss_step": loss, "epoch": self.current_epoch}, step)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         features = self.known_features("train", batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -42,3 +43,10 @@ class RunningLosses:
             step, reading = self._on_their_way.popleft()
             self.shown = math.fsum(reading.get())
             yield step, self.shown
+
+    def log_to(self, trainer: Any) -> None:
+        """What has come, as Lightning logs steps: it would wait for them."""
+        for step, loss in self.arrived():
+            if trainer.log_every_n_steps and (step + 1) % trainer.log_every_n_steps == 0:
+                for logger in trainer.loggers:
+                    logger.log_metrics({"train/loss_step": loss, "epoch": trainer.current_epoch}, step)

@@ -71,7 +71,7 @@ from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.tile import TileConfig
 from headstart.config.schema.trainer import TrainerConfig
 from headstart.config.schema.training import Compile, Keep, MonitorConfig, TrainingConfig
-from headstart.config.schema.using import ExportConfig, ExportTo, Precision, PredictConfig, PushConfig, Save
+from headstart.config.schema.using import ExportConfig, ExportTo, Precision, PredictConfig, PushConfig, Quantize, Save
 from headstart.config.schema.verbs import (
     CompareConfig,
     ConvertConfig,
@@ -147,6 +147,7 @@ __all__ = [
     "PretrainedConfig",
     "PullConfig",
     "PushConfig",
+    "Quantize",
     "ReportConfig",
     "RescoreConfig",
     "Resize",
