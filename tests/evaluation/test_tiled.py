@@ -95,7 +95,7 @@ def test_tiles_of_a_picture_on_two_processes_are_one_picture(monkeypatch):
     data = module_of(TILE)
     halves = [CocoMeanAveragePrecision(("a", "b")) for _ in range(2)]
     for number, batch in enumerate(data.val_dataloader()):
-        halves[number % 2].update(Oracle().detect(batch), batch.targets, batch.frames)
+        halves[number % 2].update(Oracle().find(batch), batch.targets, batch.frames)
     for half in halves:
         half._read(all_of_them=True)
     images = [half.images for half in halves]

@@ -22,7 +22,7 @@ Train = Callable[..., tuple[dict[str, Any], list[dict[str, Any]], Any, list[str]
 @pytest.fixture
 def train(experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
     """`train(folder, *words)`: weights, curve and end of a run, and where its losses' features are from."""
-    monkeypatch.setattr(headstart.run, "save_exported", lambda *_: None)
+    monkeypatch.setattr(headstart.run, "save_exported", lambda *_, **__: None)
 
     def call(folder: str, *words: str, before_step: Callable[[int], None] = lambda epoch: None) -> Any:
         made = experiment(*words)

@@ -154,14 +154,15 @@ def test_a_model_of_stretched_pictures_says_so_and_an_older_file_that_says_nothi
 
 
 def test_thresholds_and_canvases_are_kept_and_older_files_have_none(exported: Path, tmp_path: Path) -> None:
-    chosen, canvases = {"cat": 0.25}, ((64, 96), (96, 96))
+    chosen, canvases, tile = {"cat": 0.25}, ((64, 96), (96, 96)), s.TileConfig(size=64, whole=False)
     model = trained("retinanet"), MODELS["retinanet"], BACKBONE, INFO, None, []
     (tmp_path / "new").mkdir()
-    save_exported(tmp_path / "new", *model, chosen, canvases)
+    save_exported(tmp_path / "new", *model, thresholds=chosen, canvases_hw=canvases, tile=tile)
     found = read_exported(tmp_path / "new")
-    assert (found.thresholds, found.canvases_hw) == (chosen, canvases)
-    edit(exported, thresholds=..., canvases_hw=...)
-    assert (read_exported(exported).thresholds, read_exported(exported).canvases_hw) == ({}, ())
+    assert (found.thresholds, found.canvases_hw, found.tile) == (chosen, canvases, tile)
+    edit(exported, thresholds=..., canvases_hw=..., tile=...)
+    older = read_exported(exported)
+    assert (older.thresholds, older.canvases_hw, older.tile) == ({}, (), s.TileConfig())
 
 
 def test_the_folder_or_either_file_names_the_model(exported: Path) -> None:
@@ -220,6 +221,7 @@ def test_a_file_cut_short_is_refused_by_name(exported: Path, name: str, keep: in
         ({"postprocess": {"scales": [1e9]}}, r"model\.json cannot be used: postprocess.scales=\[1e\+09\] must each be"),
         ({"postprocess": {"later": 1}}, r"model\.json cannot be used"),
         ({"postprocess": []}, r"postprocess is a list, where a dict is due"),
+        ({"tile": {"size": 3}}, r"model\.json .*tile.size=3 must be 32 pixels or more"),
         ({"thresholds": {"cat": 1.5}}, r"model\.json .*thresholds: cat=1.5 is no number from 0 to 1"),
         ({"canvases_hw": [[64]]}, r"model\.json .*canvases_hw is no list"),
         ({"cosine_scale": -1}, r"model\.json .*cosine_scale=-1 is no number above 0"),

@@ -30,7 +30,7 @@ def tiny_network(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(headstart.run, "build_detector", network)
     monkeypatch.setattr(headstart.run, "load_source", source)
-    monkeypatch.setattr(headstart.run, "save_exported", lambda *_: None)
+    monkeypatch.setattr(headstart.run, "save_exported", lambda *_, **__: None)
 
 
 @functools.cache

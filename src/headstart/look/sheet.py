@@ -39,8 +39,9 @@ def sheet(
 def _items(dataset: DetectionDataset, keys: list[Key]) -> Iterator[tuple[Tensor, Target]]:
     """As a loader asks for them."""
     for start in range(0, len(keys), AT_ONCE):
-        with torch.inference_mode():
-            yield from rendered(dataset.__getitems__(keys[start : start + AT_ONCE])).per_image()
+        with torch.inference_mode():  # which must not be left on for whoever takes them
+            shown = [*rendered(dataset.__getitems__(keys[start : start + AT_ONCE])).per_image()]
+        yield from shown
 
 
 def _picture(name: str, title: str, cell: tuple[Tensor, Target], class_names: Sequence[str]) -> Picture:
