@@ -19,7 +19,16 @@ from omegaconf import OmegaConf
 from headstart.compare import question
 from headstart.conf_path import conf_dir
 from headstart.config.resolve import register, typed
-from headstart.config.schema import CompareConfig, EvaluateConfig, RunConfig
+from headstart.config.schema import (
+    CompareConfig,
+    EvaluateConfig,
+    ExportConfig,
+    LookConfig,
+    PredictConfig,
+    ReportConfig,
+    RescoreConfig,
+    RunConfig,
+)
 from headstart.quoting import written_out
 from headstart.runs.pretrained import check_all
 
@@ -29,7 +38,14 @@ README = PAGES[REPOSITORY / "README.md"]
 RUN = "outputs/<run>"
 
 
-VERB_KINDS = ("headstart evaluate", "headstart compare", "headstart sources")
+USING = {
+    "headstart predict": PredictConfig,
+    "headstart export": ExportConfig,
+    "headstart rescore": RescoreConfig,
+    "headstart report": ReportConfig,
+    "headstart look": LookConfig,
+}
+VERB_KINDS = ("headstart evaluate", "headstart compare", "headstart sources", *USING)
 
 
 def blocks(language: str) -> list[str]:
@@ -140,6 +156,14 @@ def test_an_evaluate_command_composes(command: str) -> None:
         assert typed(hydra.compose("evaluate", words(command)[2:]), EvaluateConfig).run == "outputs/some_run"
 
 
+@pytest.mark.parametrize("command", of_kind(*USING))
+def test_a_command_of_another_verb_composes(command: str) -> None:
+    verb, rest = words(command)[1], words(command)[2:]
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        typed(hydra.compose(verb, written_out(verb, rest)), USING[f"headstart {verb}"])
+
+
 @pytest.mark.parametrize("command", of_kind("headstart compare"))
 def test_a_compare_command_composes(command: str) -> None:
     register()
@@ -197,7 +221,7 @@ def test_files_that_a_page_points_to_exist(page: Path) -> None:
 
 def test_every_page_is_reached_from_the_readme() -> None:
     reached = {target for text in PAGES.values() for target in re.findall(r"\]\((?:docs/)?(\w+\.md)\)", text)}
-    assert {page.name for page in PAGES} - reached == {"README.md"}
+    assert {page.name for page in PAGES} - reached == {"README.md", "index.md"}
 
 
 def test_folders_and_modules_that_the_architecture_names_exist() -> None:

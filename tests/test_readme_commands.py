@@ -16,7 +16,7 @@ import torch
 from headstart.data.images import SUFFIXES
 
 from .flow.test_launchers import slurm
-from .test_readme import FILES, REPOSITORY, RUN, of_kind, words
+from .test_readme import FILES, REPOSITORY, RUN, USING, of_kind, words
 from .wandb_tools import environment
 
 pytestmark = pytest.mark.slow
@@ -194,6 +194,13 @@ def test_a_compare_command_compares(command: str, a_study: Path, tmp_path: Path)
 @pytest.mark.parametrize("command", of_kind("headstart evaluate"))
 def test_an_evaluate_command_measures(command: str, given: Given, finished_run: str) -> None:
     assert "mAP" in given([sys.executable, "-m", *words(command.replace(RUN, finished_run))])
+
+
+@pytest.mark.parametrize("command", of_kind(*USING))
+def test_a_command_of_another_verb_does_it(command: str, given: Given, finished_run: str) -> None:
+    if "export" in command:
+        pytest.importorskip("onnxruntime")
+    given([sys.executable, "-m", *words(command.replace(RUN, finished_run))])
 
 
 @pytest.mark.parametrize("command", of_kind("headstart sources"))
