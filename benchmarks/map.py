@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torchmetrics.detection import MeanAveragePrecision
 
@@ -86,9 +87,10 @@ def our_update(metric: CocoMeanAveragePrecision, part: Part) -> None:
 
 
 def their_metric() -> MeanAveragePrecision:
-    """Its own grids are float32: a recall of exactly 0.6, say, then misses its point of the 101."""
-    thresholds = torch.linspace(0.5, 0.95, 10, dtype=torch.float64).tolist()
-    recalls = torch.linspace(0, 1, 101, dtype=torch.float64).tolist()
+    """Its own grids are float32, and torch's in float64 are not NumPy's, which COCO has, in the last bit: a recall of
+    exactly 0.6, say, then misses its point of the 101."""
+    thresholds = np.linspace(0.5, 0.95, 10).tolist()
+    recalls = np.linspace(0, 1, 101).tolist()
     metric = MeanAveragePrecision(backend="pycocotools", iou_thresholds=thresholds, rec_thresholds=recalls)
     metric.warn_on_many_detections = False
     return metric
