@@ -64,8 +64,8 @@ def main() -> None:
 
 
 def voc_detector(output: Path) -> tuple[str, ...]:
-    own = ("dataset=voc2007_1000", "source=imagenet", "strategy=full", "trainer.max_epochs=10")
-    run(compose([*COMMON, *own, "trainer.check_val_every_n_epoch=10", f"output_dir={output}/source"]))
+    own = ("dataset=voc2007_1000", "source=imagenet", "strategy=full", "trainer.max_epochs=6")
+    run(compose([*COMMON, *own, "trainer.check_val_every_n_epoch=6", f"output_dir={output}/source"]))
     (made,) = (output / "source").glob("*/model.safetensors")
     return "source=checkpoint", "source.name=voc", f"source.path={made.parent}"
 
