@@ -488,6 +488,7 @@ def squares(seed: int) -> tuple[Tensor, list[Box]]:
     return image, boxes
 
 
+@pytest.mark.slow
 def test_objects_of_which_half_are_ignored_are_found_surely():
     """No one can tell which square is the labelled one: with the others as background the score stays at a coin's."""
     detector = build("retinanet", ("square",)).train()

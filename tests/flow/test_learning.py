@@ -1,8 +1,11 @@
 """What a user trains for: the detector finds the objects afterwards."""
 
+import pytest
+
 from headstart.records.record import RunRecord
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_learns_the_drawn_shapes(train):
     """From nothing to a detector that finds half of what there is, in 192 steps."""
     folder = train(

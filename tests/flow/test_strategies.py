@@ -38,6 +38,7 @@ def test_the_best_mixture_is_what_is_reported_exported_and_measured_again(train,
     assert metrics["retention"]["classes"] == ["circle", "triangle", "star"]
 
 
+@pytest.mark.slow
 def test_mixtures_are_paid_for_what_is_measured_beside_is_not_and_the_choice_is_told(train, full_run):
     folder = train(*from_source(full_run, "strategy=wise_ft", "evaluation.retention=true", *TO_THE_SOURCES_KIND))
     record = record_of(folder)

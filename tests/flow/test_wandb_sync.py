@@ -61,6 +61,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
+@pytest.mark.slow
 def test_a_run_of_a_study_is_synced_as_it_was_written(
     server: FakeWandb, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_run_of_a_study_is_synced_as_it_was_written(
     assert sum("val/map" in row for row in sent.history) == 1
 
 
+@pytest.mark.slow
 def test_a_comparison_online_and_one_synced_later_are_the_same(server: FakeWandb, study: Path, tmp_path: Path) -> None:
     offline = headstart("compare", str(study), "wandb=true", f"report_dir={tmp_path / 'a'}", env=environment(tmp_path))
     assert offline.returncode == 0, offline.stderr

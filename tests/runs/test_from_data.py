@@ -228,6 +228,7 @@ class NoPool:
             job.status = "finished"
 
 
+@pytest.mark.slow
 def test_the_cells_of_a_study_get_the_numbers_and_their_data_is_read_once(
     photos, monkeypatch, tmp_path, capsys
 ) -> None:

@@ -161,7 +161,7 @@ def test_threads_are_divided_and_the_study_has_a_name(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("HEADSTART_STUDY", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a GPU a job's processes are its GPUs
-    monkeypatch.setattr("headstart.study.resources._cores", lambda: 8)
+    monkeypatch.setattr("headstart.study.resources.cores", lambda: 8)
     lines = run([job(tmp_path / "a", processes=2), job(tmp_path / "b")], places=2)
     assert sorted(line for line in lines if line.startswith("start")) == ["start a 2 study-x", "start b 4 study-x"]
 
