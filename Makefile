@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-compile bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +46,10 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-compile bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
+bench: bench-training bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
-
-bench-compile: $(STAMP) ## a compiled training step against the same one as it is written (minutes)
-	$(BIN)/python benchmarks/compiled.py
 
 bench-jobs: $(STAMP) ## a study with one to four cells at a time (minutes)
 	$(BIN)/python benchmarks/jobs.py

@@ -24,11 +24,9 @@ import torch
 from torch import Tensor
 
 from headstart.config.compose import compose
-from headstart.config.schema import Compile
 from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector
-from headstart.training.compiled import losses_by
 
 CLASSES = tuple(f"class {number}" for number in range(20))
 BOXES = 6
@@ -44,8 +42,7 @@ class Row:
     image_hw: tuple[int, int]
     batch_size: int
     kind: str = "full"
-    """`full`, `head_only`, `stored` (with what is frozen computed before), `predict`, or `graphs`: compiled as
-    `training.compile=graphs` does."""
+    """`full`, `head_only`, `stored` (with what is frozen computed before), `predict`, or `compiled`."""
 
     def __str__(self) -> str:
         height, width = self.image_hw
@@ -60,8 +57,7 @@ ROWS = (
         for size, batch in SIZES
         for kind in ("full", "head_only", "stored", "predict")
     ),
-    Row("retinanet", "resnet50", (240, 320), 16, "graphs"),
-    Row("retinanet", "efficientnet_lite0", (240, 320), 64, "graphs"),
+    *(Row("retinanet", body, (240, 320), 16, "compiled") for body in ("resnet50", "efficientnet_lite0")),
     *(Row(model, "efficientnet_lite0", (240, 320), 16) for model in ("fcos", "ssd", "faster_rcnn")),
 )
 
@@ -148,12 +144,12 @@ def ours(row: Row, batch: Batch) -> Callable[[], None]:
         freeze(detector)
     stored = prefix(detector, batch) if row.kind == "stored" else None
     optimizer = adamw(detector)
-    losses_of = losses_by(Compile.graphs if row.kind == "graphs" else Compile.none, row.batch_size)
+    losses = torch.compile(detector.losses) if row.kind == "compiled" else detector.losses
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16):
             features = prefix(detector, batch) if row.kind == "head_only" else stored
-            loss = torch.stack(list(losses_of(detector, batch, features).values())).sum()
+            loss = torch.stack(list(losses(batch, features).values())).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0, foreach=True)

@@ -16,8 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from torch.optim import Optimizer
 
-from headstart.config.schema import Compile, TrainerConfig, TrainingConfig
-from headstart.errors import UserError
+from headstart.config.schema import TrainerConfig
 from headstart.training.signals import OwnSignals
 
 
@@ -63,34 +62,6 @@ def resolve_precision(config: TrainerConfig) -> str:
     if torch.cuda.is_available() and config.accelerator != "cpu":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "32-true"
-
-
-def resolve_compile(training: TrainingConfig, trainer: TrainerConfig) -> Compile:
-    """`auto` as what it stands for. Raises `UserError` where this machine lacks what another choice needs."""
-    kind, device = training.compile, training_device(trainer).type
-    if kind is Compile.auto:
-        return Compile.none
-    if kind is Compile.graphs and device != "cuda":
-        raise UserError(
-            f"training.compile=graphs needs a CUDA GPU, and this run trains on {device}: use inductor or none."
-        )
-    if kind is not Compile.none and (missing := _missing_compiler(device)):
-        raise UserError(f"training.compile={kind.value} needs {missing}, which is not there: install it, or use none.")
-    return kind
-
-
-def _missing_compiler(device: str) -> str:
-    if device == "cuda":
-        from torch.utils._triton import has_triton
-
-        return "" if has_triton() else "Triton"
-    from torch._inductor import cpp_builder, exc  # seconds
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler:
-        return "a C++ compiler (g++ or clang++)"
-    return ""
 
 
 def training_device(config: TrainerConfig) -> torch.device:

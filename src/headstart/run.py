@@ -48,7 +48,6 @@ from headstart.runs.lock import locked
 from headstart.runs.pretrained import with_source_folder
 from headstart.say import is_main_process, say
 from headstart.training.checkpoints import mend
-from headstart.training.compiled import losses_by
 from headstart.training.loggers import finish_loggers
 from headstart.training.module import DetectionModule
 from headstart.training.quiet import quieten
@@ -139,7 +138,6 @@ def equip(
         parts,
         lambda index: data.seen.splits["train"][index].name,
         store,
-        losses_by(build.resolve_compile(config.training, config.trainer), config.dataset.batch_size),
     )
     return Experiment(config, data, detector, weights, report, plan, parts, module, store)
 

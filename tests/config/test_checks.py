@@ -13,8 +13,6 @@ from headstart.errors import UserError
 Compose = Callable[..., DictConfig]
 
 REFUSED = {
-    "training.profile=true training.compile=inductor": "training.compile=none",
-    "training.compile=graphs trainer.accumulate_grad_batches=2": "training.compile=inductor",
     "dataset.fraction=0": "above 0",
     "dataset.fraction=1.5": "at most 1",
     "dataset.shots=0": "1 or more",

@@ -63,8 +63,6 @@ HERE = {
     [
         ({}, [], []),
         ({"precision": "bf16-mixed"}, ["precision 32-true -> bf16-mixed"], []),
-        ({"compile": "none"}, [], []),  # older records do not say it
-        ({"compile": "inductor"}, ["compile none -> inductor"], []),
         ({"device": "NVIDIA H100"}, ["device cpu -> gpu"], []),
         ({"packages": {"torch": "3", "wandb": "2"}}, ["torch 2 -> 3"], []),
         ({"threads": 1, "processor": "y"}, [], ["threads 2 -> 1", "processor x -> y"]),

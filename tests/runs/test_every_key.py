@@ -238,7 +238,6 @@ TABLE: dict[str, Row] = {
     "training.early_stopping_patience": Row("training.early_stopping_patience=1", TRAINED, LONGER),
     "training.evaluate_untrained": Row("training.evaluate_untrained=true", MORE),
     "training.profile": Row("training.profile=true", SAME_RESULT),
-    "training.compile": Row("training.compile=inductor", SAME),
     "training.keep": Row("training.keep=all", SAME),
     "evaluation.engine": Row("evaluation.engine=faster_coco_eval", metric),
     "evaluation.max_detections": Row("evaluation.max_detections=10", metric),

@@ -20,7 +20,6 @@ from headstart.config.postprocess import postprocess_problems
 from headstart.config.schema import (
     Architecture,
     AugmentConfig,
-    Compile,
     DatasetConfig,
     FileDatasetConfig,
     Resize,
@@ -189,19 +188,6 @@ def _optimization(config: RunConfig) -> Iterator[str]:
             f"training.ema_decay={decay} does not go with trainer.precision={config.trainer.precision}: most steps of "
             "the average are too small for 16 bits. Use trainer.precision="
             f"{str(config.trainer.precision).replace('true', 'mixed')}, or training.ema_decay=null."
-        )
-    kind = config.training.compile
-    if config.training.profile and kind not in (Compile.auto, Compile.none):
-        yield (
-            f"training.profile=true does not go with training.compile={kind.value}: what is compiled is one piece, and "
-            "its parts have no times. Use training.compile=none, or training.profile=false."
-        )
-    accumulated = config.trainer.accumulate_grad_batches
-    if kind is Compile.graphs and accumulated != 1:
-        yield (
-            f"training.compile=graphs does not go with trainer.accumulate_grad_batches={accumulated}: a graph writes "
-            "each batch's gradients where the last one's are. Use training.compile=inductor, or a larger "
-            "dataset.batch_size."
         )
     patience = config.training.early_stopping_patience
     if patience is not None and patience < 1:

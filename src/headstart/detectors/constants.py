@@ -15,9 +15,9 @@ MOST = 64
 
 
 def may_ask(device: torch.device) -> bool:
-    """Whether shapes may follow from a tensor's values: on a CPU there is nothing to wait for, but what is compiled has
-    the same shapes whatever the values."""
-    return device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether shapes may follow from a tensor's values: on a CPU there is nothing to wait for, but a graph that is
+    exported has the same shapes whatever the values."""
+    return device.type == "cpu" and not torch.compiler.is_exporting()
 
 
 class Constants:

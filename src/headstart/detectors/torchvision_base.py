@@ -92,9 +92,7 @@ class TorchvisionDetector(Detector):
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             body_maps.extend(output.values() if isinstance(output, dict) else [output])
 
-        # Where losses are compiled with all that is in front of them, nobody sees the features.
-        watched = () if torch.compiler.is_compiling() else self.body_outputs
-        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in watched]
+        hooks = [self.get_submodule(name).register_forward_hook(keep) for name in self.body_outputs]
         try:
             maps = self._features(images)
         finally:
@@ -120,8 +118,6 @@ class TorchvisionDetector(Detector):
         canvas, *cells = ((level.shape[-2], level.shape[-1]) for level in (images, *maps))
         return self._anchors_of(canvas, tuple(cells), like.dtype, like.device)
 
-    # What is compiled holds what these give, for as long as it lives; torch bears one call of each.
-    @torch.compiler.assume_constant_result
     def _anchors_of(
         self,
         canvas_hw: tuple[int, int],
@@ -133,7 +129,6 @@ class TorchvisionDetector(Detector):
         make = partial(anchors_xyxy, generator, canvas_hw, cells_hw, dtype, device)
         return self._constants.get(("anchors", canvas_hw, *cells_hw, dtype, device), make)
 
-    @torch.compiler.assume_constant_result
     def _mean_and_std(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """(2, 3, 1, 1)"""
         values = self.preprocessing.mean, self.preprocessing.std

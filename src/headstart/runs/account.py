@@ -38,7 +38,7 @@ def describe_start(experiment: Experiment) -> RunRecord:
             "total_parameters": sum(parameter.numel() for parameter in experiment.detector.parameters()),
         },
         environment=environment()
-        | arithmetic(experiment.config.trainer, experiment.config.optimizer, experiment.config.training)
+        | arithmetic(experiment.config.trainer, experiment.config.optimizer)
         | experiment.data.resolved()
         | {"feature_store": experiment.store.choice.as_dict()},
     )

@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-from headstart.build import is_fused, resolve_compile, resolve_precision
-from headstart.config.schema import TrainerConfig, TrainingConfig
+from headstart.build import is_fused, resolve_precision
+from headstart.config.schema import TrainerConfig
 
 
-def arithmetic(config: TrainerConfig, optimizer: Any, training: TrainingConfig) -> dict[str, Any]:
-    """`precision` and `compile` as `auto` turns out, `device`: `cpu`, `mps` or the GPU's name, `fused_optimizer`, and
+def arithmetic(config: TrainerConfig, optimizer: Any) -> dict[str, Any]:
+    """`precision` as `auto` turns out, `device`: `cpu`, `mps` or the GPU's name, `fused_optimizer`, and
     `threads` of this process."""
     device = device_name(config)
     return {
         "precision": resolve_precision(config),
-        "compile": resolve_compile(training, config).value,
         "device": device,
         "fused_optimizer": is_fused(optimizer, device if device in ("cpu", "mps") else "cuda"),
         "threads": torch.get_num_threads(),

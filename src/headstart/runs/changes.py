@@ -34,7 +34,6 @@ def arithmetic_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     versions_then, versions_now = then.get("packages", {}), now.get("packages", {})
     return [
         *_pair("precision", then.get("precision"), now.get("precision")),
-        *_pair("compile", then.get("compile", "none"), now.get("compile", "none")),
         *_pair("device", _kind(then.get("device")), _kind(now.get("device"))),
         *_pair("feature_store", then.get("feature_store") or {}, now.get("feature_store") or {}),
         *(line for name in VERSIONS for line in _pair(name, versions_then.get(name), versions_now.get(name))),

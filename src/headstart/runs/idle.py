@@ -40,7 +40,6 @@ WITHOUT_EFFECT = (
     "trainer.num_sanity_val_steps",
     "trainer.reload_dataloaders_every_n_epochs",
     "trainer.limit_predict_batches",
-    "training.compile",  # likewise
     "training.keep",
     "evaluation.worst_pictures",
 )

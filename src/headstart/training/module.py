@@ -20,7 +20,6 @@ from headstart.evaluation.reading import Reading
 from headstart.features.key import Arithmetic
 from headstart.features.store import Store
 from headstart.parts.part import Part
-from headstart.training.compiled import LossesOf, as_written
 from headstart.training.distributed import rewrap
 from headstart.training.finite import FiniteWatch
 from headstart.training.running import RunningLosses
@@ -44,7 +43,6 @@ class DetectionModule(EvaluationModule):
         parts: Sequence[Part] = (),
         name_of: Callable[[int], str] = str,
         store: Store | None = None,
-        losses_of: LossesOf = as_written,
     ) -> None:
         """`name_of` a training picture by its `Target.image_id`."""
         super().__init__(detector, metric)
@@ -56,7 +54,6 @@ class DetectionModule(EvaluationModule):
         self.seed = seed
         self.name_of = name_of
         self.store = store
-        self.losses_of = losses_of
         self.watch, self.running = FiniteWatch(), RunningLosses()
         self.validated = False  # whether this epoch was
 
@@ -130,7 +127,7 @@ class DetectionModule(EvaluationModule):
         features = self.known_features("train", batch)
         if features is None and any(part.needs_features for part in self.parts):
             features = self.detector.features(batch)
-        losses = self.losses_of(self.detector, batch, features)
+        losses = self.detector.losses(batch, features)
         for part in self.parts:
             losses |= part.losses(self.detector, batch, features)
         return losses

@@ -70,7 +70,7 @@ from headstart.config.schema.strategy import (
 from headstart.config.schema.study import StudyConfig
 from headstart.config.schema.tile import TileConfig
 from headstart.config.schema.trainer import TrainerConfig
-from headstart.config.schema.training import Compile, Keep, MonitorConfig, TrainingConfig
+from headstart.config.schema.training import Keep, MonitorConfig, TrainingConfig
 from headstart.config.schema.using import ExportConfig, ExportTo, Precision, PredictConfig, PushConfig, Quantize, Save
 from headstart.config.schema.verbs import (
     CompareConfig,
@@ -101,7 +101,6 @@ __all__ = [
     "CocoSourceConfig",
     "CocoSsdConfig",
     "CompareConfig",
-    "Compile",
     "ConvertConfig",
     "Cost",
     "CsvConfig",

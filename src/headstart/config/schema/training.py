@@ -23,15 +23,6 @@ class Keep(Enum):
     all = "all"  # best.ckpt and last.ckpt with the optimizer's state, and what both leave out
 
 
-class Compile(Enum):
-    """Of a training step the network and its losses, by torch.compile, on the canvases that a run has."""
-
-    auto = "auto"
-    none = "none"  # as they are written
-    inductor = "inductor"  # kernels of their own: needs a C++ compiler on a CPU, Triton on a GPU
-    graphs = "graphs"  # and on a CUDA GPU these as graphs, launched as one
-
-
 @dataclass
 class TrainingConfig:
     ema_decay: Optional[float] = None
@@ -45,8 +36,5 @@ class TrainingConfig:
     """Time what the fit spends on loading, augmentation, network, loss, optimizer, evaluation and the rest: a table at
     its end, profile.png in the run's folder, and `cost.profile` in the record; with a GPU its own time as well,
     `cost.gpu_profile`, and the share of training in which it had work, `cost.gpu_share`."""
-    compile: Compile = Compile.auto
-    """`auto` compiles where that was measured to pay within a run: nowhere yet. Compiling takes the first step on each
-    canvas a minute or so; a smaller batch, as the last of an epoch may be, is computed as it is written."""
     keep: Keep = Keep.model
     """Which checkpoints stay when the run is finished; while it is not, all are there to go on from."""
