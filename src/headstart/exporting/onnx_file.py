@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,18 @@ def as_onnx(
 ) -> ONNXProgram:
     """`axes`: names of those of the inputs that may have any size."""
     operators = {torch.ops.headstart.staying.default: _non_max_suppression}
-    made = torch.onnx.export(
-        program,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_shapes=axes,
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-        custom_translation_table=operators,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own names of axes
+        made = torch.onnx.export(
+            program,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=axes,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+            custom_translation_table=operators,
+        )
     assert made is not None
     return made
 

@@ -11,8 +11,9 @@ from torch.export import ExportedProgram
 
 from headstart.config.plain import plain
 from headstart.config.postprocess import Rule
-from headstart.config.schema import ExportConfig, ExportTo, Method
+from headstart.config.schema import ExportConfig, ExportTo, Method, Resize
 from headstart.data.datamodule import DetectionDataModule
+from headstart.data.types import Size
 from headstart.detectors.interface import Detector
 from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.errors import UserError
@@ -35,7 +36,7 @@ def export(config: ExportConfig) -> Path:
     if config.to is ExportTo.onnx:
         needs("onnx", "onnxscript", *(["onnxruntime"] if config.quantize else []))
     detector, model = load_exported(Path(config.run).expanduser())
-    fixed_hw = None if config.size is None else (config.size[0], config.size[1])
+    fixed_hw = _fixed_hw(config, model.size)
     contract = Contract.of(detector, model, config.nms, fixed_hw)
     program = _graph(config, detector, contract)
     path = _path(config)
@@ -52,6 +53,13 @@ def export(config: ExportConfig) -> Path:
     for line in _lines(contract, path):
         say(line)
     return path
+
+
+def _fixed_hw(config: ExportConfig, size: Size) -> tuple[int, int] | None:
+    """None: pictures may have any size; stretched ones have but one."""
+    if config.size is not None:
+        return config.size[0], config.size[1]
+    return (size.min_size, size.max_size) if size.resize is Resize.stretch else None
 
 
 def _path(config: ExportConfig) -> Path:

@@ -35,7 +35,8 @@ class ExportConfig:
     nms: bool = True
     """false: every decoded box and the scores of all classes, as OpenCV's DNN can run it."""
     size: Optional[list[int]] = None
-    """`[height,width]` of the pictures, where the file is to be for one size alone; null: any."""
+    """`[height,width]` of the pictures, where the file is to be for one size alone; null: any, or the
+    one size that stretched pictures have."""
     quantize: Optional[Quantize] = None
     """Measures the mAP of both, on the pictures of the run's validation split."""
     calibration: Optional[int] = None
