@@ -10,6 +10,7 @@ import sys
 import tomllib
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -131,7 +132,12 @@ def swept_by_the_experiment(overrides: list[str]) -> list[str]:
     return [f"{key}={values}" for node in nodes if node for key, values in node.sweeper.params.items()]
 
 
-@pytest.mark.parametrize("command", of_kind("train"))
+def swept(command: str) -> Any:
+    """Sixty cells take nine seconds."""
+    return pytest.param(command, marks=[pytest.mark.slow] if "experiment=study" in command else [])
+
+
+@pytest.mark.parametrize("command", [swept(command) for command in of_kind("train")])
 def test_a_training_command_composes_and_passes_every_check(
     command: str, config_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def undisturbed(tmp_path_factory, command, execute) -> Path:
     return folder_in(folder / "outputs")
 
 
+@pytest.mark.slow
 def test_ctrl_c_sigterm_and_sigkill_cost_the_epoch_in_progress_and_nothing_else(
     tmp_path, command, execute, undisturbed
 ):

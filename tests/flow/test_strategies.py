@@ -22,6 +22,7 @@ def from_source(folder, *more):
     return ("source=checkpoint", f"source.path={folder}", *more)
 
 
+@pytest.mark.slow
 def test_the_best_mixture_is_what_is_reported_exported_and_measured_again(train, full_run):
     folder = train(*from_source(full_run, "strategy=wise_ft", "evaluation.retention=true", *TO_THE_SOURCES_KIND))
     metrics = record_of(folder).metrics
@@ -93,6 +94,7 @@ def test_tfa_trains_the_last_layers_alone_and_its_export_knows_the_cosine_head(t
     assert evaluate(EvaluateConfig(run=str(folder))).map == pytest.approx(record_of(folder).metrics["val"]["map"])
 
 
+@pytest.mark.slow
 def test_a_pull_keeps_the_weights_nearer_to_the_source(train, full_run):
     source = load_file(full_run / "model.safetensors")
 

@@ -31,7 +31,7 @@ def at_most(level: float, number: int) -> float:
     return level + float(stats.norm.isf(0.001)) * math.sqrt(level * (1 - level) / number)
 
 
-@pytest.mark.parametrize(("seeds", "noise"), [(2, ONE), (3, SPREAD)])
+@pytest.mark.parametrize(("seeds", "noise"), [pytest.param(2, ONE, marks=pytest.mark.slow), (3, SPREAD)])
 def test_of_twelve_equal_arms_nothing_is_said_in_19_of_20_studies(seeds: int, noise: Sequence[float]) -> None:
     """200 studies, at most 9.8 % of which may say something; the whole of it is below."""
     assert share(equal(seeds, noise), 200, says_anything) <= at_most(0.05, 200)

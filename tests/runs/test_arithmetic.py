@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from headstart.build import optimizer_factory
-from headstart.config.schema import AdamWConfig, SGDConfig, TrainerConfig, TrainingConfig
+from headstart.config.schema import AdamWConfig, SGDConfig, TrainerConfig
 from headstart.runs.arithmetic import arithmetic, device_name
 
 ADAMW = AdamWConfig(name="adamw", _target_="torch.optim.AdamW", weight_decay=0.1)
@@ -25,7 +25,7 @@ def test_precision_device_and_threads_are_those_that_train():
 @pytest.mark.parametrize("optimizer", [ADAMW, SGD, {"name": "own", "_target_": "torch.optim.AdamW", "foreach": True}])
 def test_the_optimizer_is_the_one_the_record_says_and_moves_as_the_plain_one(optimizer):
     """Against the plain loop in float64, over ten steps."""
-    found = arithmetic(TrainerConfig(accelerator="cpu"), optimizer, TrainingConfig())["fused_optimizer"]
+    found = arithmetic(TrainerConfig(accelerator="cpu"), optimizer)["fused_optimizer"]
     weight = torch.nn.Parameter(torch.randn(1000))
     exact = torch.nn.Parameter(weight.detach().double())
     made = optimizer_factory(optimizer)([{"params": [weight], "lr": 1e-2, "weight_decay": 0.1}])
