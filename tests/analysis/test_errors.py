@@ -52,6 +52,7 @@ def test_what_a_kind_costs_is_the_ap_that_its_mending_would_add() -> None:
 
 def tidecv(truth: Truth, found: SplitDetections) -> tuple[dict[str, int], dict[str, float]]:
     """Count and cost by kind, as the authors' tool has them."""
+    pytest.importorskip("tidecv", reason="pip install tidecv: it brings an OpenCV that goes with no other")
     from tidecv import TIDE, Data
 
     gt, detections = Data("gt"), Data("found")
