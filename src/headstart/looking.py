@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from headstart.analysis.marks import worst_rows
 from headstart.analysis.scored import Scored
 from headstart.analysis.summary import scored_splits
-from headstart.analysis.thresholds import best_thresholds, kept
+from headstart.analysis.thresholds import best_kept
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.small import small_jpeg
 from headstart.records.pictures import kept_rows, write_pictures
@@ -28,14 +28,16 @@ _log = logging.getLogger(__name__)
 
 def leave(
     folder: Path, record: RunRecord, data: DetectionDataModule, worst_pictures: int, loggers: Sequence[Logger]
-) -> None:
-    """After its detections are written. What goes wrong here is said, and ends no run."""
+) -> dict[str, Scored]:
+    """After its detections are written, which it gives back beside the truth, by split. What goes wrong here is said,
+    and ends no run."""
     splits: dict[str, Scored] = {}
     _attempted("its detections were not looked into", lambda: splits.update(scored_splits(folder, record)))
     for split, scored in splits.items():
         _attempted("pictures were not kept", lambda s=split, of=scored: keep(folder, data, s, of, worst_pictures))
     _attempted("report.html was not written", lambda: write_report(folder, record, splits))
     _attempted("no panels were logged", lambda: log_panels(loggers, folder, splits, worst_pictures))
+    return splits
 
 
 def _attempted(lost: str, action: Callable[[], object]) -> None:
@@ -49,7 +51,7 @@ def _attempted(lost: str, action: Callable[[], object]) -> None:
 def keep(folder: Path, data: DetectionDataModule, split: str, scored: Scored, number: int) -> None:
     """Small JPEGs of the pictures with the most errors that no run has kept yet."""
     fingerprint = scored.truth.fingerprint
-    wanted = worst_rows(scored, kept(scored, best_thresholds(scored)), number)
+    wanted = worst_rows(scored, best_kept(scored), number)
     there = kept_rows(folder, fingerprint)
     missing = [row for row in wanted if row not in there]
     left_out = write_pictures(folder, fingerprint, _jpegs(data, split, missing)) if missing else 0

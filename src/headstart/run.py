@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 
 from headstart import build
+from headstart.analysis.thresholds import least_scores
 from headstart.config.resolve import resolved_dict
 from headstart.config.schema import RunConfig
 from headstart.data.canvases import Padding
@@ -22,13 +23,13 @@ from headstart.data.show import dataset_report
 from headstart.data.workers import explained
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
-from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult
-from headstart.evaluation.thresholds import best_thresholds
+from headstart.evaluation.coco_map import CocoMeanAveragePrecision
 from headstart.inference.example import example
 from headstart.inference.export import save_exported
 from headstart.looking import leave
 from headstart.parts.part import Part
 from headstart.parts.table import equip_all, parts_of
+from headstart.records.detections import SplitDetections
 from headstart.records.record import RunRecord
 from headstart.replacing import replacing, tidy
 from headstart.reporting.card import CARD, PICTURE, card
@@ -151,8 +152,10 @@ def train(experiment: Experiment, folder: Path, record: RunRecord) -> None:
     describe_end(record, experiment, fitted, results)
     if fitted.trainer.is_global_zero:
         keep_found(folder, experiment.data, results)
-        leave(folder, record, experiment.data, experiment.config.evaluation.worst_pictures, fitted.loggers)
-        present(experiment, folder, record, results)
+        worst_pictures = experiment.config.evaluation.worst_pictures
+        scored = leave(folder, record, experiment.data, worst_pictures, fitted.loggers)
+        thresholds = least_scores(scored["val"]) if "val" in scored else {}
+        present(experiment, folder, record, results["val"].detections, thresholds)
         if "profile" in record.cost:
             show_profile(record.cost, folder)
     for line in finish_loggers(fitted.loggers, final_numbers(record)):
@@ -166,10 +169,15 @@ def show_profile(cost: dict[str, Any], folder: Path) -> None:
     plot_profile(cost["profile"], folder / "profile.png")
 
 
-def present(experiment: Experiment, folder: Path, record: RunRecord, results: Mapping[str, MapResult]) -> None:
+def present(
+    experiment: Experiment,
+    folder: Path,
+    record: RunRecord,
+    found: SplitDetections | None,
+    thresholds: Mapping[str, float],
+) -> None:
     """The model for others: two files that explain themselves, the card that tells people of it, and its picture."""
-    found, known = results["val"].detections, experiment.data.truth("val")
-    thresholds = best_thresholds(found, known.truth) if found else {}
+    known = experiment.data.truth("val")
     export(experiment, folder, record.lineage, thresholds)
     picture = example(known, found, experiment.data.data.splits["val"], thresholds) if found else None
     if picture is not None:

@@ -12,6 +12,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file
 
 import headstart
+from headstart.analysis.scored import score
+from headstart.analysis.thresholds import least_scores
 from headstart.config.compose import compose
 from headstart.config.restore import restore
 from headstart.config.schema import (
@@ -27,7 +29,6 @@ from headstart.data.types import Size
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
 from headstart.evaluate import evaluate
-from headstart.evaluation.thresholds import best_thresholds
 from headstart.inference.export import load_exported
 from headstart.records.detections import read_detections
 from headstart.records.record import RunRecord, record_files
@@ -74,7 +75,9 @@ def test_models_together_find_what_their_detections_do(full_run, train):
 def test_a_finished_run_can_be_used_with_thresholds_of_its_own_and_has_a_card(full_run):
     record, model = record_of(full_run), headstart.load(full_run, device="cpu")
     found, truth = read_detections(full_run, "val"), read_truth(full_run, record.dataset["fingerprints"]["val"])
-    assert best_thresholds(found, truth) == {name: model.thresholds[name] for name in model.chosen}
+    scored = score(truth, found, 100)
+    assert scored is not None
+    assert least_scores(scored) == {name: model.thresholds[name] for name in model.chosen}
     assert model.chosen
     dataset = restore("dataset", record.config["dataset"])
     pictures = {image.name: image.read() for image in catalog.read(dataset, record.config["seed"]).splits["val"]}

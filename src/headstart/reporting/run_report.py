@@ -11,7 +11,7 @@ import numpy as np
 from headstart.analysis.marks import Mark, marked, worst_rows
 from headstart.analysis.scored import Scored
 from headstart.analysis.summary import summarise, write_analysis
-from headstart.analysis.thresholds import best_thresholds, kept
+from headstart.analysis.thresholds import best_kept
 from headstart.config.schema import EvaluationConfig
 from headstart.records.pictures import read_picture
 from headstart.records.record import RunRecord
@@ -37,7 +37,7 @@ def write_report(folder: Path, record: RunRecord, splits: Mapping[str, Scored]) 
 
 def worst(folder: Path, split: str, scored: Scored, number: int) -> Iterator[Picture]:
     """Those with the most wrong of which a small JPEG was kept."""
-    chosen = kept(scored, best_thresholds(scored))
+    chosen = best_kept(scored)
     for row in worst_rows(scored, chosen, number):
         content = read_picture(folder, scored.truth.fingerprint, row)
         if content is not None:

@@ -16,7 +16,7 @@ from headstart.analysis.curves import IOUS, RECALLS, calibration, precision
 from headstart.analysis.errors import confusion, tide
 from headstart.analysis.marks import Mark, marked, worst_rows
 from headstart.analysis.scored import Scored
-from headstart.analysis.thresholds import best_thresholds, kept
+from headstart.analysis.thresholds import best_kept
 from headstart.records.pictures import read_picture
 from headstart.visible import cell
 
@@ -33,7 +33,7 @@ def log_panels(loggers: Sequence[Logger], folder: Path, splits: dict[str, Scored
 
 
 def _panels(prefix: str, folder: Path, scored: Scored, pictures: int) -> Iterator[tuple[str, Any]]:
-    chosen = kept(scored, best_thresholds(scored))
+    chosen = best_kept(scored)
     yield f"{prefix}/precision_recall", _curves(scored)
     yield f"{prefix}/confusion", _matrix(scored, chosen)
     errors = [[kind, found.count, found.cost] for kind, found in tide(scored).items()]

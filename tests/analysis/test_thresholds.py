@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from headstart.evaluation.thresholds import best_thresholds
+from headstart.analysis.scored import score
+from headstart.analysis.thresholds import least_scores
 from headstart.records.detections import SplitDetections
 from headstart.records.truth import Truth
 
@@ -26,6 +27,12 @@ def truth(rows: list[tuple[int, list[float], int]], ignored: str = "") -> Truth:
 def detections(rows: list[tuple[int, list[float], float, int]]) -> SplitDetections:
     images, boxes, scores, labels = (np.array(column) for column in zip(*rows, strict=True))
     return SplitDetections(images, boxes.astype(np.float32), scores.astype(np.float32), labels, np.arange(9))
+
+
+def best_thresholds(found: SplitDetections, objects: Truth) -> dict[str, float]:
+    scored = score(objects, found, 100)
+    assert scored is not None
+    return least_scores(scored)
 
 
 def test_the_threshold_lies_half_way_below_the_last_detection_that_makes_f1_best() -> None:
