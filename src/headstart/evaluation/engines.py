@@ -36,13 +36,19 @@ def _hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int)
 def run_hotcoco(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
     """Its evaluation, which knows more than the numbers: what became of each detection and object. Those have the ids
     1, 2, … in their order; a difficult object has as many as it has copies."""
+    evaluation = hotcoco_evaluation(truth, detections, max_detections)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation
+
+
+def hotcoco_evaluation(truth: dict[str, Any], detections: np.ndarray, max_detections: int) -> Any:
+    """Of which nothing is computed yet."""
     from hotcoco import COCO, COCOeval
 
     coco = COCO(truth)
     evaluation = COCOeval(coco, coco.load_res(detections), "bbox")
     evaluation.params.max_dets = [max_detections]
-    evaluation.evaluate()
-    evaluation.accumulate()
     return evaluation
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.evaluation.engines import AREAS, detection_rows, ground_truth
+from headstart.evaluation.engines import AREAS, detection_rows, ground_truth, hotcoco_evaluation
 from headstart.evaluation.types import ImageResult
 
 RECALLS = 100
@@ -66,15 +66,13 @@ class Matches:
 
 def match(images: Mapping[int, ImageResult], class_names: Sequence[str], metric: str, max_detections: int) -> Matches:
     """By hotcoco; `metric` is a name of a record's (`map`, `map_50`, `map_small`, `mar`, `per_class/dog`, …)."""
-    from hotcoco import COCO, COCOeval
-
     wanted = class_names.index(metric.partition("/")[2]) if "/" in metric else None
     area = AREAS.index(metric[4:]) if metric[4:] in AREAS else 0
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(ground_truth(images, len(class_names), max_detections))
-        evaluation = COCOeval(coco, coco.load_res(detection_rows(images)), "bbox")
+        truth = ground_truth(images, len(class_names), max_detections)
+        evaluation = hotcoco_evaluation(truth, detection_rows(images), max_detections)
         params = evaluation.params
-        params.max_dets, params.area_rng, params.area_rng_lbl = [max_detections], [params.area_rng[area]], [AREAS[area]]
+        params.area_rng, params.area_rng_lbl = [params.area_rng[area]], [AREAS[area]]
         if wanted is not None:
             params.cat_ids = [wanted + 1]
         evaluation.evaluate()
