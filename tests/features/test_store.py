@@ -181,7 +181,7 @@ def test_the_folder_holds_no_more_than_the_limit_and_what_is_open_is_read_on(beg
 def test_a_batch_on_a_smaller_canvas_is_stored_on_the_runs(begun):
     made = begun(HEAD_ONLY)
     batch = next(made.data.whole("train"))
-    wider = store.on_canvas(batch, (60, 70))
+    wider = batch.on_canvas((60, 70))
     assert wider.images.shape[-2:] == (60, 70)
     assert torch.equal(wider.images[..., :48, :64], batch.images)
     assert not wider.images[..., 48:, :].any()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from headstart.data.types import Prediction, Target
 
@@ -126,6 +127,11 @@ class Batch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """From pinned memory without waiting; Lightning asks for that with nothing but a tensor."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
+
+    def on_canvas(self, canvas_hw: tuple[int, int]) -> Batch:
+        """The same pictures on another canvas, which holds them."""
+        below, right = (side - own for side, own in zip(canvas_hw, self.images.shape[-2:], strict=True))
+        return Batch(functional.pad(self.images, (0, right, 0, below)), self.sizes_hw, self.targets, self.frames)
 
     def pin_memory(self) -> Batch:
         return self._map(Tensor.pin_memory)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from headstart.config.schema import AugmentConfig
 from headstart.data.batch import Batch
@@ -115,15 +114,9 @@ class Store:
         for view in self.choice.views[split]:
             left = len(pictures.images)
             for batch in pictures.batches(view.augment):
-                shown = on_canvas(rendered(batch.to(device)), self.choice.canvas_hw)
+                shown = rendered(batch.to(device)).on_canvas(self.choice.canvas_hw)
                 yield tuple(tensor[:left] for tensor in prefix_of(detector, cut, shown))
                 left -= len(batch)
-
-
-def on_canvas(batch: Batch, canvas_hw: tuple[int, int]) -> Batch:
-    """The same pictures on another canvas, which holds them."""
-    below, right = (side - own for side, own in zip(canvas_hw, batch.images.shape[-2:], strict=True))
-    return Batch(functional.pad(batch.images, (0, right, 0, below)), batch.sizes_hw, batch.targets, batch.frames)
 
 
 def make_room(folder: Path, kept: Path) -> None:

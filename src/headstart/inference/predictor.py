@@ -9,7 +9,6 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from headstart.data.batch import Batch
 from headstart.data.boxes import scale_boxes
@@ -62,7 +61,7 @@ class Predictor:
         found: dict[int, Prediction] = {}
         for canvas_hw, numbers in self._batches(seen):
             with self._arithmetic():
-                detections = self.detector.find(_batch([seen[number] for number in numbers], canvas_hw))
+                detections = self.detector.find(Batch.of([seen[number] for number in numbers]).on_canvas(canvas_hw))
             on_host = detections.map(Tensor.cpu).per_image()
             found |= {n: _scaled(one, seen[n], pictures[n]) for n, one in zip(numbers, on_host, strict=True)}
         return [found[number] for number in range(len(pictures))]
@@ -83,12 +82,6 @@ class Predictor:
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
-
-
-def _batch(images: Sequence[Tensor], canvas_hw: tuple[int, int]) -> Batch:
-    batch = Batch.of(images)
-    right, below = canvas_hw[1] - batch.images.shape[-1], canvas_hw[0] - batch.images.shape[-2]
-    return Batch(functional.pad(batch.images, (0, right, 0, below)), batch.sizes_hw, batch.targets, batch.frames)
 
 
 def _scaled(found: Prediction, seen: Tensor, picture: Tensor) -> Prediction:
