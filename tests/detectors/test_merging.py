@@ -15,7 +15,8 @@ from headstart.data.batch import Detections
 from headstart.data.types import Prediction
 from headstart.detectors import suppression
 from headstart.detectors.merging import merged
-from headstart.inference.merging import Found, merge, merge_pictures
+from headstart.inference.merging import merge_pictures
+from headstart.records.detections import SplitDetections
 
 theirs = pytest.importorskip("ensemble_boxes")
 RULE = Rule(iou_threshold=0.5, score_threshold=0.0, max_detections=1000)
@@ -30,6 +31,13 @@ def drawn(seed: int, rows: int = 40, classes: int = 3) -> Prediction:
     scores = generator.uniform(0.05, 1, rows).astype(np.float32)
     labels = generator.integers(0, classes, rows)
     return Prediction(*map(torch.from_numpy, (boxes, scores, labels)))
+
+
+def merge(found: list[Prediction], rule: Rule) -> Prediction:
+    """Of one picture, `found` by several views or networks (or by one): what `rule.method` makes of it."""
+    parts = [(one.boxes_xyxy, one.scores, one.labels) for one in found]
+    boxes, scores, labels = (torch.cat(columns)[None] for columns in zip(*parts, strict=True))
+    return merged(Detections(scores > rule.score_threshold, boxes, scores, labels), rule, len(found)).per_image()[0]
 
 
 def by_score(boxes, scores, labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,7 +161,8 @@ def test_many_pictures_at_once_are_each_alone(monkeypatch):
     parts = {number: drawn(number, rows=10 + number) for number in (7, 0, 3, 5, 9)}
     columns = ("boxes_xyxy", "scores", "labels")
     images = np.concatenate([np.full(len(one.scores), number) for number, one in parts.items()])
-    found = Found(images, *(np.concatenate([getattr(p, name).numpy() for p in parts.values()]) for name in columns))
+    boxes, scores, labels = (np.concatenate([getattr(p, name).numpy() for p in parts.values()]) for name in columns)
+    found = SplitDetections(images, boxes, scores, labels, measured=np.unique(images))
     rule = replace(RULE, method=Method.weighted_boxes_fusion)
     together = merge_pictures(found, rule)
     assert together.images.tolist() == sorted(together.images.tolist())

@@ -12,22 +12,20 @@ from headstart.config.postprocess import Rule, rule_of
 from headstart.config.restore import restore
 from headstart.config.schema import PostprocessConfig
 from headstart.errors import UserError
-from headstart.inference.merging import Found, merge_pictures
-from headstart.records.detections import SplitDetections
+from headstart.inference.merging import merge_pictures
+from headstart.records.detections import OF_DETECTIONS, SplitDetections
 from headstart.records.record import RunRecord
 
 Runs = Mapping[Path, RunRecord]
-KINDS = {"images": np.int32, "boxes_xyxy": np.float32, "scores": np.float32, "labels": np.int32}
 
 
 def as_one(parts: Sequence[SplitDetections], rule: Rule) -> SplitDetections:
     """Of runs that were measured on the same pictures and classes; of one, what `rule.method` makes of its own."""
     measured = parts[0].measured
     assert all(np.array_equal(part.measured, measured) for part in parts)
-    together = Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in KINDS))
-    found = merge_pictures(together, rule.merging_views if len(parts) > 1 else rule, sources=len(parts))
-    columns = {name: getattr(found, name).astype(kind) for name, kind in KINDS.items()}
-    return SplitDetections(**columns, measured=measured)
+    together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in OF_DETECTIONS}
+    found = SplitDetections(**together, measured=measured)
+    return merge_pictures(found, rule.merging_views if len(parts) > 1 else rule, sources=len(parts))
 
 
 def own_rule(record: RunRecord, *changes: PostprocessConfig) -> Rule:

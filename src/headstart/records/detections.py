@@ -21,7 +21,8 @@ _COLUMNS = {
     "labels": Column("int32"),
     "measured": Column("int32"),
 }
-_DETECTIONS = ("images", "boxes_xyxy", "scores", "labels")
+OF_DETECTIONS = ("images", "boxes_xyxy", "scores", "labels")
+"""Of the columns those that tell of detections, a row each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def _check(path: Path, found: SplitDetections) -> None:
     boxes, scores = found.boxes_xyxy, found.scores
     check(
         path,
-        its_columns_are_of_several_lengths=same_length([getattr(found, name) for name in _DETECTIONS]),
+        its_columns_are_of_several_lengths=same_length([getattr(found, name) for name in OF_DETECTIONS]),
         its_detections_are_not_in_the_order_of_the_pictures=bool((np.diff(found.images) >= 0).all()),
         its_pictures_are_not_in_order=bool((np.diff(found.measured) > 0).all()),
         a_picture_has_a_negative_number=in_range(found.measured, np.iinfo(np.int32).max),
