@@ -52,7 +52,7 @@ def taken(image: Any) -> Given:
         )
     if isinstance(image, Tensor):
         _check(image, tuple(image.shape[:1]), "(3, height, width)", "a tensor")
-        return Given(image, partial(_picture_of, image))
+        return Given(image, partial(picture_of, image))
     raise UserError(
         f"a picture is a path, a PIL image, an array or a tensor, and not a {type(image).__name__}: {image!s:.60}"
     )
@@ -86,7 +86,8 @@ def pixels_of(picture: PIL.Image.Image) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _picture_of(pixels: Tensor) -> PIL.Image.Image:
+def picture_of(pixels: Tensor) -> PIL.Image.Image:
+    """Of (3, H, W) uint8 RGB."""
     return PIL.Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 import PIL.Image
-import torch
-from torchvision.transforms.v2.functional import to_pil_image
 
 from headstart.errors import UserError
 from headstart.inference.found import found_in
+from headstart.inference.given import picture_of
 from headstart.inference.large import LargePicture, is_tiff, open_large
 from headstart.inference.model import Model
 from headstart.inference.raster import Raster
@@ -44,6 +43,5 @@ def look_at_large(
     put(Entry(item.name, found, shown=_shown(picture) if draws else None, on_map=on_map))
 
 
-@torch.inference_mode()
 def _shown(picture: LargePicture) -> PIL.Image.Image:
-    return to_pil_image(picture.reduced(-(-max(picture.size_wh) // DRAWN_SIDE)))
+    return picture_of(picture.reduced(-(-max(picture.size_wh) // DRAWN_SIDE)))

@@ -10,7 +10,7 @@ import PIL.Image
 from torchvision.transforms.v2.functional import resize
 
 from headstart.inference.found import Found
-from headstart.inference.given import Given
+from headstart.inference.given import Given, picture_of
 from headstart.predict import video
 from headstart.predict.inputs import Item
 from headstart.predict.writing import Entry, Put, made
@@ -32,7 +32,7 @@ def shown(given: Given) -> PIL.Image.Image:
     factor = min(1.0, DRAWN_SIDE / max(width, height))
     sides = [max(1, round(height * factor)), max(1, round(width * factor))]
     pixels = given.pixels if factor == 1 else resize(given.pixels, sides, antialias=True)
-    return PIL.Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    return picture_of(pixels)
 
 
 def watch(item: Item, find: Look, batch_size: int, drawn: Path | None, put: Put) -> Iterator[str]:

@@ -144,8 +144,9 @@ def _write(
                 writer(entry)
             tally.add(entry.found)
 
-        large = [item for item in items if not item.is_video and is_large(item)]
-        pictures = [item for item in items if not item.is_video and item not in large]
+        pictures, large = [], []
+        for item in (item for item in items if not item.is_video):
+            (large if is_large(item) else pictures).append(item)
         for part in batches(pictures, config.batch_size, config.max_pixels):
             tally.skipped += [(item.name, why) for item, why in part.failed]
             look(part.pictures, find, draws, put)
