@@ -12,7 +12,7 @@ from typing import BinaryIO
 import PIL.Image
 
 from headstart.config.schema import FileDatasetConfig
-from headstart.data.opening import TooManyPixels, UnreadableImage, known_formats, opened
+from headstart.data.opening import TooManyPixels, UnreadableImage, opened
 from headstart.data.pixels import TRANSPOSE, is_sixteen_bit, to_rgb, turn
 from headstart.errors import UserError
 
@@ -78,7 +78,7 @@ class FileImage:
 def stored_size_wh(path: Path) -> tuple[int, int]:
     """Before any EXIF orientation. Raises UnreadableImage."""
     try:
-        with PIL.Image.open(path, formats=known_formats()) as image:
+        with opened(path, math.inf) as image:
             return image.size
     except Exception as error:  # as in FileImage
         raise UnreadableImage(str(error)) from error

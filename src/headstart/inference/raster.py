@@ -91,7 +91,7 @@ class Raster:
         found = (pixels >> facts.shift).astype(np.uint8)
         if facts.palette is not None:
             found = facts.palette[found[0]].transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(found, (3, *found.shape[1:]))))
+        return torch.from_numpy(found if len(found) == 3 else np.repeat(found, 3, axis=0)).contiguous()
 
     def on_map(self, points_xy: np.ndarray) -> np.ndarray:
         """(N, 2) points in pixels, from the upper left corner, as map coordinates. Raises `UserError` where it has

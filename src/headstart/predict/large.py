@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 import PIL.Image
 
@@ -21,8 +23,14 @@ from headstart.predict.writing import Entry, Put
 
 
 def is_large(item: Item) -> bool:
-    """A TIFF of any size, where there is what reads it in windows: it may lie on a map."""
-    return claimed(item) > AHEAD_PIXELS or (is_tiff(item.path) and find_spec("rasterio") is not None)
+    """Or lies on a map, which only what reads windows knows of."""
+    with suppress(UserError):  # the reader of all others says what is wrong with it
+        return claimed(item) > AHEAD_PIXELS or _lies_on_a_map(item.path)
+    return False
+
+
+def _lies_on_a_map(path: Path) -> bool:
+    return is_tiff(path) and find_spec("rasterio") is not None and Raster(path).facts.crs is not None
 
 
 def look_at_large(
