@@ -25,7 +25,7 @@ def decodes(path: str) -> bool:
     try:
         with PIL.Image.open(path) as picture:
             picture.load()
-    except Exception:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
         return False
     return True
 
