@@ -25,14 +25,16 @@ def decodes(path: str) -> bool:
     try:
         with PIL.Image.open(path) as picture:
             picture.load()
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         return False
     return True
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["data", "cases"])
-def test_every_odd_picture_is_looked_at_or_named(which: str, request, tmp_path: Path, model_folder: Path) -> None:
+def test_every_odd_picture_is_looked_at_or_named(
+    which: str, request, monkeypatch, tmp_path: Path, model_folder: Path
+) -> None:
     folder = request.getfixturevalue("real_data") if which == "data" else CASES
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set HEADSTART_CASES")
@@ -48,4 +50,5 @@ def test_every_odd_picture_is_looked_at_or_named(which: str, request, tmp_path: 
     assert not looked_at & named
     real = {os.path.realpath(folder / name) for name in looked_at | named}
     assert real == pictures_in(folder)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)
     assert all(decodes(str(folder / name)) for name in looked_at)

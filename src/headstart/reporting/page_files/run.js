@@ -57,8 +57,9 @@ function drawCalibration(holder, split) {
 
 function drawLabels(holder, split) {
   const rows = split.classes.filter((row) => row.ap !== null && row.boxes > 0);
-  if (new Set(rows.map((row) => row.boxes)).size < 2) return say(holder, "Fewer than two classes with different numbers of boxes have an AP: there is nothing to compare.");
-  const plot = axes(holder, { values: rows.map((row) => row.boxes), label: "boxes trained on (logarithmic)", log: true }, { values: rows.map((row) => row.ap), label: "AP", zero: true }, 320);
+  if (!rows.length) return say(holder, "No class has both.");
+  const boxes = rows.map((row) => row.boxes), least = Math.min(...boxes), most = Math.max(...boxes);
+  const plot = axes(holder, { values: least < most ? boxes : [least / 2, 2 * most], label: "boxes trained on (logarithmic)", log: true }, { values: rows.map((row) => row.ap), label: "AP", zero: true }, 320);
   rows.forEach((row, i) => {
     const tone = rows.length <= COLOURS ? `var(--c${split.classes.indexOf(row)})` : "var(--c0)", right = plot.px(row.boxes) > holder.clientWidth * 0.6;
     tells(element("circle", { cx: plot.px(row.boxes), cy: plot.py(row.ap), r: 5, fill: tone, tabindex: 0 }, plot.svg), `${row.name}\n${short(row.boxes)} boxes, AP ${row.ap.toFixed(3)}`, row.name);
