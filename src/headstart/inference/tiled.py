@@ -32,13 +32,19 @@ def tiled(find: Find, tile: TileConfig) -> Find:
 def find_in(picture: LargePicture, find: Find, tile: TileConfig) -> Prediction:
     """What is in one picture, of any size: `AT_ONCE` views of it are in memory. Merged as `data.halo` says."""
     views = windows(picture.size_wh, tile)
-    found: list[Prediction] = []
-    for start in range(0, len(views), AT_ONCE):
-        shown = [_shown(picture, window) for window in views[start : start + AT_ONCE]]
-        for prediction, (_, factor) in zip(find([pixels for pixels, _ in shown]), shown, strict=True):
-            boxes = prediction.boxes_xyxy.cpu() * factor
-            found.append(Prediction(boxes, prediction.scores.cpu(), prediction.labels.cpu()))
+    parts = (views[start : start + AT_ONCE] for start in range(0, len(views), AT_ONCE))
+    found = [prediction for part in parts for prediction in _in_views(picture, find, part)]
     return _together(found, views, picture.size_wh)
+
+
+def _in_views(picture: LargePicture, find: Find, views: np.ndarray) -> list[Prediction]:
+    """In the pixels of each view, which are gone when this is done: before the next ones are cut."""
+    shown = [_shown(picture, window) for window in views]
+    predictions = find([pixels for pixels, _ in shown])
+    return [
+        Prediction(one.boxes_xyxy.cpu() * factor, one.scores.cpu(), one.labels.cpu())
+        for one, (_, factor) in zip(predictions, shown, strict=True)
+    ]
 
 
 def _shown(picture: LargePicture, window: np.ndarray) -> tuple[Tensor, int]:
