@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-startup bench-overhead bench-before bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,19 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src
 
-bench: bench-training bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
+bench: bench-training bench-startup bench-overhead bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
+
+bench-startup: $(STAMP) ## from the command to the first step, against the imports (a minute)
+	$(BIN)/python benchmarks/startup.py
+
+bench-overhead: $(STAMP) ## what Lightning and the callbacks cost over a bare loop (minutes; needs HEADSTART_DATA)
+	$(BIN)/python benchmarks/overhead.py
+
+bench-before: $(STAMP) ## training of every model against another checkout: make bench-before BEFORE=../before (minutes)
+	$(BIN)/python benchmarks/before.py $(BEFORE)
 
 bench-jobs: $(STAMP) ## a study with one to four cells at a time (minutes)
 	$(BIN)/python benchmarks/jobs.py
