@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-startup bench-overhead bench-before bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-startup bench-overhead bench-before bench-gpu bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: bench-training bench-startup bench-overhead bench-predict bench-time benc
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
+
+bench-gpu: $(STAMP) ## images a second on one GPU against torchvision's best plain loop (five minutes; needs a GPU)
+	$(BIN)/python benchmarks/gpu.py
 
 bench-startup: $(STAMP) ## from the command to the first step, against the imports (a minute)
 	$(BIN)/python benchmarks/startup.py
