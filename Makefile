@@ -44,7 +44,7 @@ lint: $(STAMP) ## check style and format
 	$(BIN)/ruff format --check .
 
 type: $(STAMP) ## check types
-	$(BIN)/pyright src
+	$(BIN)/pyright src benchmarks
 
 bench: bench-training bench-startup bench-overhead bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-tiles ## run the timed comparisons, one after another
 

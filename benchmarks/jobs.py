@@ -17,7 +17,7 @@ JOBS = ("1", "2", "3", "4", "auto")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()

@@ -58,7 +58,7 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

@@ -39,7 +39,7 @@ NETWORKS = {"Lite0, FPN-64": ("backbone=efficientnet_lite0",), "ResNet-50, FPN-2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--networks", type=int, default=len(NETWORKS), help="so many of them, the smallest first")
     arguments = parser.parse_args()

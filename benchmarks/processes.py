@@ -31,7 +31,7 @@ RUNS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=2)
     arguments = parser.parse_args()
     print("| run | images/s | mAP | peak memory, MiB |\n|---|---:|---:|---:|")

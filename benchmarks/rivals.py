@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection import RetinaNet
 
-from headstart.data.types import AnnotatedImage, Prediction
+from headstart.data.batch import Detections
+from headstart.data.types import AnnotatedImage
 
 PLAIN = (
     "augment=none",
@@ -101,8 +103,10 @@ def step(
     optimizer.step()
 
 
-def predictions(found: list[dict[str, Tensor]]) -> list[Prediction]:
-    return [Prediction(one["boxes"], one["scores"], one["labels"]) for one in found]
+def predictions(found: list[dict[str, Tensor]]) -> Detections:
+    boxes, scores, labels = (pad_sequence([one[key] for one in found], True) for key in ("boxes", "scores", "labels"))
+    counts = torch.tensor([len(one["boxes"]) for one in found])
+    return Detections(torch.arange(scores.shape[1]) < counts[:, None], boxes, scores, labels)
 
 
 def _now(device: torch.device) -> float:

@@ -104,7 +104,7 @@ def _measure(folder: Path, tile: TileConfig) -> dict[str, Any]:
     detector, _ = load_exported(folder)
     module = EvaluationModule(detector, CocoMeanAveragePrecision(data.class_names))
     pictures = DetectionDataModule(data, describe(data, config), config, AugmentConfig(name="none"), 0)
-    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    silent: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = L.Trainer(accelerator="cpu", devices=1, enable_checkpointing=False, **silent)
     next(pictures.whole("val"))  # nothing is decoded in the time measured
     began = time.process_time()

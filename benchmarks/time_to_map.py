@@ -46,7 +46,7 @@ TARGETS = ("kangaroo", "bccd")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--output", type=Path, default=Path("outputs/bench-time"))
@@ -120,9 +120,8 @@ def measured(model: torch.nn.Module, experiment: Experiment) -> float:
     metric = CocoMeanAveragePrecision(experiment.info.class_names)
     for batch in experiment.data.val_dataloader():
         assert isinstance(batch, Batch)
-        pairs = batch.per_image()
-        found = model([image.float() / 255 for image, _ in pairs])
-        metric.update(rivals.predictions(found), [target for _, target in pairs])
+        found = model([image.float() / 255 for image, _ in batch.per_image()])
+        metric.update(rivals.predictions(found), batch.targets, batch.frames)
     return metric.compute().map
 
 

@@ -14,7 +14,7 @@ def update(metric, images):
 
 def detections(predictions):
     """Of lists, padded."""
-    most = max(1, *(len(found.scores) for found in predictions))
+    most = max(len(found.scores) for found in predictions)
     counts, device = [len(found.scores) for found in predictions], predictions[0].scores.device
     return Detections(
         presence(counts, most, device),

@@ -127,7 +127,7 @@ def _packed(found: Detections, truth: Targets) -> Tensor:
     """(N, rows of each image): everything in one tensor, so that it is one copy. Labels are exact in float32."""
     detections = (found.boxes_xyxy, found.scores, found.labels, found.present)
     objects = (truth.boxes_xyxy, truth.labels, truth.crowd, truth.difficult, truth.area, truth.present)
-    sides = [[c.float().reshape(*c.shape[:2], -1) for c in columns] for columns in (detections, objects)]
+    sides = [[torch.atleast_3d(c.float()) for c in columns] for columns in (detections, objects)]
     return torch.cat([torch.cat(columns, dim=2).flatten(1) for columns in sides], dim=1)
 
 
@@ -145,7 +145,7 @@ class Arriving:
         """In original pixels, all images at once, by image."""
         packed = self.reading.arrived().numpy().astype(np.float64)
         split = self.detections * DETECTION
-        found = packed[:, :split].reshape(len(packed), -1, DETECTION)
+        found = packed[:, :split].reshape(len(packed), self.detections, DETECTION)
         truth = packed[:, split:].reshape(len(packed), -1, OBJECT)
         scale = np.array([np.divide(frame.original_hw, frame.image_hw)[[1, 0, 1, 0]] for frame in self.frames])
         for rows in (found, truth):
