@@ -2,11 +2,12 @@
 
 from itertools import chain, zip_longest
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.data.sampling import EpochSampler, stable_seed
+from headstart.data.sampling import EpochSampler, OnOneCanvas, stable_seed
 
 
 def batches(indices: list[int], size: int) -> list[list[int]]:
@@ -67,3 +68,11 @@ def test_each_index_carries_its_epoch() -> None:
 def test_a_seed_is_the_same_in_every_process() -> None:
     """`printf 1/2/a.jpg | b2sum -l 64`, without its last bit: Python's own `hash` differs from process to process."""
     assert stable_seed(1, 2, "a.jpg") == 0x4A46BB1EC4966732 >> 1
+
+
+def test_batches_of_an_evaluation_have_pictures_of_one_canvas_each_once_in_the_epoch_of_the_sampler():
+    sampler = EpochSampler(7, 0, shuffle=False)
+    found = OnOneCanvas(sampler, np.array([0, 2, 0, 0, 2, 2, 1]), batch_size=2)
+    sampler.set_epoch(3)  # Lightning asks a batch sampler for its `sampler`
+    assert list(found) == [[(3, 0), (3, 2)], [(3, 3)], [(3, 1), (3, 4)], [(3, 5)], [(3, 6)]]
+    assert len(found) == 5

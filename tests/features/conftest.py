@@ -14,9 +14,8 @@ from headstart.config.schema import RunConfig
 from headstart.runs.experiment import Experiment
 from headstart.transfer.types import SourceWeights
 
+DRAWN = ("dataset.num_train=5", "dataset.num_val=3")
 SMALL = (
-    "dataset.num_train=5",
-    "dataset.num_val=3",
     "dataset.min_size=48",
     "dataset.max_size=64",
     "dataset.batch_size=2",
@@ -36,7 +35,7 @@ def composed(words: tuple[str, ...]) -> RunConfig:
 
 @pytest.fixture
 def experiment(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Experiment]:
-    """`experiment(*words)`: before its first step; the source is another tiny detector."""
+    """`experiment(*words)`: before its first step; the source is another tiny detector. `drawn`: of drawn shapes."""
 
     def source(config: Any, model: Any, backbone: Any, detector: Any) -> SourceWeights:
         return SourceWeights("checkpoint", dict(tiny(detector.class_names, seed=1).state_dict()), ("",))
@@ -46,8 +45,8 @@ def experiment(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_pa
     )
     monkeypatch.setattr(headstart.run, "load_source", source)
 
-    def make(*words: str) -> Experiment:
-        config = copy.deepcopy(composed(words))
+    def make(*words: str, drawn: bool = True) -> Experiment:
+        config = copy.deepcopy(composed((*(DRAWN if drawn else ()), *words)))
         config.output_dir = str(tmp_path)
         return headstart.run.prepare(config, show=False)
 

@@ -8,7 +8,6 @@ from headstart.detectors.split import CannotSplit
 from headstart.errors import UserError
 from headstart.features import choose
 from headstart.features.borders import frozen_front
-from headstart.features.choose import largest_canvas
 
 
 def notes(made) -> str:
@@ -145,8 +144,3 @@ def test_a_layer_in_training_mode_ends_the_front(experiment):
     awake = replace(phase, eval_modules=early)
     assert frozen_front(made.detector, phase) == ["stem", "stage1", "stage2", "neck"]
     assert frozen_front(made.detector, awake) == ["stem", "stage1"]
-
-
-def test_the_canvas_holds_every_picture_of_both_splits(experiment):
-    data = experiment("strategy=full").data
-    assert largest_canvas(data.data, data.info.size) == (48, 64)

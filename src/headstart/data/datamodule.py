@@ -22,7 +22,7 @@ from headstart.data.canvases import Canvases
 from headstart.data.dataset import DetectionDataset, Known, rendered
 from headstart.data.keeping import Place, keep
 from headstart.data.objects import padded_rows, resized_sizes_hw
-from headstart.data.sampling import EpochSampler
+from headstart.data.sampling import EpochSampler, OnOneCanvas
 from headstart.data.table import ImageTable
 from headstart.data.tiles import in_tiles, report
 from headstart.data.truth import KnownTruth, truth_of
@@ -139,13 +139,17 @@ class DetectionDataModule(L.LightningDataModule):
         """(3, h, w) uint8: a picture as a detector sees it, without padding."""
         return self._dataset(split, None)[index][0]
 
-    def whole(self, split: str, augment: AugmentConfig | None = None) -> Iterator[Batch]:
-        """All images in order, as they are, or as `augment` shows them, in batches of one size: the last is filled up
-        with the last image."""
+    def whole(
+        self, split: str, augment: AugmentConfig | None = None, numbers: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        """All images in order, or those of the (n,) `numbers`, as they are, or as `augment` shows them, in batches of
+        one size: the last is filled up with the last image."""
         dataset = self._dataset(split, augment)
-        size, last = min(self.config.batch_size, len(dataset)), len(dataset) - 1
-        for start in range(0, len(dataset), size):
-            yield dataset.__getitems__([min(index, last) for index in range(start, start + size)])
+        chosen = list(range(len(dataset))) if numbers is None else numbers.tolist()
+        size = min(self.config.batch_size, len(chosen))
+        for start in range(0, len(chosen), size):
+            batch = chosen[start : start + size]
+            yield dataset.__getitems__(batch + chosen[-1:] * (size - len(batch)))
 
     def pictured(self, split: str, batch: Batch) -> Batch:
         """The batch with pixels, as they are, also where it had no need of them."""
@@ -163,18 +167,23 @@ class DetectionDataModule(L.LightningDataModule):
         sampler = self._sampler(len(dataset), shuffle=split == "train")
         workers, batch_size = 0 if dataset.known.always else self._num_workers(), self.config.batch_size
         one_left = len(sampler) > batch_size and len(sampler) % batch_size == 1
+        how: dict[str, Any] = {"batch_size": batch_size, "sampler": sampler, "drop_last": one_left}
+        if split != "train":
+            how = {"batch_sampler": OnOneCanvas(sampler, self._own_canvases(split), batch_size)}
         return DataLoader(
             dataset,
-            batch_size=batch_size,
-            sampler=sampler,
+            **how,
             num_workers=workers,
             collate_fn=collate,
-            drop_last=split == "train" and one_left,
             pin_memory=torch.cuda.is_available() and self.keeping.kind is not Cache.device,
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
             worker_init_fn=begin,
         )
+
+    def _own_canvases(self, split: str) -> np.ndarray:
+        """(n,) numbers of the smallest canvas that holds each picture."""
+        return self.canvases.holding(resized_sizes_hw(self._images(split), self.info.size))
 
     def _num_workers(self) -> int:
         if not self._needs_workers():

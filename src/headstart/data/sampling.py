@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
@@ -48,3 +49,24 @@ class EpochSampler(Sampler[tuple[int, int]]):
             return list(range(self.num_images))
         generator = torch.Generator().manual_seed(stable_seed(self.seed, self.epoch))
         return torch.randperm(self.num_images, generator=generator).tolist()
+
+
+class OnOneCanvas(Sampler[list[tuple[int, int]]]):
+    """Batches of what `sampler` gives whose pictures have the same own canvas: what is found in a picture then depends
+    on no other, as in a prediction."""
+
+    def __init__(self, sampler: EpochSampler, canvases: np.ndarray, batch_size: int) -> None:
+        """`canvases`: (n,) numbers of each picture's."""
+        self.sampler = sampler
+        self.canvases = canvases
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        groups: dict[int, list[tuple[int, int]]] = {}
+        for epoch, index in self.sampler:
+            groups.setdefault(int(self.canvases[index]), []).append((epoch, index))
+        for group in groups.values():
+            yield from (group[start : start + self.batch_size] for start in range(0, len(group), self.batch_size))

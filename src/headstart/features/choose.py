@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 
 from headstart.config.schema import AugmentConfig, FeatureStore, RunConfig, TrainerConfig
 from headstart.data.batch import Batch
+from headstart.data.canvases import Canvases
 from headstart.data.keeping import cache_folder
 from headstart.data.objects import resized_sizes_hw
 from headstart.data.table import ImageTable
@@ -33,18 +34,28 @@ SAVED_EPOCHS = 1
 """Of a phase, so many at least, for which storing pays: each view takes the time of one."""
 
 
+@dataclass(frozen=True, eq=False)
+class Shelf:
+    """Pictures of one split whose features lie in one file."""
+
+    split: str
+    numbers: np.ndarray
+    """(n,) rows of the split."""
+    canvas_hw: tuple[int, int]
+    """That every one of them lies on …"""
+    network_hw: tuple[int, int]
+    """… and what the detector makes of that."""
+    views: tuple[View, ...]
+    """In which they are stored."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What is stored in a run."""
 
     cuts: dict[int, Cut] = field(default_factory=dict)
     """Epochs done when a phase begins -> the border behind which its features are stored."""
-    views: dict[str, tuple[View, ...]] = field(default_factory=dict)
-    """Split -> the views in which its pictures are stored."""
-    canvas_hw: tuple[int, int] = (0, 0)
-    """That every picture lies on …"""
-    network_hw: tuple[int, int] = (0, 0)
-    """… and what the detector makes of that."""
+    shelves: tuple[Shelf, ...] = ()
     notes: tuple[str, ...] = ()
     """For the user: what is stored, or why nothing is."""
 
@@ -57,13 +68,14 @@ def choose(
     config: RunConfig,
     data: DetectionData,
     size: Size,
+    canvases: Canvases,
     detector: Detector,
     plan: TransferPlan,
     precision: str,
     needs_pictures: str = "",
 ) -> Choice:
-    """`size`: of the pictures; `precision`: that the run computes in; `needs_pictures` names what looks at the pictures
-    in every step.
+    """`size`: of the pictures; `canvases`: of their batches; `precision`: that the run computes in; `needs_pictures`
+    names what looks at the pictures in every step.
 
     Raises `UserError` where `strategy.feature_store=on` cannot be obeyed.
     """
@@ -78,7 +90,8 @@ def choose(
         if wanted is FeatureStore.auto:
             fronts = _that_pay(config, data, plan, fronts)
         with still(detector):
-            return _fitting(config, data, size, detector, fronts, half="16" in precision)
+            shelves = shelves_of(config, data, size, canvases, detector)
+            return _fitting(config, shelves, detector, fronts, half="16" in precision)
     except _Declined as declined:
         if wanted is FeatureStore.on:
             raise UserError(f"strategy.feature_store=on cannot be obeyed: {declined}") from None
@@ -130,26 +143,50 @@ def _epochs(trainer: TrainerConfig, images: int, batch_size: int) -> float:
 
 
 def _fitting(
-    config: RunConfig, data: DetectionData, size: Size, detector: Detector, fronts: dict[int, list[str]], half: bool
+    config: RunConfig, shelves: Sequence[Shelf], detector: Detector, fronts: dict[int, list[str]], half: bool
 ) -> Choice:
-    canvas_hw = largest_canvas(data, size)
-    picture = _some_picture(canvas_hw)
-    cuts, why = _cuts(detector, fronts, picture)
-    shown = {"train": views(config.augment) or (), "val": (View(),)}
-    rows = sum(len(data.splits.get(split, ())) * len(shown[split]) for split in SPLITS)
-    sizes = {
-        cut.stage: rows * row_bytes(prefix_of(detector, cut, picture)) // (2 if half else 1) for cut in cuts.values()
-    }
+    canvas_hw = shelves[0].canvas_hw
+    cuts, why = _cuts(detector, fronts, _some_picture(canvas_hw))
+    sizes = {cut.stage: _bytes(detector, cut, shelves) // (2 if half else 1) for cut in cuts.values()}
     folder = folder_of(config)
-    images = sum(len(data.splits.get(split, ())) for split in SPLITS)
+    images = sum(len(shelf.numbers) for shelf in shelves)
+    own = ", those of val on their own" if any(shelf.canvas_hw != canvas_hw for shelf in shelves) else ""
     _refuse_too_much(config.strategy.feature_store, sum(sizes.values()), folder)
     notes = [
         f"features behind {stage} are computed once for each of {images:,} pictures, {_in_views(config.augment)}, on a "
-        f"canvas of {canvas_hw[0]} x {canvas_hw[1]}, and read back: {_mb(size)} in {folder}"
+        f"canvas of {canvas_hw[0]} x {canvas_hw[1]}{own}, and read back: {_mb(size)} in {folder}"
         for stage, size in sizes.items()
     ]
-    height, width = detector.normalised(picture).shape[-2:]
-    return Choice(cuts, shown, canvas_hw, (height, width), (*why, *notes))
+    return Choice(cuts, tuple(shelves), (*why, *notes))
+
+
+def shelves_of(
+    config: RunConfig, data: DetectionData, size: Size, canvases: Canvases, detector: Detector
+) -> list[Shelf]:
+    """Training's pictures on the largest canvas, that of nearly every mixed batch; validation's each on the smallest
+    that holds it, as an evaluation has them."""
+    shelves = []
+    for split, shown in (("train", views(config.augment) or ()), ("val", (View(),))):
+        if not (images := ImageTable.of(data.splits.get(split, ()))):
+            continue
+        own = canvases.holding(resized_sizes_hw(images, size))
+        for number, numbers in ((-1, np.arange(len(images))),) if split == "train" else _grouped(own):
+            canvas_hw = canvases.sides_hw[number]
+            height, width = detector.normalised(_some_picture(canvas_hw)).shape[-2:]
+            shelves.append(Shelf(split, numbers, canvas_hw, (height, width), shown))
+    return shelves
+
+
+def _grouped(own: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Number of a canvas -> the pictures on it."""
+    return [(int(number), np.flatnonzero(own == number)) for number in np.unique(own)]
+
+
+def _bytes(detector: Detector, cut: Cut, shelves: Sequence[Shelf]) -> int:
+    return sum(
+        len(shelf.numbers) * len(shelf.views) * row_bytes(prefix_of(detector, cut, _some_picture(shelf.canvas_hw)))
+        for shelf in shelves
+    )
 
 
 def _in_views(augment: AugmentConfig) -> str:
@@ -174,13 +211,6 @@ def _cuts(detector: Detector, fronts: dict[int, list[str]], picture: Batch) -> t
     if not cuts:
         raise _Declined("; ".join(dict.fromkeys(why)))
     return cuts, [*dict.fromkeys(why)]
-
-
-def largest_canvas(data: DetectionData, size: Size) -> tuple[int, int]:
-    """The height and the width that hold each picture of the splits that are stored."""
-    sizes_hw = [resized_sizes_hw(ImageTable.of(data.splits.get(split, ())), size) for split in SPLITS]
-    height, width = np.concatenate(sizes_hw).max(axis=0)
-    return int(height), int(width)
 
 
 def _some_picture(canvas_hw: tuple[int, int]) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -44,7 +44,7 @@ def key(
     detector: Detector,
     cut: Cut,
     weights: str,
-    images: Sequence[AnnotatedImage],
+    images: Iterable[AnnotatedImage],
     views: Sequence[View],
     size: Sequence[Any],
     arithmetic: Arithmetic,
