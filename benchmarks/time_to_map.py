@@ -4,7 +4,7 @@ RetinaNet on EfficientNet-Lite0 at 240 x 320 on bccd and kangaroo, from a detect
 head_only (with the store and without), full, and the reference loop: float32, AdamW at full's rate, torchvision's
 losses, from the very weights that `full` starts with. The clock runs from the first step and stops for no one:
 validations, the store's filling and checkpoints count; imports and reading of pictures do not. Medians over seeds;
-writes a table and a chart.
+writes a table, a chart, and what both are of.
 
     python benchmarks/time_to_map.py [--seeds 3] [--epochs 6] [--output outputs/bench-time]
 """
@@ -12,6 +12,7 @@ writes a table and a chart.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ def main() -> None:
             for name, overrides in OURS.items():
                 curves[target][name].append(ours((*own, *overrides, f"output_dir={arguments.output}", "rerun=true")))
             curves[target][REFERENCE].append(theirs((*own, "strategy=full"), arguments.epochs))
+    (arguments.output / "curves.json").write_text(json.dumps(curves))
     print(table(curves))
     draw(curves, arguments.output / "time_to_map.png")
 
@@ -139,7 +141,7 @@ def table(curves: dict[str, dict[str, list[Curve]]]) -> str:
             epoch = statistics.median(curve[-1][0] / len(curve) for curve in of_seeds)
             best = statistics.median(max(value for _, value in curve) for curve in of_seeds)
             reached = median_time(of_seeds, goal)
-            ratio = f"{base / reached:.1f} x sooner" if base and reached else "-"
+            ratio = f"{base / reached:.1f} x as soon" if base and reached else "-"
             lines.append(f"| {target} | {name} | {epoch:.1f} | {best:.3f} | {reached or '-'} | {ratio} |")
     return "\n".join(lines)
 
@@ -155,14 +157,14 @@ def draw(curves: dict[str, dict[str, list[Curve]]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, len(curves), figsize=(9, 3.4), sharey=False)
     for axis, (target, by_name) in zip(axes, curves.items(), strict=True):
         for name, of_seeds in by_name.items():
-            means = [
-                [statistics.mean(values) for values in zip(*points, strict=True)]
+            middle = [
+                [statistics.median(values) for values in zip(*points, strict=True)]
                 for points in zip(*of_seeds, strict=True)
             ]
-            axis.plot(*zip(*means, strict=True), marker="o", markersize=3, label=name)
-        axis.set(title=target, xlabel="seconds of training, two CPU cores", ylabel="mAP")
+            axis.plot(*zip(*middle, strict=True), marker="o", markersize=3, label=name)
+        axis.set(title=target, xlabel="seconds since the first step, two CPU cores", ylabel="mAP", xlim=0, ylim=0)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=150)
 
