@@ -195,17 +195,20 @@ def tables(output: Path, seconds: float) -> str:
         record = record_of(cell.overrides)
         if record.status == "finished":
             found.setdefault(cell.table, {}).setdefault(cell.row, {}).setdefault(cell.column, []).append(record)
+    spent = "CPU s", seconds_spent
     return "\n\n".join(
         (
-            _table(found["strategies"], ("network", "source", "strategy"), [*IMAGES], [("CPU s", _seconds)]),
-            _table(found["shots"], ("strategy",), [f"K = {shots}" for shots in SHOTS], []),
-            _table(found["forgetting"], ("strategy",), ["kangaroo"], [("COCO kept", _kept), ("CPU s", _seconds)]),
+            table_of(found["strategies"], ("network", "source", "strategy"), [*IMAGES], [spent]),
+            table_of(found["shots"], ("strategy",), [f"K = {shots}" for shots in SHOTS], []),
+            table_of(
+                found["forgetting"], ("strategy",), ["kangaroo"], [("COCO kept", _kept), ("CPU s", seconds_spent)]
+            ),
             _images_a_second(output),
         )
     )
 
 
-def _table(
+def table_of(
     found: Found,
     heads: Sequence[str],
     columns: Sequence[str],
@@ -215,19 +218,19 @@ def _table(
     lines.append("|---" * len(heads) + "|" + "---:|" * (len(columns) + len(more)))
     for row, by_column in found.items():
         everything = [record for records in by_column.values() for record in records]
-        shown = [_interval(by_column.get(column, [])) for column in columns]
+        shown = [interval(by_column.get(column, [])) for column in columns]
         lines.append("| " + " | ".join((*row, *shown, *(of(everything) for _, of in more))) + " |")
     return "\n".join(lines)
 
 
-def _interval(records: list[RunRecord]) -> str:
+def interval(records: list[RunRecord]) -> str:
     """mAP ± half of the 95 % interval over seeds."""
     values = [record.metrics["val"]["map"] or 0.0 for record in records]
     half = interval_95(values)
     return "-" if not values else f"{mean(values):.3f}" + ("" if half is None else f" ± {half:.3f}")
 
 
-def _seconds(records: list[RunRecord]) -> str:
+def seconds_spent(records: list[RunRecord]) -> str:
     return f"{mean([record.cost['cpu_seconds'] for record in records]):.0f}"
 
 
@@ -251,6 +254,16 @@ def side_by_side(arguments: argparse.Namespace, stage: str, program: str = __fil
     return sum(process.wait() != 0 for process in processes)
 
 
+def parser_of(about: str | None, output: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
+    parser.add_argument("--seconds", type=float, default=40, help="of training in a cell")
+    parser.add_argument("--stage", choices=("speeds", "sources", "cells"), help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=int, default=0, help=argparse.SUPPRESS)  # every jobs-th run from here
+    return parser
+
+
 def stage_runs(stage: str, output: Path, seconds: float) -> list[Sequence[str]]:
     if stage == "speeds":
         return [overrides for _, _, overrides in speed_runs(output)]
@@ -258,13 +271,7 @@ def stage_runs(stage: str, output: Path, seconds: float) -> list[Sequence[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("outputs/bench-strategies"))
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
-    parser.add_argument("--seconds", type=float, default=40, help="of training in a cell")
-    parser.add_argument("--stage", choices=("speeds", "sources", "cells"), help=argparse.SUPPRESS)
-    parser.add_argument("--share", type=int, default=0, help=argparse.SUPPRESS)  # every jobs-th run from here
-    arguments = parser.parse_args()
+    arguments = parser_of(__doc__, Path("outputs/bench-strategies")).parse_args()
     if arguments.stage is not None:
         for overrides in stage_runs(arguments.stage, arguments.output, arguments.seconds)[
             arguments.share :: arguments.jobs

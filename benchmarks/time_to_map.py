@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -90,7 +91,8 @@ def noting() -> Iterator[Curve]:
     def finished(self: EvaluationModule, split: str) -> None:
         finish(self, split)
         assert self.evaluation is not None
-        curve.append((time.perf_counter() - begun[0], self.evaluation.map))
+        if split == "val":
+            curve.append((time.perf_counter() - begun[0], self.evaluation.map))
 
     def started(self: DetectionModule, stage: str) -> None:
         begun.append(time.perf_counter())
@@ -131,26 +133,28 @@ def measured(model: torch.nn.Module, experiment: Experiment) -> float:
 
 
 def table(curves: dict[str, dict[str, list[Curve]]]) -> str:
-    """Seconds until the best mAP that the reference loop reached (its median over seeds)."""
-    lines = ["| target | training | seconds an epoch | best mAP | seconds to the reference's best | to the reference |"]
+    """Seconds until the best mAP that the reference loop reached with the same seed; medians over seeds."""
+    lines = ["| target | training | seconds an epoch | best mAP | seconds to the reference's best | times as soon |"]
     lines.append("|---|---|---:|---:|---:|---:|")
     for target, by_name in curves.items():
-        goal = statistics.median(max(value for _, value in curve) for curve in by_name[REFERENCE])
-        base = median_time(by_name[REFERENCE], goal)
+        goals = [max(value for _, value in curve) for curve in by_name[REFERENCE]]
+        base = times(by_name[REFERENCE], goals)
         for name, of_seeds in by_name.items():
             epoch = statistics.median(curve[-1][0] / len(curve) for curve in of_seeds)
             best = statistics.median(max(value for _, value in curve) for curve in of_seeds)
-            reached = median_time(of_seeds, goal)
-            ratio = f"{base / reached:.1f} x as soon" if base and reached else "-"
-            lines.append(f"| {target} | {name} | {epoch:.1f} | {best:.3f} | {reached or '-'} | {ratio} |")
+            reached = times(of_seeds, goals)
+            ratio = statistics.median(theirs / ours for theirs, ours in zip(base, reached, strict=True))
+            shown = f"{statistics.median(reached):.1f} | {ratio:.1f}" if ratio else "not reached | -"
+            lines.append(f"| {target} | {name} | {epoch:.1f} | {best:.3f} | {shown} |")
     return "\n".join(lines)
 
 
-def median_time(curves: list[Curve], goal: float) -> float | None:
-    """None: fewer than half of the seeds reached it."""
-    times = [next((seconds for seconds, value in curve if value >= goal), float("inf")) for curve in curves]
-    found = statistics.median(times)
-    return None if found == float("inf") else round(found, 1)
+def times(curves: list[Curve], goals: list[float]) -> list[float]:
+    """Seconds until each curve is where its goal is; infinite where it never is."""
+    return [
+        next((seconds for seconds, value in curve if value >= goal), math.inf)
+        for curve, goal in zip(curves, goals, strict=True)
+    ]
 
 
 def draw(curves: dict[str, dict[str, list[Curve]]], path: Path) -> None:

@@ -1,0 +1,130 @@
+"""`make bench-detectors`: every detector on real data at equal cost: the tables of docs/measurements.md.
+
+`partial_freeze` on bccd and kangaroo, three seeds: every detector on EfficientNet-Lite0 from ImageNet, the best source
+there is beside it, and necks and attention on RetinaNet. Every cell trains for the same CPU seconds: a short run of
+each row tells how many images a second it does, and thus how many epochs a cell has. The weights measured are those of
+the last epoch.
+
+Needs kangaroo and bccd in HEADSTART_DATA, `headstart[coco-ssd]` and `headstart[detr]`. Started again, it goes on where
+it stopped.
+
+    python benchmarks/detectors.py [--jobs 2] [--seconds 40] [--output outputs/bench-detectors]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: two processes share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from strategies import (
+    COMMON,
+    SEEDS,
+    SSD,
+    Found,
+    epochs,
+    parser_of,
+    record_of,
+    seconds_spent,
+    side_by_side,
+    table_of,
+    train,
+)
+
+from headstart.records.record import RunRecord
+
+IMAGES = {"kangaroo": 130, "bccd": 205}
+"""Target -> its training images."""
+SMALL = ("dataset.min_size=120", "dataset.max_size=160")
+ANCHORS = "model.anchor_scale=0.5"
+RETINANET = ("model=retinanet", ANCHORS, *SMALL)
+DETECTORS = {
+    "RetinaNet": RETINANET,
+    "FCOS": ("model=fcos", *SMALL),
+    "Faster R-CNN": ("model=faster_rcnn", ANCHORS, *SMALL),
+    "SSDlite": ("model=ssdlite", *SMALL),
+    "YOLOv3": ("model=yolov3", "model.anchors=kmeans", *SMALL),
+    "YOLOX": ("model=yolox", *SMALL),
+    "D-FINE": ("model=d_fine", *SMALL),
+    "RT-DETR": ("model=rt_detr", *SMALL),
+}
+"""On EfficientNet-Lite0, from ImageNet."""
+NECKS = {f"neck={neck}": (*RETINANET, f"model.neck={neck}") for neck in ("pan", "bifpn")}
+ATTENTION = {
+    f"attention={kind}": (*RETINANET, f"model.attention={kind}") for kind in ("se", "cbam", "eca", "coordinate")
+}
+LOSSES = {
+    "box_loss=ciou": (*RETINANET, "model.box_loss=ciou"),
+    "class_loss=quality_focal": (*RETINANET, "model.class_loss=quality_focal"),
+}
+BEST = {"SSD-MobileNetV2": SSD.overrides}
+"""From COCO: the one detector of COCO that comes as a package."""
+TABLES = {"detectors": DETECTORS, "best source": BEST, "RetinaNet": NECKS | ATTENTION | LOSSES}
+
+
+def source_of(table: str) -> str:
+    return "source=coco_ssd" if table == "best source" else "source=imagenet"
+
+
+def cell(table: str, name: str, target: str, more: Sequence[str]) -> list[str]:
+    own = [*TABLES[table][name], source_of(table), "strategy=partial_freeze", f"dataset={target}"]
+    return [*own, *more, *COMMON]
+
+
+def speed_runs(output: Path) -> Iterator[tuple[str, list[str]]]:
+    for table, rows in TABLES.items():
+        for name in rows:
+            few = ("dataset.fraction=0.3", "trainer.max_epochs=2", f"output_dir={output}/speed")
+            yield name, cell(table, name, "bccd", few)
+
+
+def cells(output: Path, seconds: float) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(table, row, target, overrides), seed by seed."""
+    speeds = {name: record_of(overrides).cost["train_images_per_second"] for name, overrides in speed_runs(output)}
+    for seed in SEEDS:
+        for target, images in IMAGES.items():
+            for table, rows in TABLES.items():
+                for name in rows:
+                    time = epochs(images, speeds[name], seconds)
+                    own = (*time, f"seed={seed}", f"output_dir={output}/cells")
+                    yield table, name, target, cell(table, name, target, own)
+
+
+def tables(output: Path, seconds: float) -> str:
+    found: dict[str, Found] = {}
+    for table, name, target, overrides in cells(output, seconds):
+        record = record_of(overrides)
+        found.setdefault(table, {}).setdefault((name,), {}).setdefault(target, []).append(record)
+    more = [("CPU s", seconds_spent), ("parameters, M", parameters)]
+    return "\n\n".join(table_of(rows, (table,), [*IMAGES], more) for table, rows in found.items())
+
+
+def parameters(records: Sequence[RunRecord]) -> str:
+    return f"{records[0].cost['total_parameters'] / 1e6:.1f}"
+
+
+def main() -> None:
+    arguments = parser_of(__doc__, Path("outputs/bench-detectors")).parse_args()
+    stages = {
+        "speeds": lambda: [words for _, words in speed_runs(arguments.output)],
+        "cells": lambda: [words for *_, words in cells(arguments.output, arguments.seconds)],
+    }
+    if arguments.stage is not None:
+        for overrides in stages[arguments.stage]()[arguments.share :: arguments.jobs]:
+            train(overrides)
+        return
+    for stage in stages:
+        if failed := side_by_side(arguments, stage, __file__):
+            sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
+    text = tables(arguments.output, arguments.seconds)
+    (arguments.output / "tables.md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
