@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import PIL.Image
 
@@ -22,11 +23,20 @@ Window = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels of the upright picture."""
 
 
+class Page(Protocol):
+    """What is asked of a decoded picture; Pillow's are such."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def crop(self, box: Window, /) -> PIL.Image.Image: ...
+
+
 @dataclass(frozen=True)
 class Stored:
     """A decoded picture, and how it is turned upright."""
 
-    image: PIL.Image.Image
+    image: Page
     orientation: int = 1
     """EXIF's."""
 

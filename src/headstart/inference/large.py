@@ -1,8 +1,9 @@
 """Pictures that are read in windows, so that memory does not grow with what a detector makes of them.
 
-JPEG, PNG and their like cannot be read in parts: they are decoded once, as stored, which takes up to 4 bytes a pixel,
-and windows are cut out of that: 1.6 GB for a side of 20,000 pixels, at most 2 GB with the usual limit of 500 million
-pixels. Of a TIFF only the windows are read, by rasterio (`headstart[geo]`).
+JPEG, PNG and their like cannot be read in parts: they are decoded once, as stored, and windows are cut out of that. In
+colour that takes 3 bytes a pixel, 1.2 GB for a side of 20,000; of other kinds (transparent, CMYK) as many as Pillow's
+pictures have, up to 4: at most 2 GB with the usual limit of 500 million pixels. While it is decoded, a progressive JPEG
+takes as much as libjpeg makes of it. Of a TIFF only the windows are read, by rasterio (`headstart[geo]`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.config.schema import FileDatasetConfig
-from headstart.data.images import FileImage, header
+from headstart.data.images import FileImage, ImageFacts, header
 from headstart.data.opening import UnreadableImage
 from headstart.data.pixels import to_rgb, turn
 from headstart.data.windows import Stored, Window
@@ -90,8 +91,25 @@ class Decoded:
         return _tensor(turn(page, self.stored.orientation))
 
 
+@dataclass(frozen=True)
+class _Colours:
+    """A `Page` of 3 bytes a pixel; Pillow's own have 4."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def crop(self, box: Window) -> PIL.Image.Image:
+        x1, y1, x2, y2 = box
+        return PIL.Image.fromarray(np.ascontiguousarray(self.pixels[y1:y2, x1:x2]))
+
+
 def _tensor(image: PIL.Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    """A view of what NumPy holds: of copies, which torch aligns, the heap would keep a growing share."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def open_large(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> LargePicture:
@@ -113,7 +131,25 @@ def open_large(path: Path, max_pixels: float = FileDatasetConfig.max_pixels) -> 
             f"{path}: has {width} x {height} pixels; a file that must be decoded whole may have {max_pixels:,.0f}. "
             f"{remedy}, or divide it."
         )
-    return Decoded(Stored.of(FileImage(path, facts.orientation, max_pixels)))
+    colours = _colours(path) if _is_plain(facts) else None
+    read = FileImage(path, facts.orientation, max_pixels)
+    return Decoded(Stored(colours, facts.orientation) if colours else Stored.of(read))
+
+
+def _is_plain(facts: ImageFacts) -> bool:
+    """Whether torchvision decodes it as Pillow does, bit for bit."""
+    return facts.format in ("JPEG", "PNG") and facts.mode == "RGB" and not (facts.transparent or facts.sixteen_bit)
+
+
+def _colours(path: Path) -> _Colours | None:
+    """None where torchvision does not take it: Pillow does, or says what is wrong with it."""
+    from torchvision.io import ImageReadMode, decode_image
+
+    try:
+        pixels = decode_image(torch.from_numpy(np.fromfile(path, dtype=np.uint8)), ImageReadMode.RGB)
+    except RuntimeError:
+        return None
+    return _Colours(pixels.permute(1, 2, 0).numpy())
 
 
 def is_tiff(path: Path) -> bool:

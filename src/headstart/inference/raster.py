@@ -88,7 +88,7 @@ class Raster:
         part: Any = Part(x1, y1, x2 - x1, y2 - y1)  # pyright: ignore[reportCallIssue]
         with _opened(self.path) as file:
             pixels = file.read(list(facts.bands), window=part, out_shape=shape, resampling=how)
-        found = (pixels >> facts.shift).astype(np.uint8)
+        found = (pixels >> facts.shift).astype(np.uint8) if facts.shift else pixels
         if facts.palette is not None:
             found = facts.palette[found[0]].transpose(2, 0, 1)
         return torch.from_numpy(found if len(found) == 3 else np.repeat(found, 3, axis=0)).contiguous()

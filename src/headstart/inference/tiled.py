@@ -32,14 +32,16 @@ def tiled(find: Find, tile: TileConfig) -> Find:
 def find_in(picture: LargePicture, find: Find, tile: TileConfig) -> Prediction:
     """What is in one picture, of any size: `AT_ONCE` views of it are in memory. Merged as `data.halo` says."""
     views = windows(picture.size_wh, tile)
+    width, height = (views[-1, 2:] - views[-1, :2]).tolist()
+    room = torch.empty(min(AT_ONCE, len(views)), 3, height, width, dtype=torch.uint8)
     parts = (views[start : start + AT_ONCE] for start in range(0, len(views), AT_ONCE))
-    found = [prediction for part in parts for prediction in _in_views(picture, find, part)]
+    found = [prediction for part in parts for prediction in _in_views(picture, find, part, room)]
     return _together(found, views, picture.size_wh)
 
 
-def _in_views(picture: LargePicture, find: Find, views: np.ndarray) -> list[Prediction]:
-    """In the pixels of each view, which are gone when this is done: before the next ones are cut."""
-    shown = [_shown(picture, window) for window in views]
+def _in_views(picture: LargePicture, find: Find, views: np.ndarray, room: Tensor) -> list[Prediction]:
+    """In the pixels of each view. Tiles, which are of one size, lie in `room`, part after part."""
+    shown = [_shown(picture, window, place) for window, place in zip(views, room, strict=False)]
     predictions = find([pixels for pixels, _ in shown])
     return [
         Prediction(one.boxes_xyxy.cpu() * factor, one.scores.cpu(), one.labels.cpu())
@@ -47,13 +49,14 @@ def _in_views(picture: LargePicture, find: Find, views: np.ndarray) -> list[Pred
     ]
 
 
-def _shown(picture: LargePicture, window: np.ndarray) -> tuple[Tensor, int]:
+def _shown(picture: LargePicture, window: np.ndarray, place: Tensor) -> tuple[Tensor, int]:
     """A view, and how many times it is scaled down."""
     x1, y1, x2, y2 = window.tolist()
     factor = math.ceil(max(picture.size_wh) / LARGEST_SIDE)
     if factor > 1 and (x2 - x1, y2 - y1) == picture.size_wh:
-        return picture.reduced(factor), factor
-    return picture.cut((x1, y1, x2, y2)), 1
+        return picture.reduced(factor).contiguous(), factor
+    pixels = picture.cut((x1, y1, x2, y2))
+    return (place.copy_(pixels) if pixels.shape == place.shape else pixels.contiguous()), 1
 
 
 def _together(found: Sequence[Prediction], views: np.ndarray, size_wh: tuple[int, int]) -> Prediction:
