@@ -306,6 +306,8 @@ TABLE: dict[str, Row] = {
     "model.nms_threshold": Row("model.nms_threshold=0.2", detector),
     "model.detections_per_image": Row("model.detections_per_image=7", detector),
     "model.channels_last": Row("model.channels_last=false", detector),
+    "model.neck": Row("model.neck=pan", detector),
+    "model.attention": Row("model.attention=eca", detector),
     "model.variant": Row("model.variant=v2", detector),
     "model.anchor_scale": Row("model.anchor_scale=0.5", detector),
     "model.reduced_tail": Row("model.reduced_tail=false", detector, "model=ssdlite backbone=mobilenet_v3_large"),

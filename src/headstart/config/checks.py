@@ -12,6 +12,7 @@ from typing import Any
 from headstart.config.checks_defects import on_problems
 from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
+from headstart.config.checks_network import network_problems
 from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import check_retention, few_shot_problems, parts_that_need_a_source
@@ -47,6 +48,7 @@ def check(config: RunConfig) -> None:
         *_trainer(config),
         *length_problems(config),
         *size_problems(config),
+        *network_problems(config),
         *postprocess_problems(config.postprocess),
     ]
     if problems:

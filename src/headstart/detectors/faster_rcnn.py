@@ -18,10 +18,11 @@ from headstart.detectors.anchors import RATIOS, faster_rcnn, is_mobilenet_v3_lar
 from headstart.detectors.backbones import Body, build_body
 from headstart.detectors.interface import ClassAxis, ClassLogits, Features, Places
 from headstart.detectors.mobilenet import last_two_maps
+from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.proposals import Outputs, Proposer
 from headstart.detectors.regions import Regions
-from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+from headstart.detectors.torchvision_base import TorchvisionDetector, at_least_float32
 from headstart.detectors.widths import keep_gain
 
 
@@ -46,7 +47,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
         keep_gain(rpn_head.conv)
         FasterRCNN.__init__(
             self,
-            FpnBackbone(body.module, body.channels, width, LastLevelMaxPool(), norm),
+            FpnBackbone(config, body, width, LastLevelMaxPool(), norm),
             num_classes=len(class_names) + self.background,
             rpn_anchor_generator=anchors,
             rpn_head=rpn_head,

@@ -17,9 +17,10 @@ from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.matching import GroundTruth, Wanted
+from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.detectors.widths import refuse_width
 
 LARGE = 1e8
@@ -33,7 +34,7 @@ class FCOSDetector(OneStageDetector, FCOS):
         width = backbone.neck_channels
         refuse_width(width, "model=fcos")
         body = build_body(backbone, (8, 16, 32))
-        network = FpnBackbone(body.module, body.channels, width, LastLevelP6P7(width, width))
+        network = FpnBackbone(config, body, width, LastLevelP6P7(width, width))
         FCOS.__init__(
             self,
             network,

@@ -108,6 +108,11 @@ class Detector(nn.Module, ABC):
     rule: Rule = rule_of(ModelConfig())
     """How several detections of one object become one, and what views of a picture are looked at."""
 
+    optional: tuple[str, ...] = ()
+    """Prefixes of what a source of this architecture may lack, and which is new then: what extends its neck."""
+    replaced: tuple[str, ...] = ()
+    """Prefixes of what such a source may have, and which is left out: what its neck has in another's place."""
+
     @abstractmethod
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
         """Named scalar losses, to be summed. An image may have no object.

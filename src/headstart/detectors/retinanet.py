@@ -19,8 +19,9 @@ from headstart.detectors.coding import decode, encode
 from headstart.detectors.dense_losses import focal, giou
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.matching import BELOW_LOW, GroundTruth, Wanted, match
+from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.detectors.widths import NORM_GROUPS, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
@@ -44,7 +45,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         keep_gain(head.regression_head.conv)
         RetinaNet.__init__(
             self,
-            FpnBackbone(body.module, body.channels, width, extra),
+            FpnBackbone(config, body, width, extra),
             anchor_generator=_anchors(scale_of(config)),
             head=head,
             num_classes=len(class_names),

@@ -18,7 +18,13 @@ NAMES = ("augment", "optimizer", "scheduler")
 PATHS = ("dataset.root", "source.path")
 """Settings that name one place in several ways."""
 
-AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels, "augment.scales": []}
+AS_BEFORE = {
+    "dataset.resize": "keep",
+    "dataset.max_pixels": FileDatasetConfig.max_pixels,
+    "augment.scales": [],
+    "model.neck": "fpn",
+    "model.attention": "none",
+}
 """Settings that came later, at what every run did before: they keep the names that those have."""
 
 

@@ -45,22 +45,50 @@ class ModelConfig:
     """Memory layout of the convolutions: faster on CPUs and on GPUs with tensor cores, same result."""
 
 
+class Neck(Enum):
+    """How the maps of a body are fused."""
+
+    fpn = "fpn"  # downwards (Lin et al., CVPR 2017)
+    pan = "pan"  # downwards, then upwards (Liu et al., CVPR 2018); begins as fpn
+    bifpn = "bifpn"  # both, three times, by learnt weights (Tan et al., CVPR 2020)
+
+
+class Attention(Enum):
+    """To what in each map."""
+
+    none = "none"
+    se = "se"  # channels (Hu et al., CVPR 2018)
+    cbam = "cbam"  # channels, then places (Woo et al., ECCV 2018)
+    eca = "eca"  # channels, by their neighbours (Wang et al., CVPR 2020)
+    coordinate = "coordinate"  # rows and columns of each channel (Hou et al., CVPR 2021)
+
+
 @dataclass
-class RetinaNetConfig(ModelConfig):
+class PyramidConfig(ModelConfig):
+    """What detectors on a feature pyramid have besides."""
+
+    neck: Neck = Neck.fpn
+    """How the maps of the backbone are fused: fpn, pan or bifpn; what the source does not have of it is new."""
+    attention: Attention = Attention.none
+    """To the maps between backbone and neck: none, se, cbam, eca or coordinate; begins as identity."""
+
+
+@dataclass
+class RetinaNetConfig(PyramidConfig):
     variant: Variant = Variant.v1
     anchor_scale: Optional[float] = 1.0
     """Multiplies torchvision's anchor sizes (32 … 512 pixels); null: found from the training boxes."""
 
 
 @dataclass
-class FasterRCNNConfig(ModelConfig):
+class FasterRCNNConfig(PyramidConfig):
     variant: Variant = Variant.v1
     anchor_scale: Optional[float] = 1.0
     """As in RetinaNet."""
 
 
 @dataclass
-class FCOSConfig(ModelConfig):
+class FCOSConfig(PyramidConfig):
     pass
 
 
