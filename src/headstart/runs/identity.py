@@ -24,6 +24,7 @@ AS_BEFORE = {
     "augment.scales": [],
     "model.neck": "fpn",
     "model.attention": "none",
+    "model.class_loss": "focal",
 }
 """Settings that came later, at what every run did before: they keep the names that those have."""
 

@@ -63,6 +63,31 @@ class Attention(Enum):
     coordinate = "coordinate"  # rows and columns of each channel (Hou et al., CVPR 2021)
 
 
+class OverlapLoss(Enum):
+    """Of a box, by what it shares with the one that is wanted."""
+
+    giou = "giou"  # Rezatofighi et al., CVPR 2019
+    diou = "diou"  # Zheng et al., AAAI 2020
+    ciou = "ciou"  # the same
+
+
+class BoxLoss(Enum):
+    """Of a box, or of its code."""
+
+    l1 = "l1"
+    smooth_l1 = "smooth_l1"  # Girshick, ICCV 2015
+    giou = "giou"
+    diou = "diou"
+    ciou = "ciou"
+
+
+class ClassLoss(Enum):
+    """Of a dense head's classes."""
+
+    focal = "focal"  # Lin et al., ICCV 2017
+    quality_focal = "quality_focal"  # scores say the IoU of their boxes (Li et al., NeurIPS 2020)
+
+
 @dataclass
 class PyramidConfig(ModelConfig):
     """What detectors on a feature pyramid have besides."""
@@ -78,6 +103,10 @@ class RetinaNetConfig(PyramidConfig):
     variant: Variant = Variant.v1
     anchor_scale: Optional[float] = 1.0
     """Multiplies torchvision's anchor sizes (32 … 512 pixels); null: found from the training boxes."""
+    box_loss: Optional[BoxLoss] = None
+    """l1, smooth_l1, giou, diou or ciou; null: the variant's own, l1 of v1 and giou of v2."""
+    class_loss: ClassLoss = ClassLoss.focal
+    """focal, or quality_focal: a score then says how well its box fits, too."""
 
 
 @dataclass
@@ -89,7 +118,8 @@ class FasterRCNNConfig(PyramidConfig):
 
 @dataclass
 class FCOSConfig(PyramidConfig):
-    pass
+    box_loss: Optional[OverlapLoss] = None
+    """giou, diou or ciou; null: the paper's successors' and torchvision's, giou."""
 
 
 @dataclass
