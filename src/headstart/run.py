@@ -40,6 +40,7 @@ from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.features import store_of
 from headstart.runs.fit import fit
+from headstart.runs.fixed_size import refuse_other_canvases
 from headstart.runs.found import keep_found
 from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
@@ -111,6 +112,7 @@ def prepare(config: RunConfig, known: Known | None = None, show: bool = True) ->
     padding = Padding(detector.size_divisible, detector.min_canvas)
     place = Place(build.training_device(config.trainer), cache_folder(config.output_dir), padding)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed, place)
+    refuse_other_canvases(config, detector, datamodule.canvases)
     for line in (*datamodule.report(), *better_scale(config, data)) if show else ():
         say(line)
     for part in parts:

@@ -12,7 +12,6 @@ from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, FCOSConfig, OverlapLoss
-from headstart.detectors.backbones import build_body
 from headstart.detectors.box_losses import BY_OVERLAP
 from headstart.detectors.dense_losses import focal
 from headstart.detectors.ignored import left_out
@@ -22,6 +21,7 @@ from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
+from headstart.detectors.vit import pyramid_body
 from headstart.detectors.widths import refuse_width
 
 LARGE = 1e8
@@ -34,7 +34,7 @@ class FCOSDetector(OneStageDetector, FCOS):
     def __init__(self, config: FCOSConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         width = backbone.neck_channels
         refuse_width(width, "model=fcos")
-        body = build_body(backbone, (8, 16, 32))
+        body = pyramid_body(backbone, (8, 16, 32))
         network = FpnBackbone(config, body, width, LastLevelP6P7(width, width))
         FCOS.__init__(
             self,

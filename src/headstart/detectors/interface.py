@@ -105,6 +105,8 @@ class Detector(nn.Module, ABC):
     """It pads batches to multiples of this many pixels …"""
     min_canvas = 1
     """… and to at least this many: a batch that has them is padded no further."""
+    only_side: int | None = None
+    """Of square canvases, where it takes these alone."""
     rule: Rule = rule_of(ModelConfig())
     """How several detections of one object become one, and what views of a picture are looked at."""
 

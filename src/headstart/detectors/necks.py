@@ -34,12 +34,13 @@ class FpnBackbone(nn.Module):
     def __init__(self, config: PyramidConfig, body: Body, width: int, extra: ExtraFPNBlock, norm: Any = None) -> None:
         super().__init__()
         self.body = body.module
+        self.scales = body.pyramid or nn.Identity()
         self.attention = attending(config.attention, body.channels)
         self.fpn = NECKS[config.neck](list(body.channels), width, extra, norm)
         self.out_channels = width
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        return self.fpn(self.attention(self.body(images)))
+        return self.fpn(self.attention(self.scales(self.body(images))))
 
     def optional(self) -> Sequence[str]:
         """Prefixes of what a source with another neck, or without attention, does not have."""

@@ -16,7 +16,6 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from headstart.config.schema import BackboneConfig, BoxLoss, ClassLoss, RetinaNetConfig, Variant
 from headstart.detectors.anchors import RATIOS, retinanet, scale_of
-from headstart.detectors.backbones import build_body
 from headstart.detectors.box_losses import BY_OVERLAP, iou
 from headstart.detectors.coding import decode, encode
 from headstart.detectors.dense_losses import focal, quality_focal
@@ -25,6 +24,7 @@ from headstart.detectors.matching import BELOW_LOW, GroundTruth, Wanted, match
 from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.torchvision_base import OneStageDetector
+from headstart.detectors.vit import pyramid_body
 from headstart.detectors.widths import NORM_GROUPS, keep_gain, refuse_width
 
 ANCHORS_PER_CELL = 9
@@ -37,7 +37,7 @@ class RetinaNetDetector(OneStageDetector, RetinaNet):
         width, v2 = backbone.neck_channels, config.variant is Variant.v2
         if v2:
             refuse_width(width, "model=retinanet model.variant=v2")
-        body = build_body(backbone, (8, 16, 32))
+        body = pyramid_body(backbone, (8, 16, 32))
         extra = LastLevelP6P7(body.channels[-1] if v2 else width, width)
         head = RetinaNetHead(
             width, ANCHORS_PER_CELL, len(class_names), norm_layer=partial(nn.GroupNorm, NORM_GROUPS) if v2 else None

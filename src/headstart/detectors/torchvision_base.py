@@ -50,6 +50,7 @@ class TorchvisionDetector(Detector):
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages
+        self.only_side = body.only_side
         self._constants = Constants()
         self._library_names = {f"{self.body_prefix}.{ours}": theirs for ours, theirs in body.library_names.items()}
         if isinstance(self.backbone, FpnBackbone):
@@ -61,7 +62,7 @@ class TorchvisionDetector(Detector):
     body_prefix = "backbone.body"
     body_outputs: tuple[str, ...] = ("backbone.body",)
     """Modules whose outputs are the body's maps."""
-    neck_prefixes: tuple[str, ...] = ("backbone.attention", "backbone.fpn")
+    neck_prefixes: tuple[str, ...] = ("backbone.scales", "backbone.attention", "backbone.fpn")
     head_prefixes: tuple[str, ...] = ("head",)
     anchors_by = "anchor_generator"
     """The module that makes them."""
