@@ -95,7 +95,7 @@ Not SSD and SSDlite: their default boxes are shares of the padded batch, and cha
 
 def test_every_model_and_every_backbone_of_conf_is_tested():
     assert (len(MODELS), len(BACKBONES)) == (6, 18)
-    assert all(f"{model}-{LITE0}" in COMBINATIONS for model in SCHEMAS["model"])
+    assert all(f"{model}-{LITE0}" in COMBINATIONS for model in SCHEMAS["model"] if model != "extension")
     assert all(f"retinanet-{name}" in COMBINATIONS for name in BACKBONES if name != "timm")
 
 

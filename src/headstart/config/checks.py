@@ -22,6 +22,7 @@ from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     DatasetConfig,
+    ExtensionConfig,
     FileDatasetConfig,
     Resize,
     RunConfig,
@@ -61,6 +62,8 @@ def check_files(config: RunConfig) -> None:
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
+    if isinstance(config.model, ExtensionConfig) and not Path(config.model.file).expanduser().is_file():
+        raise UserError(f"model.file={config.model.file} does not exist.")
     check_installed(config)
     check_retention(config)
 

@@ -110,6 +110,8 @@ class Detector(nn.Module, ABC):
     rule: Rule = rule_of(ModelConfig())
     """How several detections of one object become one, and what views of a picture are looked at."""
 
+    code: str = ""
+    """Digest of the user's own file that it is made by; empty where it is one of ours."""
     optional: tuple[str, ...] = ()
     """Prefixes of what a source of this architecture may lack, and which is new then: what extends its neck."""
     replaced: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from headstart.config.schema.model import (
     Attention,
     BoxLoss,
     ClassLoss,
+    ExtensionConfig,
     FasterRCNNConfig,
     FCOSConfig,
     ModelConfig,
@@ -124,6 +125,7 @@ __all__ = [
     "EvaluationConfig",
     "ExportConfig",
     "ExportTo",
+    "ExtensionConfig",
     "FCOSConfig",
     "FasterRCNNConfig",
     "FeatureStore",
@@ -211,6 +213,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "fcos": FCOSConfig,
         "ssd": SSDConfig,
         "ssdlite": SSDLiteConfig,
+        "extension": ExtensionConfig,
     },
     "backbone": {"base": BackboneConfig},
     "source": {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 from omegaconf import MISSING
 
@@ -15,6 +15,7 @@ class Architecture(Enum):
     fcos = "fcos"
     ssd = "ssd"
     ssdlite = "ssdlite"
+    extension = "extension"  # in a file of the user's own
 
 
 class Variant(Enum):
@@ -131,3 +132,13 @@ class SSDConfig(ModelConfig):
 class SSDLiteConfig(ModelConfig):
     reduced_tail: bool = True
     """On torchvision's MobileNetV3: half the channels in the last layers. COCO weights have it, ImageNet's do not."""
+
+
+@dataclass
+class ExtensionConfig(ModelConfig):
+    name: str = MISSING
+    """In the run's name."""
+    file: str = MISSING
+    """A Python file of your own with a dataclass `Settings` and a function `build`: it is run."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What its `Settings` have."""
