@@ -19,6 +19,7 @@ from headstart.data.info import describe, is_still
 from headstart.data.keeping import Place, cache_folder
 from headstart.data.recorded import recorded_dataset
 from headstart.data.workers import explained
+from headstart.detectors.extension import name_file
 from headstart.errors import UserError
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision, MapResult, result
 from headstart.evaluation.module import EvaluationModule
@@ -46,6 +47,8 @@ def evaluate(config: EvaluateConfig) -> MapResult:
     """Measures a run as it did itself: same data, same precision, and by its own rules, but for what `postprocess`
     says; of several runs, what they find together. Raises `UserError` where the data has changed since."""
     quieten()
+    if config.extension is not None:
+        name_file(config.extension)
     return _of_runs(config) if config.file is None else _of_file(config)
 
 

@@ -13,7 +13,7 @@ import lightning as L
 from headstart import build
 from headstart.analysis.thresholds import least_scores
 from headstart.config.resolve import resolved_dict
-from headstart.config.schema import RunConfig
+from headstart.config.schema import ExtensionConfig, RunConfig
 from headstart.data.canvases import Padding
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.info import describe
@@ -21,6 +21,7 @@ from headstart.data.keeping import Place, cache_folder
 from headstart.data.refusals import check_data
 from headstart.data.show import dataset_report
 from headstart.data.workers import explained
+from headstart.detectors.extension import name_file
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.evaluation.coco_map import CocoMeanAveragePrecision
@@ -40,6 +41,7 @@ from headstart.runs.box_fit import better_scale
 from headstart.runs.experiment import Experiment, measure
 from headstart.runs.features import store_of
 from headstart.runs.fit import fit
+from headstart.runs.fixed_size import refuse_other_canvases
 from headstart.runs.found import keep_found
 from headstart.runs.from_data import Known, data_of
 from headstart.runs.identity import run_folder
@@ -107,10 +109,13 @@ def prepare(config: RunConfig, known: Known | None = None, show: bool = True) ->
     if show:
         say(*dataset_report(info, config.dataset))
     check_data(info, config)
+    if isinstance(config.model, ExtensionConfig):
+        name_file(config.model.file)
     detector = build_detector(config.model, config.backbone, info.class_names, [config.postprocess])
     padding = Padding(detector.size_divisible, detector.min_canvas)
     place = Place(build.training_device(config.trainer), cache_folder(config.output_dir), padding)
     datamodule = DetectionDataModule(data, info, config.dataset, config.augment, config.seed, place)
+    refuse_other_canvases(config, detector, datamodule.canvases)
     for line in (*datamodule.report(), *better_scale(config, data)) if show else ():
         say(line)
     for part in parts:

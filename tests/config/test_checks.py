@@ -33,6 +33,7 @@ REFUSED = {
     "dataset.shots=10 strategy.few_shot=true": "source=checkpoint",
     "source.kind=checkpoint strategy.few_shot=true": "dataset.shots=10",
     "strategy.cosine_scale=0": "above 0",
+    "model=faster_rcnn model.neck=pan backbone=mobilenet_v3_large": "two maps of stride 32",
     "augment.hflip=1.1": "probability",
     "postprocess.iou_threshold=1.5": "must be 0 to 1",
     "postprocess.score_threshold=-0.1": "must be 0 to 1",

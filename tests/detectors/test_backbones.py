@@ -13,12 +13,16 @@ from headstart.data.batch import Batch
 from headstart.detectors import backbones
 from headstart.detectors.backbones import Body, build_body, set_norm_eps
 from headstart.detectors.factory import build_detector
+from headstart.detectors.timm_features import only_side
+from headstart.detectors.vit import pyramid_body
 from headstart.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
 TORCHVISION_MAPS = {
     "resnet18": ("layer1", "layer2", "layer3", "layer4"),
     "vgg16": ("features.15", "features.22", "features.29", "features.30"),
+    "vgg19": ("features.17", "features.26", "features.35", "features.36"),
+    "mobilenet_v2": ("features.3", "features.6", "features.13", "features.18"),
     "mobilenet_v3_large": ("features.3", "features.6", "features.12", "features.16"),
     "convnext_tiny": ("features.1", "features.3", "features.5", "features.7"),
 }
@@ -174,6 +178,55 @@ def test_what_cannot_be_had_is_refused_by_name(library, name, message, without_i
         body_of(library, name)
 
 
+def vit(name: str, strides: tuple[int, ...]) -> Body:
+    return pyramid_body(BackboneConfig(name, BackboneLibrary.timm, name), strides)
+
+
+def test_a_transformers_map_is_its_last_normalised_tokens_of_the_size_asked_for():
+    """Patches of 16 pixels: the canvas as it is."""
+    body, model = vit("test_vit", (8, 16, 32)), timm.create_model("test_vit", num_classes=0, dynamic_img_size=True)
+    fill(body)
+    take_weights(model, body)
+    (found,) = maps_of(body, images())
+    with torch.no_grad():
+        tokens = model.eval().forward_features(images())[:, model.num_prefix_tokens :]
+    torch.testing.assert_close(found, tokens.transpose(1, 2).unflatten(2, (4, 6)))
+
+
+def test_patches_of_14_pixels_lie_on_16_of_the_canvas(without_initialising):
+    with without_initialising():
+        body = vit("vit_small_patch14_dinov2", (4, 8, 16, 32))
+        model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, dynamic_img_size=True)
+    fill(body)
+    take_weights(model, body)
+    smaller = nn.functional.interpolate(images(), (56, 84), mode="bilinear")
+    (found,) = maps_of(body, images())
+    with torch.no_grad():
+        tokens = model.eval().forward_features(smaller)[:, 1:]
+        levels = body.pyramid({"0": found})
+    torch.testing.assert_close(found, tokens.transpose(1, 2).unflatten(2, (4, 6)))
+    assert [tuple(level.shape[1:]) for level in levels.values()] == [
+        (96, 16, 24),
+        (192, 8, 12),
+        (384, 4, 6),
+        (384, 2, 3),
+    ]
+    assert body.channels == (96, 192, 384, 384)
+    assert [stage.name for stage in body.stages] == ["stem", *(f"stage{i}" for i in range(1, 5))]
+
+
+def test_a_transformer_with_other_patches_is_refused(without_initialising):
+    with without_initialising(), pytest.raises(UserError, match="patches of 32 pixels: 14 and 16 are"):
+        vit("vit_small_patch32_224", (8, 16, 32))
+
+
+def test_a_network_of_one_size_says_which_and_others_do_not():
+    """timm calls both fixed; Swin can be told otherwise."""
+    assert only_side("coatnet_0_rw_224") == 224
+    assert only_side("swin_tiny_patch4_window7_224") is None
+    assert only_side("resnet18") is None
+
+
 def test_the_head_of_ssd_sees_body_maps_of_unit_size_whatever_the_backbone():
     """Raw maps of EfficientNet-Lite0 made its loss begin at 100."""
     torch.manual_seed(0)
@@ -190,7 +243,7 @@ def test_the_head_of_ssd_sees_body_maps_of_unit_size_whatever_the_backbone():
 
 def test_a_network_that_cannot_be_built_without_values_is_built_with_them_and_draws_nothing(monkeypatch):
     """timm's RegNets ask torch.unique for their widths, which torch 2.11 does not answer without values."""
-    create, wanted = timm.create_model, backbones._timm_names(timm_body("resnet10t").module, "resnet10t")
+    create, wanted = timm.create_model, backbones.timm_names(timm_body("resnet10t").module, "resnet10t")
 
     def with_values(*args, **options):
         if torch.empty(0).is_meta:
@@ -200,5 +253,5 @@ def test_a_network_that_cannot_be_built_without_values_is_built_with_them_and_dr
     monkeypatch.setattr(timm, "create_model", with_values)
     module = timm_body("resnet10t").module
     before = torch.get_rng_state()
-    assert backbones._timm_names(module, "resnet10t") == wanted
+    assert backbones.timm_names(module, "resnet10t") == wanted
     assert torch.equal(torch.get_rng_state(), before)

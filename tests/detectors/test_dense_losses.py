@@ -1,5 +1,6 @@
 """The losses of RetinaNet and FCOS for a whole batch are those that torchvision computes image by image."""
 
+import math
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,16 +13,28 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional
 from torch.nn.functional import one_hot
+from torchvision.models.detection._utils import _box_loss
 from torchvision.models.detection.fcos import FCOS
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import (
+    box_iou,
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+    sigmoid_focal_loss,
+)
 
+from headstart.config.schema import SCHEMAS, Architecture, BoxLoss, ClassLoss, OverlapLoss, Variant
 from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors import overlaps
-from headstart.detectors.dense_losses import focal, giou, softplus
+from headstart.detectors.box_losses import BY_OVERLAP
+from headstart.detectors.coding import decode
+from headstart.detectors.dense_losses import focal, quality_focal, softplus
+from headstart.detectors.factory import build_detector
+from headstart.detectors.fcos import assigned
 from headstart.detectors.matching import GroundTruth
-from tests.detectors.test_ignored import build
+from tests.detectors.test_ignored import LITE0, build
 from tests.waiting import no_waiting
 
 NAMES = ["retinanet", "retinanet-v2", "fcos"]
@@ -258,14 +271,112 @@ def test_the_slope_of_focal_is_its_differences():
     assert gradcheck(lambda x: focal(x, labels, foreground), logits)
 
 
-def test_giou_is_torchvisions_with_its_gradient_of_boxes_apart_alike_and_touching():
+OVERLAPS = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
+
+
+@pytest.mark.parametrize("kind", BY_OVERLAP)
+def test_losses_by_overlap_are_torchvisions_with_their_gradient_of_boxes_apart_alike_and_touching(kind):
     generator = torch.Generator().manual_seed(0)
     low, size = torch.rand(2, 40, 2, generator=generator)
     boxes = torch.cat([low, low + size], -1)
     others = boxes.roll(1, 0)
     others[0], others[1] = boxes[0], boxes[1] + torch.tensor([size[1, 0], 0, size[1, 0], 0])
     boxes.requires_grad_()
-    found, expected = giou(boxes, others), generalized_box_iou_loss(boxes, others)
+    found, expected = BY_OVERLAP[kind](boxes, others), OVERLAPS[kind](boxes, others)
     torch.testing.assert_close(found, expected)
     ours, theirs = (torch.autograd.grad(loss.sum(), boxes) for loss in (found, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+# --------------------------------------------------------------------------------------------- other losses
+
+
+def with_losses(name: str, **settings: Any) -> Any:
+    architecture, _, variant = name.partition("-")
+    schema = SCHEMAS["model"][architecture]
+    given = {"variant": Variant(variant)} if variant else {}
+    return build_detector(schema(Architecture(architecture), **given, **settings), LITE0, ("a", "b", "c")).eval()
+
+
+@pytest.mark.parametrize("kind", BoxLoss)
+def test_retinanets_losses_of_boxes_are_torchvisions(kind):
+    outputs, objects = drawn("retinanet", 3)
+    outputs["bbox_regression"].requires_grad_()
+    objects = without_ignored(objects)
+    detector, (_, anchors, _) = with_losses("retinanet", box_loss=kind), heads("retinanet")
+    found = detector.losses_of(outputs, anchors, objects)["bbox_regression"]
+    expected = torchvisions_boxes(detector, outputs, anchors, objects)
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (torch.autograd.grad(loss, outputs["bbox_regression"])[0] for loss in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+def torchvisions_boxes(detector: Any, outputs: Outputs, anchors: Tensor, objects: GroundTruth) -> Tensor:
+    """torchvision's function of one image's objects: it knows the five, and smooth L1 of any β."""
+    matches, each = detector._matches(anchors, objects), []
+    for i, found in enumerate(matches):
+        here = found >= 0
+        wanted, codes = objects.boxes_xyxy[i, found[here]], outputs["bbox_regression"][i, here]
+        kind = detector.head.regression_head._loss_type
+        cnf = {"beta": 1 / 9} if kind == "smooth_l1" else None
+        loss = _box_loss(kind, detector.box_coder, anchors[here], wanted, codes, cnf)
+        each.append(loss / max(1, int(here.sum())))
+    return torch.stack(each).mean()
+
+
+@pytest.mark.parametrize("kind", OverlapLoss)
+def test_fcos_takes_the_mean_of_the_loss_by_overlap_over_its_cells(kind):
+    outputs, objects = drawn("fcos", 3)
+    objects = without_ignored(objects)
+    detector, (_, anchors, _) = with_losses("fcos", box_loss=kind), heads("fcos")
+    found = detector.losses_of(outputs, anchors, objects)["bbox_regression"]
+    matches = assigned(anchors, objects.boxes_xyxy, objects.present, radius=detector.center_sampling_radius)
+    images, cells = torch.where(matches >= 0)
+    boxes = detector.box_coder.decode(outputs["bbox_regression"][images, cells], anchors[cells])
+    expected = OVERLAPS[kind.value](boxes, objects.boxes_xyxy[images, matches[images, cells]]).mean()
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("variant", "own"), [("v1", BoxLoss.l1), ("v2", BoxLoss.giou)])
+def test_a_box_loss_that_is_not_given_is_the_variants_own(variant, own):
+    plain, given = (with_losses(f"retinanet-{variant}", box_loss=kind) for kind in (None, own))
+    outputs, objects = drawn("retinanet", 3)
+    found, expected = (net.losses_of(outputs, heads("retinanet")[1], objects) for net in (plain, given))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_quality_focal_is_the_papers_formula_by_hand():
+    """Equation 3 of the paper, β = 2, of one object whose box has an IoU of 0.6 and of one place without."""
+    logits = torch.tensor([[[0.4, -1.2], [0.9, -2.0]]], dtype=torch.float64)
+    quality = torch.full((1, 2), 0.6, dtype=torch.float64)
+    found = quality_focal(logits, torch.tensor([[0, 1]]), torch.tensor([[True, False]]), quality)
+    p = [[1 / (1 + math.exp(-x)) for x in row] for row in logits[0].tolist()]
+
+    def qfl(y: float, sigma: float) -> float:
+        return -(abs(y - sigma) ** 2) * ((1 - y) * math.log(1 - sigma) + y * math.log(sigma))
+
+    expected = [[qfl(0.6, p[0][0]) + qfl(0, p[0][1]), qfl(0, p[1][0]) + qfl(0, p[1][1])]]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_a_score_learns_the_iou_of_its_box_which_no_gradient_reaches_from_there():
+    outputs, objects = drawn("retinanet", 3)
+    for one in outputs.values():
+        one.requires_grad_()
+    detector, (_, anchors, _) = with_losses("retinanet", class_loss=ClassLoss.quality_focal), heads("retinanet")
+    found = detector.losses_of(outputs, anchors, objects)["classification"]
+    gradient = torch.autograd.grad(found, list(outputs.values()), allow_unused=True)
+    assert [one is None for one in gradient] == [key != "cls_logits" for key in outputs]
+    matches = detector._matches(anchors, objects)
+    images, rows = torch.where(matches >= 0)
+    boxes = decode(outputs["bbox_regression"][images, rows], anchors[rows], detector.box_coder.weights)
+    ious = box_iou(boxes, objects.boxes_xyxy[images, matches[images, rows]]).diagonal()
+    wanted = torch.zeros_like(outputs["cls_logits"])
+    wanted[images, rows, objects.labels[images, matches[images, rows]]] = ious
+    logits = outputs["cls_logits"]
+    each = (logits.sigmoid() - wanted) ** 2 * functional.binary_cross_entropy_with_logits(
+        logits, wanted, reduction="none"
+    )
+    count = (matches >= 0).sum(1).clamp(min=1)
+    expected = (each.sum(-1).where((matches >= -1), 0).sum(1) / count).mean()
+    torch.testing.assert_close(found, expected)

@@ -15,7 +15,7 @@ LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficient
 VGG16 = BackboneConfig("vgg16", BackboneLibrary.torchvision, "vgg16")
 MOBILENET = BackboneConfig("mobilenet_v3_large", BackboneLibrary.torchvision, "mobilenet_v3_large", neck_channels=64)
 COMBINATIONS = {
-    **{architecture.value: (architecture, LITE0) for architecture in Architecture},
+    **{one.value: (one, LITE0) for one in Architecture if one is not Architecture.extension},
     "ssd-vgg16": (Architecture.ssd, VGG16),
     "ssdlite-mobilenet": (Architecture.ssdlite, MOBILENET),
     "faster_rcnn-mobilenet": (Architecture.faster_rcnn, MOBILENET),

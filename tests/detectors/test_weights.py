@@ -9,7 +9,8 @@ from torchvision.models import detection
 
 from headstart.config.compose import compose
 from headstart.config.fitting import words
-from headstart.config.weights import PUBLISHED, Package, Published, installed
+from headstart.config.schema import BackboneConfig, BackboneLibrary
+from headstart.config.weights import PUBLISHED, Package, Published, installed, unlisted
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 from headstart.transfer.head_surgery import apply_source
@@ -91,3 +92,11 @@ def test_without_a_network_every_row_refuses_with_its_remedy(row, tmp_path, monk
         detector = build_detector(config.model, config.backbone, ("a",))
     with pytest.raises(UserError, match=r"put it at .*checkpoints.*source\.path="):
         load_source(config.source, config.model, config.backbone, detector)
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [("vit_small_patch14_dinov2", "LVD-142M"), ("vit_small_patch16_dinov3", "LVD-1689M"), ("resnet18", "ImageNet-1k")],
+)
+def test_what_learnt_from_other_pictures_is_not_called_imagenets(name, pictures):
+    assert unlisted(BackboneConfig(name, BackboneLibrary.timm, name)).trained_on == pictures

@@ -37,6 +37,11 @@ NETWORKS: dict[str, tuple[s.ModelConfig, s.BackboneConfig]] = {
     "retinanet-resnet18": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), RESNET18),
     "retinanet-v2": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0, variant=s.Variant.v2), LITE0),
     "fcos": (s.FCOSConfig(s.Architecture.fcos), LITE0),
+    "pan-cbam": (s.RetinaNetConfig(s.Architecture.retinanet, neck=s.Neck.pan, attention=s.Attention.cbam), SMALL),
+    "bifpn-coordinate": (
+        s.FCOSConfig(s.Architecture.fcos, neck=s.Neck.bifpn, attention=s.Attention.coordinate),
+        LITE0,
+    ),
     "ssd": (s.SSDConfig(s.Architecture.ssd), LITE0),
     "ssd-vgg16": (s.SSDConfig(s.Architecture.ssd), VGG),
     "ssd_tf": (s.SSDConfig(s.Architecture.ssd, variant=s.SSDVariant.tf), SAME),
@@ -66,6 +71,9 @@ def _random(name: str) -> Detector:
         for tensor in detector.state_dict().values():
             if tensor.is_floating_point():
                 tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
+        for name, tensor in detector.state_dict().items():
+            if name.endswith(".gate"):
+                tensor.fill_(0.5)
         _spread(detector)
     return detector
 

@@ -194,6 +194,11 @@ def setting(config: s.RunConfig) -> Any:
     return resolved_dict(config)["source"]
 
 
+def file(config: s.RunConfig) -> Any:
+    """What the user's own code is given (tests/detectors/test_extension.py runs it)."""
+    return resolved_dict(config)["model"]
+
+
 TRAINED = "trained"
 IN_THE_NAME = "in the name"  # a choice is called so: in the run's folder, or in the comparison's labels
 SAME = "same"  # in neither
@@ -218,6 +223,8 @@ STORED = "strategy=head_only trainer.max_epochs=2"
 VOC, COCO, YOLO = (f"dataset={name}_folder dataset.root={{photos}}/{name}" for name in ("voc", "coco", "yolo"))
 COCO_TWO = f"{COCO} dataset.train_json=a.json"
 CSV_TWO = "dataset=csv_folder dataset.root={photos}/csv dataset.train_file=a.csv"
+
+OWN = "model=schema_extension model.architecture=extension model.name=toy model.file=a.py"
 
 TABLE: dict[str, Row] = {
     # ------------------------------------------------------------------------------------------------ root
@@ -306,6 +313,13 @@ TABLE: dict[str, Row] = {
     "model.nms_threshold": Row("model.nms_threshold=0.2", detector),
     "model.detections_per_image": Row("model.detections_per_image=7", detector),
     "model.channels_last": Row("model.channels_last=false", detector),
+    "model.neck": Row("model.neck=pan", detector),
+    "model.attention": Row("model.attention=eca", detector),
+    "model.box_loss": Row("model.box_loss=ciou", detector),
+    "model.class_loss": Row("model.class_loss=quality_focal", detector),
+    "model.name": Row("model.name=mine", IN_THE_NAME, OWN),
+    "model.file": Row("model.file=b.py", file, OWN),
+    "model.settings": Row("model.settings.width=9", file, OWN),
     "model.variant": Row("model.variant=v2", detector),
     "model.anchor_scale": Row("model.anchor_scale=0.5", detector),
     "model.reduced_tail": Row("model.reduced_tail=false", detector, "model=ssdlite backbone=mobilenet_v3_large"),
@@ -564,6 +578,8 @@ IDLE = {
     "optimizer.lr=3e-4": "",
     "backbone.neck_channels=64": "model=ssdlite",
     "model.reduced_tail=false": "model=ssdlite",
+    "model.box_loss=l1": "",
+    "model.box_loss=giou": "model=fcos",
     "trainer.limit_test_batches=1": "",
     "postprocess.method=nms": "",
     "postprocess.score_threshold=0.2": "model.score_threshold=0.2",
@@ -605,6 +621,9 @@ def test_nor_on_what_detections_become(word: str) -> None:
     assert merging(composed(*IDLE[word].split())) == merging(composed(*IDLE[word].split(), word))
 
 
-@pytest.mark.parametrize("word", ["backbone.neck_channels=64", "model.reduced_tail=false"])
+OF_NETWORKS = ("backbone.neck_channels=64", "model.reduced_tail=false", "model.box_loss=l1", "model.box_loss=giou")
+
+
+@pytest.mark.parametrize("word", OF_NETWORKS)
 def test_nor_on_the_network(word: str) -> None:
     assert detector(composed(*IDLE[word].split())) == detector(composed(*IDLE[word].split(), word))

@@ -146,3 +146,12 @@ def test_a_setting_that_came_later_leaves_the_names_of_runs_that_did_the_same_an
     older["source"][group], same["source"][group] = {}, {key: before}
     assert config_hash(older) == config_hash(same) != config_hash(new)
     assert settings_that_matter(same)[f"{group}.{key}"] == before
+
+
+@pytest.mark.parametrize("setting", ["model.neck", "model.attention", "model.class_loss", "model.box_loss"])
+def test_a_run_from_before_there_was_the_setting_keeps_its_name(setting: str) -> None:
+    resolved = resolved_dict(configured())
+    group, key = setting.split(".")
+    before = {**resolved, group: {name: value for name, value in resolved[group].items() if name != key}}
+    assert key in resolved[group]
+    assert config_hash(before) == config_hash(resolved)

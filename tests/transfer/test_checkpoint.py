@@ -64,6 +64,8 @@ def test_a_run_knows_its_classes_preprocessing_and_lineage(run_folder, tiny, nam
     [
         ({"architecture": "faster_rcnn"}, "model=faster_rcnn.* this run has model=retinanet"),
         ({"model": {"variant": "v2"}}, "model.variant=v2.* this run has model.variant=v1"),
+        ({"model": {"variant": "v1", "neck": "pan"}}, "model.neck=pan.* this run has model.neck=fpn"),
+        ({"model": {"variant": "v1", "attention": "se"}}, "model.attention=se.* this run has model.attention=none"),
         ({"backbone": {"architecture": "resnet50", "neck_channels": 8}}, "architecture=resnet50.*architecture=tiny"),
         (
             {"backbone": {"architecture": "tiny", "tensorflow": True}},

@@ -12,6 +12,7 @@ from typing import Any
 from headstart.config.checks_defects import on_problems
 from headstart.config.checks_format import format_problems
 from headstart.config.checks_length import length_problems
+from headstart.config.checks_network import network_problems
 from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import check_retention, few_shot_problems, parts_that_need_a_source
@@ -21,6 +22,7 @@ from headstart.config.schema import (
     Architecture,
     AugmentConfig,
     DatasetConfig,
+    ExtensionConfig,
     FileDatasetConfig,
     Resize,
     RunConfig,
@@ -47,6 +49,7 @@ def check(config: RunConfig) -> None:
         *_trainer(config),
         *length_problems(config),
         *size_problems(config),
+        *network_problems(config),
         *postprocess_problems(config.postprocess),
     ]
     if problems:
@@ -59,6 +62,8 @@ def check_files(config: RunConfig) -> None:
     path = getattr(config.source, "path", None)
     if path is not None and not Path(path).exists():
         raise UserError(f"source.path={path} does not exist.")
+    if isinstance(config.model, ExtensionConfig) and not Path(config.model.file).expanduser().is_file():
+        raise UserError(f"model.file={config.model.file} does not exist.")
     check_installed(config)
     check_retention(config)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from headstart.config.schema import (
     Architecture,
+    Attention,
     BackboneConfig,
     BackboneLibrary,
     ModelConfig,
+    Neck,
     RunConfig,
     SourceKind,
     SSDVariant,
@@ -181,9 +184,18 @@ def other_network(
     asked = {
         "model": (model, model_then.get("architecture"), architecture and architecture.value),
         "model.variant": (model, model_then.get("variant"), variant and variant.value),
+        "model.neck": (model, *_extended(model_then, model, "neck", Neck.fpn)),
+        "model.attention": (model, *_extended(model_then, model, "attention", Attention.none)),
         "backbone.architecture": (backbone, backbone_then.get("architecture"), backbone and backbone.architecture),
         # Of the same shape, and other features; what was trained before there was the setting, had it not.
         "backbone.tensorflow": (backbone, backbone_then.get("tensorflow", False), backbone and backbone.tensorflow),
         "backbone.neck_channels": (backbone, backbone_then.get("neck_channels"), backbone and backbone.neck_channels),
     }
     return next(((name, then, now) for name, (group, then, now) in asked.items() if group and then != now), None)
+
+
+def _extended(model_then: Mapping[str, Any], model: ModelConfig | None, name: str, plain: Enum) -> tuple[Any, Any]:
+    """(then, now) of a part that may be added to a trained detector that has the plain one, and not taken from it."""
+    now = getattr(model, name, plain).value
+    then = model_then.get(name, plain.value)
+    return (now if then == plain.value else then), now

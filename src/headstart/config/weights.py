@@ -5,7 +5,7 @@ One table, read by whoever loads them, refuses them or shows them. What nobody p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,6 +201,9 @@ PUBLISHED: tuple[Published, ...] = (
     _torchvisions("resnet34", 73.314, 83.275, "resnet34-b627a593"),
     _torchvisions("resnet50", 76.13, 97.781, "resnet50-0676ba61"),
     _torchvisions("resnet101", 77.374, 170.511, "resnet101-63fe2227"),
+    _torchvisions("resnet152", 78.312, 230.434, "resnet152-394f9c45"),
+    _torchvisions("vgg19", 72.376, 548.051, "vgg19-dcbb9e9d"),
+    _torchvisions("mobilenet_v2", 71.878, 13.555, "mobilenet_v2-b0353104"),
     _torchvisions("vgg16", 71.592, 527.796, "vgg16-397923af"),
     _torchvisions(_V3, 74.042, 21.114, "mobilenet_v3_large-8738ca79"),
     _torchvisions("convnext_tiny", 82.52, 109.119, "convnext_tiny-983f1562"),
@@ -209,10 +212,20 @@ PUBLISHED: tuple[Published, ...] = (
 # fmt: on
 
 
+WITHOUT_LABELS = {"dinov2": "LVD-142M", "dinov3": "LVD-1689M"}
+"""In timm's name of a network -> the pictures that its weights learnt from, where they are not ImageNet's."""
+
+
+def trained_on(backbone: BackboneConfig) -> str:
+    """The pictures behind what `source=imagenet` takes."""
+    return next((data for word, data in WITHOUT_LABELS.items() if word in backbone.architecture), "ImageNet-1k")
+
+
 def unlisted(backbone: BackboneConfig) -> Published:
     """A classifier of which the library knows more than we do."""
     place = f"timm/{backbone.architecture}" if backbone.library is BackboneLibrary.timm else backbone.library.value
-    return _classifier(backbone.library, backbone.architecture, UNKNOWN, UNKNOWN, UNKNOWN, None, place)
+    found = _classifier(backbone.library, backbone.architecture, UNKNOWN, UNKNOWN, UNKNOWN, None, place)
+    return replace(found, trained_on=trained_on(backbone))
 
 
 def installed(package: Package) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,19 +10,18 @@ from typing import Any
 import timm
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary
 from headstart.detectors.interface import Stage
+from headstart.detectors.timm_features import TimmFeatures, only_side, timm_features
 from headstart.errors import UserError
 
 TF_NORM_EPS = 1e-3
 """Of the normalisation in TensorFlow's detectors."""
 TENSORFLOW = {"pad_type": "same", "bn_eps": TF_NORM_EPS}
 """timm's options for `BackboneConfig.tensorflow`."""
-REDUCTIONS = (4, 8, 16, 32)
-"""Strides of the feature maps C2 … C5 that necks are built on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,10 @@ class Body:
     """Prefixes relative to `module`."""
     library_names: dict[str, str]
     """Tensor of `module` -> its name in the library's classifier."""
+    pyramid: nn.Module | None = None
+    """Makes maps of the strides asked for where `module` gives another: new to any source, and of the neck."""
+    only_side: int | None = None
+    """Of the square pictures that it takes alone, in pixels; None: it takes any."""
 
 
 def build_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
@@ -121,6 +123,8 @@ def _sequential(
 
 TORCHVISION: dict[str, Callable[[str, Sequence[int]], Body]] = {
     "resnet": _resnet,
+    "vgg19": partial(_sequential, {4: (17, 256), 8: (26, 512), 16: (35, 512), 32: (36, 512)}, (0, 5, 10, 19, 28)),
+    "mobilenet_v2": partial(_sequential, {4: (3, 24), 8: (6, 32), 16: (13, 96), 32: (18, 1280)}, (0, 2, 4, 7, 14)),
     "vgg16": partial(_sequential, {4: (15, 256), 8: (22, 512), 16: (29, 512), 32: (30, 512)}, (0, 5, 10, 17, 24)),
     "mobilenet_v3_large": partial(
         _sequential, {4: (3, 24), 8: (6, 40), 16: (12, 112), 32: (16, 960)}, (0, 2, 4, 7, 13)
@@ -133,31 +137,6 @@ TORCHVISION: dict[str, Callable[[str, Sequence[int]], Body]] = {
 # -------------------------------------------------------------------------------------------------- timm
 
 
-class TimmFeatures(nn.Module):
-    """timm's list of maps as an ordered dict, in the (N, C, H, W) layout whatever the network's own."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        for name, child in network.named_children():
-            self.add_module(name, child)
-        for name, parameter in network.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        # Not a submodule: the tensors have their names directly below this module, once.
-        self._network = [network]
-        self._channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        maps = self._network[0](images)
-        return OrderedDict(
-            (str(i), m.permute(0, 3, 1, 2).contiguous() if self._channels_last else m) for i, m in enumerate(maps)
-        )
-
-    def train(self, mode: bool = True) -> TimmFeatures:
-        self._network[0].training = mode
-        super().train(mode)
-        return self
-
-
 def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
     architecture = config.architecture
     options = TENSORFLOW if config.tensorflow else {}
@@ -165,7 +144,7 @@ def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
         near = timm.list_models(f"*{architecture}*")[:5]
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")
     try:
-        network = _timm_features(architecture, **options)
+        network = timm_features(architecture, **options)
     except TypeError as error:
         raise UserError(
             f"backbone.architecture={architecture} takes no padding of TensorFlow's (backbone.tensorflow=true): {error}"
@@ -181,20 +160,12 @@ def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
         raise UserError(
             f"backbone.architecture={architecture} has feature maps of strides {sorted(found)}, not {missing}"
         )
-    module = TimmFeatures(_timm_features(architecture, out_indices=[found[r][0] for r in reductions], **options))
+    module = TimmFeatures(timm_features(architecture, out_indices=[found[r][0] for r in reductions], **options))
     stages = _timm_stages(module, info.module_name())
     if not stages:
         raise UserError(f"backbone.architecture={architecture}: timm does not name its stages one by one")
-    return Body(module, tuple(found[r][1] for r in reductions), stages, _timm_names(module, architecture))
-
-
-def _timm_features(architecture: str, **arguments: Any) -> nn.Module:
-    """For images of any size, where the network has to be told so: Swin and its kin."""
-    create = partial(timm.create_model, architecture, pretrained=False, features_only=True, **arguments)
-    try:
-        return create(strict_img_size=False)
-    except TypeError:  # others do not know the argument
-        return create()
+    names = timm_names(module, architecture)
+    return Body(module, tuple(found[r][1] for r in reductions), stages, names, only_side=only_side(architecture))
 
 
 def _timm_stages(module: nn.Module, map_modules: Sequence[str]) -> tuple[Stage, ...]:
@@ -236,7 +207,7 @@ def _timm_classifier(architecture: str) -> nn.Module:
             return timm.create_model(architecture, pretrained=False)
 
 
-def _timm_names(module: nn.Module, architecture: str) -> dict[str, str]:
+def timm_names(module: nn.Module, architecture: str) -> dict[str, str]:
     """timm writes `stages_0` for the classifier's `stages.0` where it takes a network apart."""
     known = set(_timm_classifier(architecture).state_dict())
     candidates = {name: (name, name.replace("_", ".", 1)) for name in module.state_dict()}

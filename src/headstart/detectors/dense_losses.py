@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -55,15 +56,10 @@ def softplus(numbers: Tensor) -> Tensor:
     return small.div_(small + 2).atanh_().mul_(2).add_(numbers.clamp(min=0))
 
 
-def giou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = 1e-7) -> Tensor:
-    """(…): the loss of generalised IoU (Rezatofighi et al., CVPR 2019) of (…, 4) boxes, as torchvision's."""
-    left, top, right, bottom = boxes_xyxy.unbind(-1)
-    of_left, of_top, of_right, of_bottom = others_xyxy.unbind(-1)
-    width = torch.minimum(right, of_right) - torch.maximum(left, of_left)
-    height = torch.minimum(bottom, of_bottom) - torch.maximum(top, of_top)
-    shared = (width * height).where((width > 0) & (height > 0), 0)
-    union = (right - left) * (bottom - top) + (of_right - of_left) * (of_bottom - of_top) - shared
-    around = (torch.maximum(right, of_right) - torch.minimum(left, of_left)) * (
-        torch.maximum(bottom, of_bottom) - torch.minimum(top, of_top)
-    )
-    return 1 - shared / (union + eps) + (around - union) / (around + eps)
+def quality_focal(logits: Tensor, labels: Tensor, foreground: Tensor, quality: Tensor) -> Tensor:
+    """(N, A): the quality focal loss (Li et al., "Generalized focal loss", NeurIPS 2020) with β = 2, summed over the
+    classes: an object's own logit is to say `quality` (N, A) in 0..1, the IoU of its box; the rest as in `focal`."""
+    said = quality.where(foreground, 0)[..., None]
+    wanted = torch.zeros_like(logits).scatter(2, labels[..., None], said)
+    surprise = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return ((wanted - logits.sigmoid()).square() * surprise).sum(2)

@@ -15,13 +15,15 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from headstart.config.schema import BackboneConfig, FasterRCNNConfig, Variant
 from headstart.data.batch import Batch, Detections
 from headstart.detectors.anchors import RATIOS, faster_rcnn, is_mobilenet_v3_large, scale_of
-from headstart.detectors.backbones import Body, build_body
+from headstart.detectors.backbones import Body
 from headstart.detectors.interface import ClassAxis, ClassLogits, Features, Places
 from headstart.detectors.mobilenet import last_two_maps
+from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.pretrained import default_preprocessing
 from headstart.detectors.proposals import Outputs, Proposer
 from headstart.detectors.regions import Regions
-from headstart.detectors.torchvision_base import FpnBackbone, TorchvisionDetector, at_least_float32
+from headstart.detectors.torchvision_base import TorchvisionDetector, at_least_float32
+from headstart.detectors.vit import pyramid_body
 from headstart.detectors.widths import keep_gain
 
 
@@ -46,7 +48,7 @@ class FasterRCNNDetector(TorchvisionDetector, FasterRCNN):
         keep_gain(rpn_head.conv)
         FasterRCNN.__init__(
             self,
-            FpnBackbone(body.module, body.channels, width, LastLevelMaxPool(), norm),
+            FpnBackbone(config, body, width, LastLevelMaxPool(), norm),
             num_classes=len(class_names) + self.background,
             rpn_anchor_generator=anchors,
             rpn_head=rpn_head,
@@ -105,7 +107,7 @@ def _body_and_threshold(backbone: BackboneConfig) -> tuple[Body, float]:
     0.05."""
     if is_mobilenet_v3_large(backbone):
         return last_two_maps(), 0.05
-    return build_body(backbone, (4, 8, 16, 32)), 0.0
+    return pyramid_body(backbone, (4, 8, 16, 32)), 0.0
 
 
 def _in_float32(module: nn.Module, inputs: Any, outputs: Any) -> Any:

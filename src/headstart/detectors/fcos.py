@@ -11,15 +11,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from headstart.config.schema import BackboneConfig, FCOSConfig
-from headstart.detectors.backbones import build_body
-from headstart.detectors.dense_losses import focal, giou
+from headstart.config.schema import BackboneConfig, FCOSConfig, OverlapLoss
+from headstart.detectors.box_losses import BY_OVERLAP
+from headstart.detectors.dense_losses import focal
 from headstart.detectors.ignored import left_out
 from headstart.detectors.interface import ClassAxis
 from headstart.detectors.matching import GroundTruth, Wanted
+from headstart.detectors.necks import FpnBackbone
 from headstart.detectors.overlaps import area, in_blocks
 from headstart.detectors.pretrained import default_preprocessing
-from headstart.detectors.torchvision_base import FpnBackbone, OneStageDetector
+from headstart.detectors.torchvision_base import OneStageDetector
+from headstart.detectors.vit import pyramid_body
 from headstart.detectors.widths import refuse_width
 
 LARGE = 1e8
@@ -32,8 +34,8 @@ class FCOSDetector(OneStageDetector, FCOS):
     def __init__(self, config: FCOSConfig, backbone: BackboneConfig, class_names: Sequence[str]) -> None:
         width = backbone.neck_channels
         refuse_width(width, "model=fcos")
-        body = build_body(backbone, (8, 16, 32))
-        network = FpnBackbone(body.module, body.channels, width, LastLevelP6P7(width, width))
+        body = pyramid_body(backbone, (8, 16, 32))
+        network = FpnBackbone(config, body, width, LastLevelP6P7(width, width))
         FCOS.__init__(
             self,
             network,
@@ -43,6 +45,7 @@ class FCOSDetector(OneStageDetector, FCOS):
             nms_thresh=config.nms_threshold,
             detections_per_img=config.detections_per_image,
         )
+        self._box_loss = BY_OVERLAP[(config.box_loss or OverlapLoss.giou).value]
         self._set_up(config, body, class_names, default_preprocessing(backbone))
 
     def losses_of(self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, objects: GroundTruth) -> dict[str, Tensor]:
@@ -53,7 +56,7 @@ class FCOSDetector(OneStageDetector, FCOS):
         spared = left_out(~wanted.found, anchors_xyxy, objects.boxes_xyxy, objects.ignored)
         classes = focal(outputs["cls_logits"], wanted.labels, wanted.found).masked_fill(spared, 0)
         codes = outputs["bbox_regression"].where(wanted.found[..., None], 0)
-        boxes = giou(self.box_coder.decode(codes, anchors_xyxy), wanted.boxes_xyxy)
+        boxes = self._box_loss(self.box_coder.decode(codes, anchors_xyxy), wanted.boxes_xyxy)
         centred = centredness(self.box_coder.encode(anchors_xyxy, wanted.boxes_xyxy))
         centres = binary_cross_entropy_with_logits(outputs["bbox_ctrness"][..., 0], centred, reduction="none")
         count = wanted.found.sum().clamp(min=1)

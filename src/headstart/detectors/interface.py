@@ -105,8 +105,17 @@ class Detector(nn.Module, ABC):
     """It pads batches to multiples of this many pixels …"""
     min_canvas = 1
     """… and to at least this many: a batch that has them is padded no further."""
+    only_side: int | None = None
+    """Of square canvases, where it takes these alone."""
     rule: Rule = rule_of(ModelConfig())
     """How several detections of one object become one, and what views of a picture are looked at."""
+
+    code: str = ""
+    """Digest of the user's own file that it is made by; empty where it is one of ours."""
+    optional: tuple[str, ...] = ()
+    """Prefixes of what a source of this architecture may lack, and which is new then: what extends its neck."""
+    replaced: tuple[str, ...] = ()
+    """Prefixes of what such a source may have, and which is left out: what its neck has in another's place."""
 
     @abstractmethod
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:

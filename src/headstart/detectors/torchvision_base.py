@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from headstart.config.schema import ModelConfig
 from headstart.data.batch import Batch, Detections
@@ -29,21 +27,7 @@ from headstart.detectors.constants import Constants, anchors_xyxy
 from headstart.detectors.interface import ClassLogits, Detector, Features, Places, Preprocessing, Stage, take_rows
 from headstart.detectors.matching import GroundTruth
 from headstart.detectors.merging import at, merged
-
-
-class FpnBackbone(nn.Module):
-    """A body with a feature pyramid (Lin et al., CVPR 2017); named as torchvision's `BackboneWithFPN`."""
-
-    def __init__(
-        self, body: nn.Module, channels: Sequence[int], out_channels: int, extra: ExtraFPNBlock, norm: Any = None
-    ) -> None:
-        super().__init__()
-        self.body = body
-        self.fpn = FeaturePyramidNetwork(list(channels), out_channels, extra, norm)
-        self.out_channels = out_channels
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        return self.fpn(self.body(images))
+from headstart.detectors.necks import FpnBackbone
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -66,15 +50,19 @@ class TorchvisionDetector(Detector):
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages
+        self.only_side = body.only_side
         self._constants = Constants()
         self._library_names = {f"{self.body_prefix}.{ours}": theirs for ours, theirs in body.library_names.items()}
+        if isinstance(self.backbone, FpnBackbone):
+            self.optional = tuple(f"backbone.{name}" for name in self.backbone.optional())
+            self.replaced = tuple(f"backbone.{name}" for name in self.backbone.replaced())
         self._memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.to(memory_format=self._memory_format)
 
     body_prefix = "backbone.body"
     body_outputs: tuple[str, ...] = ("backbone.body",)
     """Modules whose outputs are the body's maps."""
-    neck_prefixes: tuple[str, ...] = ("backbone.fpn",)
+    neck_prefixes: tuple[str, ...] = ("backbone.scales", "backbone.attention", "backbone.fpn")
     head_prefixes: tuple[str, ...] = ("head",)
     anchors_by = "anchor_generator"
     """The module that makes them."""

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from headstart.config.plain import plain
 from headstart.config.postprocess import Rule
-from headstart.config.schema import ExportConfig, ExportTo, Method, Resize
+from headstart.config.schema import Architecture, ExportConfig, ExportTo, Method, Resize
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.types import Size
 from headstart.detectors.interface import Detector
@@ -21,7 +21,7 @@ from headstart.evaluate import datamodule_of, metric_of
 from headstart.exporting.contract import Contract
 from headstart.exporting.graph import traced
 from headstart.exporting.packages import needs
-from headstart.inference.export import load_exported
+from headstart.inference.export import load_exported, read_exported
 from headstart.records.record import RunRecord
 from headstart.say import say
 from headstart.training.quiet import quieten
@@ -35,6 +35,7 @@ def export(config: ExportConfig) -> Path:
     quieten()
     if config.to is ExportTo.onnx:
         needs("onnx", "onnxscript", *(["onnxruntime"] if config.quantize else []))
+    _refuse_extension(config)
     detector, model = load_exported(Path(config.run).expanduser())
     fixed_hw = _fixed_hw(config, model.size)
     contract = Contract.of(detector, model, config.nms, fixed_hw)
@@ -53,6 +54,14 @@ def export(config: ExportConfig) -> Path:
     for line in _lines(contract, path):
         say(line)
     return path
+
+
+def _refuse_extension(config: ExportConfig) -> None:
+    if read_exported(Path(config.run).expanduser()).architecture == Architecture.extension.value:
+        raise UserError(
+            f"run={config.run} is of a detector in a Python file of your own: headstart export writes those of "
+            "Headstart alone. headstart.load(…) gives its network for an export of your own"
+        )
 
 
 def _fixed_hw(config: ExportConfig, size: Size) -> tuple[int, int] | None:

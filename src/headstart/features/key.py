@@ -55,6 +55,7 @@ def key(
         "format": FORMAT,
         "packages": {name: version(name) for name in PACKAGES},
         "network": [type(detector).__name__, asdict(cut), [repr(detector.get_submodule(name)) for name in cut.layers]],
+        **({"code": detector.code} if detector.code else {}),
         "weights": weights,
         "layout": [state[name].stride() for name in tensors_through(detector, cut.stage)],
         "normalisation": asdict(detector.preprocessing),

@@ -23,6 +23,7 @@ from headstart.config.schema import Architecture, BackboneConfig, ModelConfig, P
 from headstart.data.types import DatasetInfo, Size
 from headstart.detectors.backbones import set_norm_eps
 from headstart.detectors.cosine import cosine_scale_of, use_cosine_head
+from headstart.detectors.extension import named_file
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Preprocessing
 from headstart.errors import UserError
@@ -176,9 +177,11 @@ def _rebuild(path: Path | str, exported: ExportedModel, changes: Sequence[Postpr
     if exported.architecture not in Architecture.__members__:
         known = ", ".join(Architecture.__members__)
         raise UserError(f"{path}: architecture={exported.architecture} is not one of {known}")
+    own = exported.architecture == Architecture.extension.value
+    settings = exported.model | ({"file": named_file(str(path))} if own else {})
     try:
         # Schemas with the same keys are all the same to `restore`; the architecture among them tells them apart.
-        model, backbone = restore("model", exported.model), restore("backbone", exported.backbone)
+        model, backbone = restore("model", settings), restore("backbone", exported.backbone)
         postprocess = restore("postprocess", exported.postprocess)
     except (UserError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(f"{path}: the settings in {DESCRIPTION} cannot be used: {error}") from None

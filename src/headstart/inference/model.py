@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstart.config.schema import PostprocessConfig, TileConfig
 from headstart.data.canvases import Canvases
+from headstart.detectors.extension import name_file
 from headstart.errors import UserError
 from headstart.inference.export import load_exported
 from headstart.inference.found import Found, found_in
@@ -101,15 +102,19 @@ def load(
     autocast: torch.dtype | None = None,
     tile: TileConfig | None = None,
     postprocess: PostprocessConfig | None = None,
+    extension: str | Path | None = None,
 ) -> Model:
     """The model of a finished run: `path` is the run's folder, or its model.safetensors or model.json.
 
     `device`: `cuda`, `cpu`, …; None: the GPU where there is one. `autocast`: the type to compute in, such as
     `torch.bfloat16`, which is faster on a GPU; None: float32. `tile`: None: as the run saw its pictures, whole unless
     it had `dataset.tile`. `postprocess`: what makes one of several detections; what it leaves open is as in the run.
+    `extension`: the Python file of a detector of your own (docs/extend_detector.md), which is run.
 
     Raises `UserError` naming the file where there is no model, or a damaged one; nothing in it is ever run.
     """
+    if extension is not None:
+        name_file(extension)
     detector, exported = load_exported(Path(path).expanduser(), postprocess)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     thresholds = {name: exported.thresholds.get(name, UNCHOSEN) for name in exported.class_names}

@@ -83,7 +83,7 @@ def _loaded(config: PredictConfig, folder: Path) -> Model:
     precision = config.precision or _precision_of(folder, device)
     autocast = None if precision is Precision.float32 else getattr(torch, precision.value)
     tile = config.tile if config.tile.size is not None else None
-    return load(folder, device, config.batch_size, autocast, tile, config.postprocess)
+    return load(folder, device, config.batch_size, autocast, tile, config.postprocess, config.extension)
 
 
 def _precision_of(folder: Path, device: torch.device) -> Precision:

@@ -28,6 +28,7 @@ def describe_start(experiment: Experiment) -> RunRecord:
     info, report, plan = experiment.info, experiment.report, experiment.plan
     load = dataclasses.asdict(report) | {"digest": weights_digest(experiment.weights)}
     del load["kept_rows"]  # kept_classes says the same, without a thousand numbers
+    load |= {"code": experiment.detector.code} if experiment.detector.code else {}
     return RunRecord(
         dataset=plain(info) | {"fit": fit(experiment.config, experiment.data.data)},
         load=load,

@@ -23,10 +23,11 @@ def data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def source_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Of `RunRecord.load`."""
+    """Of `RunRecord.load`: the detector's own code, and its weights."""
+    code = ["the file of the detector's code (model.file) is another"] if then.get("code") != now.get("code") else []
     if then.get("digest") == now.get("digest"):
-        return []
-    return [f"the source {now['source']} has other weights ({now['where'] or 'no file'})"]
+        return code
+    return [*code, f"the source {now['source']} has other weights ({now['where'] or 'no file'})"]
 
 
 def arithmetic_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

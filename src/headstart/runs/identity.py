@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks_transfer import source_folder
-from headstart.config.schema import FileDatasetConfig, ModelConfig, RunConfig, SSDVariant
+from headstart.config.schema import ExtensionConfig, FileDatasetConfig, ModelConfig, RunConfig, SSDVariant
 from headstart.records.record import SCHEMA_VERSION
 from headstart.runs.idle import idle, is_without_effect, of_run
 
 NAMES = ("augment", "optimizer", "scheduler")
 """Groups whose `name` is only what a choice is called; those of other groups stand in the run's name."""
-PATHS = ("dataset.root", "source.path")
+PATHS = ("dataset.root", "source.path", "model.file")
 """Settings that name one place in several ways."""
 
-AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels, "augment.scales": []}
+AS_BEFORE = {
+    "dataset.resize": "keep",
+    "dataset.max_pixels": FileDatasetConfig.max_pixels,
+    "augment.scales": [],
+    "model.neck": "fpn",
+    "model.attention": "none",
+    "model.class_loss": "focal",
+}
 """Settings that came later, at what every run did before: they keep the names that those have."""
 
 
@@ -44,7 +51,10 @@ def run_name(config: RunConfig, resolved: dict[str, Any]) -> str:
 
 
 def model_name(model: ModelConfig) -> str:
-    """The architecture; `ssd_tf` is another network than `ssd`, and was never called otherwise by the user."""
+    """The architecture; `ssd_tf` is another network than `ssd`, and was never called otherwise by the user. An
+    extension has a name of its own."""
+    if isinstance(model, ExtensionConfig):
+        return model.name
     variant = getattr(model, "variant", None)
     return f"{model.architecture.value}_tf" if variant is SSDVariant.tf else model.architecture.value
 

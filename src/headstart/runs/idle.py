@@ -152,6 +152,9 @@ def _network(settings: Settings) -> Found:
     body = (settings.get("backbone.library"), settings.get("backbone.architecture"))
     if body != ("torchvision", "mobilenet_v3_large"):
         yield "model.reduced_tail", "it is of torchvision's mobilenet_v3_large"
+    v1 = architecture == "retinanet" and settings.get("model.variant", "v1") == "v1"
+    if settings.get("model.box_loss") == ("l1" if v1 else "giou"):
+        yield "model.box_loss", "that is what is done anyway"
 
 
 def _postprocess(settings: Settings) -> Found:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config.checks_transfer import EXPORTED, source_folder
-from headstart.config.schema import DatasetConfig, FileDatasetConfig, RunConfig
+from headstart.config.schema import DatasetConfig, ExtensionConfig, FileDatasetConfig, RunConfig
 from headstart.replacing import replacing
 from headstart.runs.pretrained import folder_of, source_run
 
@@ -75,7 +75,8 @@ def tree_stamp(root: str) -> str:
 
 def _stamps(config: RunConfig, tree: Tree | None) -> list[str]:
     """One for all files of the data set and one for each further file; none for drawn data and a library's weights."""
-    return [*_dataset_stamps(config.dataset, tree or tree_stamp), *map(_file_stamp, _source_files(config))]
+    files = [*_source_files(config), *_code_files(config)]
+    return [*_dataset_stamps(config.dataset, tree or tree_stamp), *map(_file_stamp, files)]
 
 
 def _dataset_stamps(config: DatasetConfig, tree: Tree) -> Iterator[str]:
@@ -97,6 +98,10 @@ def _source_files(config: RunConfig) -> list[Path]:
         return []
     folder = source_folder(path)
     return [folder / name for name in EXPORTED] if folder.is_dir() else [folder]
+
+
+def _code_files(config: RunConfig) -> list[Path]:
+    return [Path(config.model.file).expanduser()] if isinstance(config.model, ExtensionConfig) else []
 
 
 def _files(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterator[str]:

@@ -58,17 +58,21 @@ class _Filling:
     missing: list[str] = field(default_factory=list)
     other_shape: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    """Of the source, in whose place the detector has something else."""
 
 
 def _fill(detector: Detector, weights: SourceWeights, match: ClassMatch) -> _Filling:
     state = detector.state_dict()
     axes = {axis.tensor: axis for axis in detector.class_axes()}
     filling = _Filling(match)
-    filling.unexpected = [name for name in weights.tensors if name not in state]
+    strange = [name for name in weights.tensors if name not in state]
+    filling.replaced = [name for name in strange if _covers(detector.replaced, name)]
+    filling.unexpected = [name for name in strange if name not in filling.replaced]
     for name, target in state.items():
         source = weights.tensors.get(name)
         if source is None:
-            _without_source(name, weights, filling)
+            _without_source(name, weights, detector.optional, filling)
         elif name in axes and weights.row_names is not None:
             _fill_classes(name, target, source, axes[name], detector, filling)
         elif source.shape != target.shape:
@@ -79,11 +83,11 @@ def _fill(detector: Detector, weights: SourceWeights, match: ClassMatch) -> _Fil
     return filling
 
 
-def _without_source(name: str, weights: SourceWeights, filling: _Filling) -> None:
+def _without_source(name: str, weights: SourceWeights, optional: Collection[str], filling: _Filling) -> None:
     layer, _, tensor = name.rpartition(".")
     if tensor == "num_batches_tracked" and f"{layer}.running_var" in weights.tensors:
         filling.loaded.append(name)  # FrozenBatchNorm has none, and nothing depends on it
-    elif _covers(weights.expected, name):
+    elif _covers(weights.expected, name) and not _covers(optional, name):
         filling.missing.append(name)
     else:
         filling.new.append(name)
@@ -149,10 +153,13 @@ def _likely_cause(detector: Detector, weights: SourceWeights, filling: _Filling)
         return _other_names(detector, weights)
     owner = stage_of_tensor(detector)
     stages = {owner[entry.split(" ")[0]] for entry in (*filling.missing, *filling.other_shape)}
+    necks = [prefix for stage in detector.stages() if stage.name == "neck" for prefix in stage.prefixes]
+    stages |= {"neck"} if any(_covers(necks, name) for name in filling.unexpected) else set()
     if stages - {"neck", "head"} or not stages:
         return "the source has another backbone, or is another model: set backbone=… and model=… as in the source"
     if "neck" in stages:
-        return "the source has another backbone.neck_channels or model.variant: set them as in the source"
+        settings = "backbone.neck_channels, model.variant, model.neck or model.attention"
+        return f"the source has another {settings}: set them as in the source"
     return "the source has another head: set model=…, model.variant and the anchors as in the source"
 
 
@@ -180,5 +187,5 @@ def _report(detector: Detector, weights: SourceWeights, filling: _Filling) -> Lo
         new=tuple(filling.new),
         kept_rows=filling.kept_rows,
         ambiguous=tuple(names[index] for index in match.ambiguous) if filling.over_classes else (),
-        unexpected=weights.unused,
+        unexpected=(*weights.unused, *filling.replaced),
     )

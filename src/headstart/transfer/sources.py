@@ -16,6 +16,7 @@ from headstart.config.schema import (
     SourceConfig,
     SourceKind,
 )
+from headstart.config.weights import trained_on
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
@@ -76,7 +77,7 @@ def _load_imagenet(config: ImageNetConfig, backbone: BackboneConfig, detector: D
         tensors={ours: library[theirs] for ours, theirs in names.items() if theirs in library},
         expected=tuple(names),
         preprocessing=preprocessing,
-        lineage=("imagenet",),
+        lineage=(trained_on(backbone).removesuffix("-1k").lower(),),
         where=where,
         unused=tuple(sorted(set(library) - set(names.values()))),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 from omegaconf import MISSING
 
@@ -15,6 +15,7 @@ class Architecture(Enum):
     fcos = "fcos"
     ssd = "ssd"
     ssdlite = "ssdlite"
+    extension = "extension"  # in a file of the user's own
 
 
 class Variant(Enum):
@@ -45,23 +46,81 @@ class ModelConfig:
     """Memory layout of the convolutions: faster on CPUs and on GPUs with tensor cores, same result."""
 
 
+class Neck(Enum):
+    """How the maps of a body are fused."""
+
+    fpn = "fpn"  # downwards (Lin et al., CVPR 2017)
+    pan = "pan"  # downwards, then upwards (Liu et al., CVPR 2018); begins as fpn
+    bifpn = "bifpn"  # both, three times, by learnt weights (Tan et al., CVPR 2020)
+
+
+class Attention(Enum):
+    """To what in each map."""
+
+    none = "none"
+    se = "se"  # channels (Hu et al., CVPR 2018)
+    cbam = "cbam"  # channels, then places (Woo et al., ECCV 2018)
+    eca = "eca"  # channels, by their neighbours (Wang et al., CVPR 2020)
+    coordinate = "coordinate"  # rows and columns of each channel (Hou et al., CVPR 2021)
+
+
+class OverlapLoss(Enum):
+    """Of a box, by what it shares with the one that is wanted."""
+
+    giou = "giou"  # Rezatofighi et al., CVPR 2019
+    diou = "diou"  # Zheng et al., AAAI 2020
+    ciou = "ciou"  # the same
+
+
+class BoxLoss(Enum):
+    """Of a box, or of its code."""
+
+    l1 = "l1"
+    smooth_l1 = "smooth_l1"  # Girshick, ICCV 2015
+    giou = "giou"
+    diou = "diou"
+    ciou = "ciou"
+
+
+class ClassLoss(Enum):
+    """Of a dense head's classes."""
+
+    focal = "focal"  # Lin et al., ICCV 2017
+    quality_focal = "quality_focal"  # scores say the IoU of their boxes (Li et al., NeurIPS 2020)
+
+
 @dataclass
-class RetinaNetConfig(ModelConfig):
+class PyramidConfig(ModelConfig):
+    """What detectors on a feature pyramid have besides."""
+
+    neck: Neck = Neck.fpn
+    """How the maps of the backbone are fused: fpn, pan or bifpn; what the source does not have of it is new."""
+    attention: Attention = Attention.none
+    """To the maps between backbone and neck: none, se, cbam, eca or coordinate; begins as identity."""
+
+
+@dataclass
+class RetinaNetConfig(PyramidConfig):
     variant: Variant = Variant.v1
     anchor_scale: Optional[float] = 1.0
     """Multiplies torchvision's anchor sizes (32 … 512 pixels); null: found from the training boxes."""
+    box_loss: Optional[BoxLoss] = None
+    """l1, smooth_l1, giou, diou or ciou; null: the variant's own, l1 of v1 and giou of v2."""
+    class_loss: ClassLoss = ClassLoss.focal
+    """focal, or quality_focal: a score then says how well its box fits, too."""
 
 
 @dataclass
-class FasterRCNNConfig(ModelConfig):
+class FasterRCNNConfig(PyramidConfig):
     variant: Variant = Variant.v1
     anchor_scale: Optional[float] = 1.0
     """As in RetinaNet."""
 
 
 @dataclass
-class FCOSConfig(ModelConfig):
-    pass
+class FCOSConfig(PyramidConfig):
+    box_loss: Optional[OverlapLoss] = None
+    """giou, diou or ciou; null: the paper's successors' and torchvision's, giou."""
 
 
 @dataclass
@@ -73,3 +132,13 @@ class SSDConfig(ModelConfig):
 class SSDLiteConfig(ModelConfig):
     reduced_tail: bool = True
     """On torchvision's MobileNetV3: half the channels in the last layers. COCO weights have it, ImageNet's do not."""
+
+
+@dataclass
+class ExtensionConfig(ModelConfig):
+    name: str = MISSING
+    """In the run's name."""
+    file: str = MISSING
+    """A Python file of your own with a dataclass `Settings` and a function `build`: it is run."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What its `Settings` have."""

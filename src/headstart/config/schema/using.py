@@ -99,6 +99,8 @@ class PredictConfig:
     """null: the run's own, where it was measured on such a device, else float32."""
     max_pixels: float = 500e6
     """A file that claims more is skipped before memory is taken for it."""
+    extension: Optional[str] = None
+    """The Python file of a detector of your own, where the run's model is one: it is run."""
     enable_progress_bar: bool = True
 
 

@@ -35,6 +35,8 @@ class EvaluateConfig:
     """Where the named data sets lie now, in place of `root`; with `file`, null: $HEADSTART_DATA, else data/."""
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     """`postprocess.method=soft_nms` and others, in place of what the run had; --help postprocess."""
+    extension: Optional[str] = None
+    """The Python file of a detector of your own, where the run's model is one: it is run."""
     enable_progress_bar: bool = True
 
 
