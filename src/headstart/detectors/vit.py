@@ -10,7 +10,7 @@ from typing import Any
 
 import timm
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from headstart.config.schema import BackboneConfig, BackboneLibrary
