@@ -22,6 +22,7 @@ from headstart.detectors.retinanet import RetinaNetDetector
 from headstart.detectors.ssd import SSDDetector
 from headstart.detectors.ssd_tf import TfSSDDetector
 from headstart.detectors.ssdlite import SSDLiteDetector
+from headstart.detectors.yolov3 import YOLOv3Detector
 from headstart.errors import UserError
 
 
@@ -36,6 +37,7 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
     Architecture.fcos: FCOSDetector,
     Architecture.ssd: _ssd,
     Architecture.ssdlite: SSDLiteDetector,
+    Architecture.yolov3: YOLOv3Detector,
 }
 
 

@@ -41,6 +41,7 @@ from headstart.config.schema.model import (
     SSDLiteConfig,
     SSDVariant,
     Variant,
+    YOLOv3Config,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from headstart.config.schema.postprocess import Flip, Method, PostprocessConfig
@@ -50,6 +51,7 @@ from headstart.config.schema.source import (
     CheckpointConfig,
     CocoSourceConfig,
     CocoSsdConfig,
+    DarknetConfig,
     ImageNetConfig,
     PretrainedConfig,
     ScratchConfig,
@@ -105,6 +107,7 @@ __all__ = [
     "Cost",
     "CsvConfig",
     "CvatConfig",
+    "DarknetConfig",
     "DatasetConfig",
     "Decay",
     "DistillConfig",
@@ -175,6 +178,7 @@ __all__ = [
     "VocConfig",
     "WandbConfig",
     "WandbMode",
+    "YOLOv3Config",
     "YoloConfig",
 ]
 
@@ -199,6 +203,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "fcos": FCOSConfig,
         "ssd": SSDConfig,
         "ssdlite": SSDLiteConfig,
+        "yolov3": YOLOv3Config,
     },
     "backbone": {"base": BackboneConfig},
     "source": {
@@ -206,6 +211,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "imagenet": ImageNetConfig,
         "coco": CocoSourceConfig,
         "coco_ssd": CocoSsdConfig,
+        "darknet": DarknetConfig,
         "checkpoint": CheckpointConfig,
         "pretrained": PretrainedConfig,
     },

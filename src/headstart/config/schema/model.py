@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
@@ -15,6 +15,7 @@ class Architecture(Enum):
     fcos = "fcos"
     ssd = "ssd"
     ssdlite = "ssdlite"
+    yolov3 = "yolov3"
 
 
 class Variant(Enum):
@@ -73,3 +74,14 @@ class SSDConfig(ModelConfig):
 class SSDLiteConfig(ModelConfig):
     reduced_tail: bool = True
     """On torchvision's MobileNetV3: half the channels in the last layers. COCO weights have it, ImageNet's do not."""
+
+
+YOLOV3_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+"""Width and height of the paper's, found on COCO at 416 x 416 pixels."""
+
+
+@dataclass
+class YOLOv3Config(ModelConfig):
+    anchors: Optional[list[list[float]]] = field(default_factory=lambda: [[*pair] for pair in YOLOV3_ANCHORS])
+    """Width and height in pixels of nine, three for each map, those of the finest first; the paper's where nothing is
+    said; null: k-means of the training boxes."""
