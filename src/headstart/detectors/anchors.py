@@ -45,7 +45,7 @@ def scale_of(config: RetinaNetConfig | FasterRCNNConfig) -> float:
     return config.anchor_scale
 
 
-def nine_of(config: YOLOv3Config) -> tuple[tuple[float, float], ...]:
+def nine_of(config: YOLOv3Config) -> tuple[tuple[int, int], ...]:
     """Width and height of each. Raises `UserError` as `scale_of` does, and for another number of them."""
     if config.anchors is None:
         raise UserError(

@@ -82,6 +82,6 @@ YOLOV3_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (
 
 @dataclass
 class YOLOv3Config(ModelConfig):
-    anchors: Optional[list[list[float]]] = field(default_factory=lambda: [[*pair] for pair in YOLOV3_ANCHORS])
+    anchors: Optional[list[list[int]]] = field(default_factory=lambda: [[*pair] for pair in YOLOV3_ANCHORS])
     """Width and height in pixels of nine, three for each map, those of the finest first; the paper's where nothing is
     said; null: k-means of the training boxes."""
