@@ -19,7 +19,7 @@ from tests.waiting import no_waiting
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 MOBILENET = BackboneConfig("mobilenetv2_100", BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True)
-NAMES = ["retinanet", "retinanet-v2", "fcos", "ssd", "ssd-tf", "ssdlite", "yolov3"]
+NAMES = ["retinanet", "retinanet-v2", "fcos", "ssd", "ssd-tf", "ssdlite", "yolov3", "yolox"]
 CANVAS, SIZES = (128, 160), ((128, 100), (90, 160), (128, 160))
 """Height and width."""
 

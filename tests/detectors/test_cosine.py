@@ -22,7 +22,7 @@ LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficient
 BACKBONES = {"ssd_tf": BackboneConfig("mobilenetv2_100", BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True)}
 """Of models that are defined on one network."""
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-LAYERS = {"faster_rcnn": 1, "fcos": 1, "retinanet": 1, "ssd": 6, "ssd_tf": 6, "ssdlite": 6, "yolov3": 3}
+LAYERS = {"faster_rcnn": 1, "fcos": 1, "retinanet": 1, "ssd": 6, "ssd_tf": 6, "ssdlite": 6, "yolov3": 3, "yolox": 3}
 """Last classification layers: some have one for each map."""
 SCALE = 20.0
 IMAGES = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]

@@ -67,6 +67,7 @@ LAST_LAYERS = {
     Architecture.ssd: 2 * [4 * n for n in (4, 6, 6, 6, 4, 4)],
     Architecture.ssdlite: 12 * [4 * 6],
     Architecture.yolov3: [*3 * [3 * 3], *3 * [3 * 4], *3 * [3]],
+    Architecture.yolox: [*3 * [3], *3 * [4], *3 * [1]],
 }
 """Outputs of each: anchors times rows of three classes (and the background), four of a box, one of an object."""
 
@@ -182,6 +183,7 @@ IN_A_QUARTER = {
     "fcos": 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2 + 1,
     "ssd": 4 * 18 * 18 + 6 * (9 * 9 + 5 * 5 + 3 * 3) + 4 * (2 * 2 + 1),
     "yolov3": 3 * (16 * 16 + 8 * 8 + 4 * 4),
+    "yolox": 16 * 16 + 8 * 8 + 4 * 4,
     "ssdlite": 6 * (18 * 18 + 9 * 9 + 5 * 5 + 3 * 3 + 2 * 2 + 1),
 }
 """Anchors whose cells begin in the upper left quarter of 256 by 256 pixels (strides 8 to 128), or, with SSD, of 288 by

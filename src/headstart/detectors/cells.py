@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 
 from headstart.config.schema import BackboneConfig, ModelConfig
@@ -34,6 +36,24 @@ class NeckedBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return self.neck(self.body(images))
+
+
+class Unit(nn.Sequential):
+    """A convolution, batch normalisation and activation."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        size: int,
+        stride: int = 1,
+        *,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        act: Callable[[], nn.Module],
+    ) -> None:
+        conv = nn.Conv2d(channels, width, size, stride, padding=size // 2, bias=False)
+        nn.init.kaiming_normal_(conv.weight, a=0.1)
+        super().__init__(OrderedDict({"conv": conv, "bn": norm(width), "act": act()}))
 
 
 class Cells(nn.Module):
@@ -129,3 +149,12 @@ def by_anchor(layers: nn.ModuleList, maps: Sequence[Tensor], per_cell: int) -> T
         return said.permute(0, 3, 4, 1, 2).flatten(1, 3)
 
     return torch.cat([of_level(layer, level) for layer, level in zip(layers, maps, strict=True)], 1)
+
+
+surprise = partial(functional.binary_cross_entropy_with_logits, reduction="none")
+"""Of logits, and what they should say in 0..1."""
+
+
+def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
+    """(N, A, classes) of (N, A), as `logits`."""
+    return (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits)

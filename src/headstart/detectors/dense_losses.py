@@ -67,3 +67,11 @@ def giou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = 1e-7) -> Tensor:
         torch.maximum(bottom, of_bottom) - torch.minimum(top, of_top)
     )
     return 1 - shared / (union + eps) + (around - union) / (around + eps)
+
+
+def iou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = 1e-7) -> Tensor:
+    """(…): of (…, 4) boxes, each with the other in its place."""
+    low, high = torch.maximum(boxes_xyxy, others_xyxy), torch.minimum(boxes_xyxy, others_xyxy)
+    shared = (high[..., 2:] - low[..., :2]).clamp(min=0).prod(-1)
+    one, other = ((boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (boxes_xyxy, others_xyxy))
+    return shared / (one + other - shared + eps)

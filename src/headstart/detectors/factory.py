@@ -23,6 +23,7 @@ from headstart.detectors.ssd import SSDDetector
 from headstart.detectors.ssd_tf import TfSSDDetector
 from headstart.detectors.ssdlite import SSDLiteDetector
 from headstart.detectors.yolov3 import YOLOv3Detector
+from headstart.detectors.yolox import YOLOXDetector
 from headstart.errors import UserError
 
 
@@ -38,6 +39,7 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
     Architecture.ssd: _ssd,
     Architecture.ssdlite: SSDLiteDetector,
     Architecture.yolov3: YOLOv3Detector,
+    Architecture.yolox: YOLOXDetector,
 }
 
 

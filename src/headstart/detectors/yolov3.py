@@ -15,15 +15,15 @@ from torch.nn import functional
 from headstart.config.schema import BackboneConfig, YOLOv3Config
 from headstart.detectors.anchors import nine_of
 from headstart.detectors.backbones import build_body
-from headstart.detectors.cells import PRIOR, STRIDES, CellDetector, by_anchor, last_layers
+from headstart.detectors.cells import PRIOR, STRIDES, CellDetector, Unit, by_anchor, last_layers, one_hot, surprise
 from headstart.detectors.matching import GroundTruth, Wanted
 from headstart.detectors.priors import decode, encode, responsible
 from headstart.errors import UserError
 
 PER_CELL = 3
 """Anchors of a cell."""
-SLOPE = 0.1
-"""Of Darknet's leaky ReLU."""
+unit = partial(Unit, act=partial(nn.LeakyReLU, 0.1))
+"""Darknet's layer."""
 
 
 class YOLOv3Detector(CellDetector):
@@ -98,27 +98,17 @@ def with_priors(cells: Tensor, cells_hw: Sequence[tuple[int, int]], sizes_wh: Se
 # ------------------------------------------------------------------------------------------------ the network
 
 
-class Unit(nn.Sequential):
-    """A convolution, batch normalisation and leaky ReLU: Darknet's layer."""
-
-    def __init__(self, channels: int, width: int, size: int) -> None:
-        conv = nn.Conv2d(channels, width, size, padding=size // 2, bias=False)
-        nn.init.kaiming_normal_(conv.weight, a=SLOPE)
-        layers = {"conv": conv, "bn": nn.BatchNorm2d(width), "act": nn.LeakyReLU(SLOPE)}
-        super().__init__(OrderedDict(layers))
-
-
 class Five(nn.Sequential):
     """1 x 1 and 3 x 3 by turns, the latter twice as wide."""
 
     def __init__(self, channels: int, width: int) -> None:
         wide = 2 * width
         super().__init__(
-            Unit(channels, width, 1),
-            Unit(width, wide, 3),
-            Unit(wide, width, 1),
-            Unit(width, wide, 3),
-            Unit(wide, width, 1),
+            unit(channels, width, 1),
+            unit(width, wide, 3),
+            unit(wide, width, 1),
+            unit(width, wide, 3),
+            unit(wide, width, 1),
         )
 
 
@@ -130,7 +120,7 @@ class Fusion(nn.Module):
         beside = (*widths[:-1], 0)
         inputs = [own + other for own, other in zip(channels, beside, strict=True)]
         self.fives = nn.ModuleList(Five(into, width) for into, width in zip(inputs, widths, strict=True))
-        self.narrow = nn.ModuleList(Unit(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        self.narrow = nn.ModuleList(unit(coarse, fine, 1) for fine, coarse in pairwise(widths))
 
     def forward(self, maps: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         *finer, level = maps.values()
@@ -151,7 +141,7 @@ class YOLOv3Head(nn.Module):
     def __init__(self, widths: Sequence[int], num_classes: int) -> None:
         super().__init__()
         wide = [2 * width for width in widths]
-        self.layers = nn.ModuleList(Unit(width, 2 * width, 3) for width in widths)
+        self.layers = nn.ModuleList(unit(width, 2 * width, 3) for width in widths)
         self.classification_head = last_layers(wide, PER_CELL * num_classes)
         self.regression_head = last_layers(wide, PER_CELL * 4)
         self.objectness_head = last_layers(wide, PER_CELL, -math.log(1 / PRIOR - 1))
@@ -167,19 +157,11 @@ class YOLOv3Head(nn.Module):
 
 # ---------------------------------------------------------------------------------------------------- losses
 
-surprise = partial(functional.binary_cross_entropy_with_logits, reduction="none")
-"""Of logits, and what they should say in 0..1."""
-
 
 def of_codes(codes: Tensor, wanted: Tensor) -> Tensor:
     """(N, A) of (N, A, 4) codes, and those of the wanted box: its middle in 0..1 of the cell."""
     middle = surprise(codes[..., :2], wanted[..., :2]).sum(-1)
     return middle + 0.5 * (codes[..., 2:] - wanted[..., 2:]).square().sum(-1)
-
-
-def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
-    """(N, A, classes) of (N, A), as `logits`."""
-    return (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits)
 
 
 def share(boxes_xyxy: Tensor, cells_xyxy: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ from headstart.config.schema.model import (
     SSDVariant,
     Variant,
     YOLOv3Config,
+    YOLOXConfig,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from headstart.config.schema.postprocess import Flip, Method, PostprocessConfig
@@ -178,6 +179,7 @@ __all__ = [
     "VocConfig",
     "WandbConfig",
     "WandbMode",
+    "YOLOXConfig",
     "YOLOv3Config",
     "YoloConfig",
 ]
@@ -204,6 +206,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "ssd": SSDConfig,
         "ssdlite": SSDLiteConfig,
         "yolov3": YOLOv3Config,
+        "yolox": YOLOXConfig,
     },
     "backbone": {"base": BackboneConfig},
     "source": {

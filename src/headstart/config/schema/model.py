@@ -16,6 +16,7 @@ class Architecture(Enum):
     ssd = "ssd"
     ssdlite = "ssdlite"
     yolov3 = "yolov3"
+    yolox = "yolox"
 
 
 class Variant(Enum):
@@ -85,3 +86,8 @@ class YOLOv3Config(ModelConfig):
     anchors: Optional[list[list[int]]] = field(default_factory=lambda: [[*pair] for pair in YOLOV3_ANCHORS])
     """Width and height in pixels of nine, three for each map, those of the finest first; the paper's where nothing is
     said; null: k-means of the training boxes."""
+
+
+@dataclass
+class YOLOXConfig(ModelConfig):
+    pass
