@@ -154,6 +154,12 @@ def test_auto_is_told_to_be_null(key, capsys, monkeypatch) -> None:
     assert f"{key}=null finds a number from the data" in capsys.readouterr().err
 
 
+def test_the_name_of_the_method_is_told_to_be_null(capsys, monkeypatch) -> None:
+    with pytest.raises(SystemExit):
+        read_by_the_command(["model=yolov3", "model.anchors=kmeans"], monkeypatch)
+    assert "model.anchors=null finds nine from the data, by k-means." in capsys.readouterr().err
+
+
 # ----------------------------------------------------------------------------------- what was read is passed on
 
 

@@ -133,6 +133,7 @@ def test_a_record_of_another_version_is_another_run(monkeypatch: Any) -> None:
         ("dataset", "resize", "keep", "stretch"),
         ("dataset", "max_pixels", 500e6, 1e6),
         ("augment", "scales", [], [1.0, 0.5]),
+        ("backbone", "darknet", False, True),
     ],
 )
 def test_a_setting_that_came_later_leaves_the_names_of_runs_that_did_the_same_and_is_a_label(

@@ -18,7 +18,12 @@ NAMES = ("augment", "optimizer", "scheduler")
 PATHS = ("dataset.root", "source.path")
 """Settings that name one place in several ways."""
 
-AS_BEFORE = {"dataset.resize": "keep", "dataset.max_pixels": FileDatasetConfig.max_pixels, "augment.scales": []}
+AS_BEFORE = {
+    "dataset.resize": "keep",
+    "dataset.max_pixels": FileDatasetConfig.max_pixels,
+    "augment.scales": [],
+    "backbone.darknet": False,
+}
 """Settings that came later, at what every run did before: they keep the names that those have."""
 
 
