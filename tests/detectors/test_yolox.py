@@ -144,12 +144,22 @@ def test_the_losses_are_those_of_plain_sums(detector, cells):
     assert found["objectness"].item() == pytest.approx(holds / count, rel=1e-4)
 
 
-def test_the_branches_of_class_and_box_share_nothing_but_the_first_layer(detector):
+OF_BOXES = {"stems", "of_boxes"}
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("cls_logits", {"stems", "of_classes", "classification_head"}),
+        ("bbox_regression", OF_BOXES | {"regression_head"}),
+        ("objectness", OF_BOXES | {"objectness_head"}),
+    ],
+)
+def test_the_branches_of_class_and_box_share_nothing_but_the_first_layer(detector, name, layers):
     maps = [torch.randn(1, 16, 8, 12), torch.randn(1, 16, 4, 6), torch.randn(1, 16, 2, 3)]
     detector.head.zero_grad()
-    detector.head(maps)["cls_logits"].sum().backward()
-    reached = {name.split(".")[0] for name, p in detector.head.named_parameters() if p.grad is not None}
-    assert reached == {"stems", "of_classes", "classification_head"}
+    detector.head(maps)[name].sum().backward()
+    assert {name.split(".")[0] for name, p in detector.head.named_parameters() if p.grad is not None} == layers
     detector.head.zero_grad()
 
 
