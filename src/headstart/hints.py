@@ -57,6 +57,8 @@ def _hint(error: BaseException) -> str:
 def _null_hint(message: str) -> str:
     """For the word that other programs have for it."""
     found = re.search(r"Error merging override (dataset\.m(?:in|ax)_size|model\.anchor_scale)=auto", message)
+    if re.search(r"Error merging override model\.anchors=(?:auto|kmeans)", message):
+        return "\nmodel.anchors=null finds nine from the data, by k-means."
     return f"\n{found[1]}=null finds a number from the data." if found else ""
 
 

@@ -12,13 +12,14 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, SSDVariant, Variant
 from headstart.data.types import Prediction
 from headstart.detectors import suppression
+from headstart.detectors.cells import CellDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.ssd_tf import TfSSDDetector
 from tests.waiting import no_waiting
 
 LITE0 = BackboneConfig("efficientnet_lite0", BackboneLibrary.timm, "tf_efficientnet_lite0", neck_channels=64)
 MOBILENET = BackboneConfig("mobilenetv2_100", BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True)
-NAMES = ["retinanet", "retinanet-v2", "fcos", "ssd", "ssd-tf", "ssdlite"]
+NAMES = ["retinanet", "retinanet-v2", "fcos", "ssd", "ssd-tf", "ssdlite", "yolov3", "yolox"]
 CANVAS, SIZES = (128, 160), ((128, 100), (90, 160), (128, 160))
 """Height and width."""
 
@@ -49,7 +50,8 @@ def detector(request, without_initialising) -> Any:
 def answers(detector: Any, mean: float = -3.0, seed: int = 0) -> Heads:
     """Some score high, most low."""
     generator = torch.Generator().manual_seed(seed)
-    cells = [(8, 10), (4, 5), (2, 3), (1, 2), (1, 1), (1, 1)][: 6 if detector.background else 5]
+    levels = 3 if isinstance(detector, CellDetector) else 6 if detector.background else 5
+    cells = [(8, 10), (4, 5), (2, 3), (1, 2), (1, 1), (1, 1)][:levels]
     maps = {str(i): torch.zeros(len(SIZES), 1, *size) for i, size in enumerate(cells)}
     per_cell = detector.anchor_generator.num_anchors_per_location()
     counts = [h * w * count for (h, w), count in zip(cells, per_cell, strict=True)]
@@ -63,6 +65,9 @@ def answers(detector: Any, mean: float = -3.0, seed: int = 0) -> Heads:
     if "fcos" in type(detector).__name__.lower():
         outputs["bbox_regression"].abs_()
         outputs["bbox_ctrness"] = torch.randn(*shape, 1, generator=generator)
+    if isinstance(detector, CellDetector):
+        outputs["bbox_regression"][..., 2:] /= 3
+        outputs["objectness"] = 3 + torch.randn(*shape, generator=generator)
     detector.head.forward = lambda _: outputs
     heads = detector._heads(torch.zeros(len(SIZES), 3, *CANVAS), maps)
     del detector.head.forward
@@ -70,7 +75,9 @@ def answers(detector: Any, mean: float = -3.0, seed: int = 0) -> Heads:
 
 
 def one_by_one(detector: Any, heads: Heads) -> list[Prediction]:
-    """torchvision's own, which for TensorFlow's SSD is written below."""
+    """torchvision's own, which for TensorFlow's SSD and YOLO is written below."""
+    if isinstance(detector, CellDetector):
+        return [of_cells(detector, heads, image) for image in range(len(SIZES))]
     if isinstance(detector, TfSSDDetector):
         images = zip(heads.outputs["bbox_regression"], heads.outputs["cls_logits"].sigmoid(), SIZES, strict=True)
         return [of_tensorflow(detector, codes, scores, heads.anchors, size) for codes, scores, size in images]
@@ -81,6 +88,21 @@ def one_by_one(detector: Any, heads: Heads) -> list[Prediction]:
         anchors = [list(heads.anchors.split(heads.counts))] * len(SIZES)
     found = detector.postprocess_detections(outputs, anchors, list(SIZES))
     return [Prediction(one["boxes"], one["scores"], one["labels"] - detector.background) for one in found]
+
+
+def of_cells(detector: Any, heads: Heads, image: int) -> Prediction:
+    """Of each map the best pairs of anchor and class, and what suppression leaves of all."""
+    boxes = clip_boxes_to_image(detector._decoded(heads.outputs["bbox_regression"][image], heads.anchors), SIZES[image])
+    scores = heads.outputs["cls_logits"][image].sigmoid() * heads.outputs["objectness"][image].sigmoid()[:, None]
+    found, first = [], 0
+    for level in scores.split(heads.counts):
+        best, pairs = level.flatten().nan_to_num(0).topk(min(detector.topk_candidates, level.numel()))
+        keep, classes = best > detector.score_thresh, scores.shape[1]
+        found.append((boxes[first + pairs[keep] // classes], best[keep], pairs[keep] % classes))
+        first += len(level)
+    candidates = [torch.cat(parts) for parts in zip(*found, strict=True)]
+    kept = batched_nms(*candidates, detector.nms_thresh)[: detector.detections_per_img]
+    return Prediction(*(part[kept] for part in candidates))
 
 
 def of_tensorflow(detector: Any, codes: Tensor, scores: Tensor, anchors: Tensor, size: tuple[int, int]) -> Prediction:

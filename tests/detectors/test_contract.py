@@ -86,6 +86,8 @@ UNTOUCHED_BY_PADDING = {
     "retinanet-efficientnet_lite0": 0.99,
     "retinanet_v2-lite0": 0.99,
     "fcos-efficientnet_lite0": 0.95,
+    "yolov3-efficientnet_lite0": 0.95,
+    "yolox-efficientnet_lite0": 0.95,
     "faster_rcnn-efficientnet_lite0": 0.1,
 }
 """Share of the detections. Faster R-CNN pools regions between the centres of cells: those at the edge see beyond it,
@@ -94,7 +96,7 @@ Not SSD and SSDlite: their default boxes are shares of the padded batch, and cha
 
 
 def test_every_model_and_every_backbone_of_conf_is_tested():
-    assert (len(MODELS), len(BACKBONES)) == (6, 18)
+    assert (len(MODELS), len(BACKBONES)) == (8, 19)
     assert all(f"{model}-{LITE0}" in COMBINATIONS for model in SCHEMAS["model"] if model != "extension")
     assert all(f"retinanet-{name}" in COMBINATIONS for name in BACKBONES if name != "timm")
 
@@ -225,6 +227,10 @@ def lively(name: str, **settings: Any) -> Detector:
     detector = quick(build_detector(replace(one.model, **settings), one.backbone, CLASSES))
     for axis in detector.class_axes():
         detector.state_dict()[axis.tensor].normal_(std=0.05)
+    for name in detector.predictors():
+        if "objectness" in name:
+            for parameter in detector.get_submodule(name).parameters():
+                nn.init.normal_(parameter, std=0.05)
     norms = [module for module in detector.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in norms:
         module.momentum = None  # the mean of what it has seen

@@ -66,8 +66,10 @@ LAST_LAYERS = {
     Architecture.faster_rcnn: [4, 4 * 4],
     Architecture.ssd: 2 * [4 * n for n in (4, 6, 6, 6, 4, 4)],
     Architecture.ssdlite: 12 * [4 * 6],
+    Architecture.yolov3: [*3 * [3 * 3], *3 * [3 * 4], *3 * [3]],
+    Architecture.yolox: [*3 * [3], *3 * [4], *3 * [1]],
 }
-"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of the centreness."""
+"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of an object."""
 
 
 def test_predictors_are_the_last_layers_of_the_head_and_nothing_else(name, detector):
@@ -167,15 +169,21 @@ def test_logits_of_a_picture_without_padding_are_all_of_the_heads(detector):
     with torch.no_grad():
         detector.predict([torch.ones(3, side, side)])
         found = detector.class_logits(detector.features(Batch.of([torch.ones(3, side, side)])))
-    expected = heads[0][1]["cls_logits"]
-    assert expected.shape[2] == found.logits[0].shape[1]
-    assert torch.equal(found.logits[0], expected[0])
+    said = heads[0][1]
+    assert said["cls_logits"].shape[2] == found.logits[0].shape[1]
+    if "objectness" in said:  # the two probabilities of a score are one
+        score = said["cls_logits"].double().sigmoid() * said["objectness"].double().sigmoid()[..., None]
+        torch.testing.assert_close(found.logits[0].double(), score.logit()[0], atol=1e-5, rtol=1e-5)
+    else:
+        assert torch.equal(found.logits[0], said["cls_logits"][0])
 
 
 IN_A_QUARTER = {
     "retinanet": 9 * (16 * 16 + 8 * 8 + 4 * 4 + 2 * 2 + 1),
     "fcos": 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2 + 1,
     "ssd": 4 * 18 * 18 + 6 * (9 * 9 + 5 * 5 + 3 * 3) + 4 * (2 * 2 + 1),
+    "yolov3": 3 * (16 * 16 + 8 * 8 + 4 * 4),
+    "yolox": 16 * 16 + 8 * 8 + 4 * 4,
     "ssdlite": 6 * (18 * 18 + 9 * 9 + 5 * 5 + 3 * 3 + 2 * 2 + 1),
 }
 """Anchors whose cells begin in the upper left quarter of 256 by 256 pixels (strides 8 to 128), or, with SSD, of 288 by

@@ -47,6 +47,8 @@ NETWORKS: dict[str, tuple[s.ModelConfig, s.BackboneConfig]] = {
     "ssd_tf": (s.SSDConfig(s.Architecture.ssd, variant=s.SSDVariant.tf), SAME),
     "ssdlite": (s.SSDLiteConfig(s.Architecture.ssdlite), LITE0),
     "ssdlite-mobilenet": (s.SSDLiteConfig(s.Architecture.ssdlite), MOBILENET),
+    "yolov3": (s.YOLOv3Config(s.Architecture.yolov3), LITE0),
+    "yolox": (s.YOLOXConfig(s.Architecture.yolox), LITE0),
     "faster_rcnn": (s.FasterRCNNConfig(s.Architecture.faster_rcnn, anchor_scale=1.0), SMALL),
 }
 PIXELS, SCORE = 0.5, 1e-3
@@ -81,8 +83,12 @@ def _random(name: str) -> Detector:
 def _spread(detector: Detector) -> None:
     """Every class's scores lie apart, and some of a picture's are high."""
     background = isinstance(detector, MultiBoxDetector)
-    layers = [detector.get_submodule(name) for name in detector.predictors() if "classification" in name]
-    named = [pair for layer in layers for pair in layer.named_parameters()]
+    layers = {name: detector.get_submodule(name) for name in detector.predictors()}
+    for name, layer in layers.items():
+        if "objectness" in name:  # sure of most, so that the classes decide
+            for parameter in layer.parameters():
+                torch.nn.init.constant_(parameter, 1.0 if parameter.ndim == 1 else 0.0)
+    named = [pair for name, layer in layers.items() if "classification" in name for pair in layer.named_parameters()]
     for name, parameter in named:
         if name.endswith("bias"):
             parameter.fill_(0 if background else -3)

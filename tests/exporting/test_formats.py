@@ -23,7 +23,7 @@ from headstart.exporting.graph import NO_PADDING, every_box
 pytestmark = pytest.mark.slow  # a minute each
 
 
-@pytest.mark.parametrize("name", ["small", "retinanet", "ssd", "ssdlite", "fcos"])
+@pytest.mark.parametrize("name", ["small", "retinanet", "ssd", "ssdlite", "fcos", "yolov3", "yolox"])
 def test_opencv_has_every_box_and_score_of_pytorchs(exported, drawn, name: str) -> None:
     cv2 = pytest.importorskip("cv2")
     height, width = 300, 320

@@ -20,7 +20,7 @@ from headstart.exporting.verb import export
 from headstart.inference.export import load_exported
 
 MODELS = ["small", "retinanet", "retinanet-same", "retinanet-resnet18", "retinanet-v2"]
-MODELS += ["pan-cbam", "bifpn-coordinate", "fcos", "ssd", "ssd_tf", "ssdlite", "ssdlite-mobilenet"]
+MODELS += ["pan-cbam", "bifpn-coordinate", "fcos", "ssd", "ssd_tf", "ssdlite", "ssdlite-mobilenet", "yolov3", "yolox"]
 ANY = ((240, 320), (301, 333))
 ONE = ((240, 320),)
 

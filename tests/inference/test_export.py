@@ -28,6 +28,7 @@ MODELS = {
     "faster_rcnn": s.FasterRCNNConfig(s.Architecture.faster_rcnn, score_threshold=0.0),
     "fcos": s.FCOSConfig(s.Architecture.fcos, score_threshold=0.0),
     "ssdlite": s.SSDLiteConfig(s.Architecture.ssdlite, score_threshold=0.0),
+    "yolov3": s.YOLOv3Config(s.Architecture.yolov3, score_threshold=0.0, anchors=[[8 + i, 9] for i in range(9)]),
 }
 IMAGES = [
     torch.randint(0, 256, (3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

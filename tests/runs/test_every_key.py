@@ -322,11 +322,13 @@ TABLE: dict[str, Row] = {
     "model.settings": Row("model.settings.width=9", file, OWN),
     "model.variant": Row("model.variant=v2", detector),
     "model.anchor_scale": Row("model.anchor_scale=0.5", detector),
+    "model.anchors": Row(f"model.anchors=[{','.join(['[8,8]'] * 9)}]", detector, "model=yolov3"),
     "model.reduced_tail": Row("model.reduced_tail=false", detector, "model=ssdlite backbone=mobilenet_v3_large"),
     "backbone.name": Row("backbone.name=mine", IN_THE_NAME),
     "backbone.library": Row("backbone=resnet18", detector),
     "backbone.architecture": Row("backbone.architecture=mobilenetv3_small_100", detector),
     "backbone.tensorflow": Row("backbone.tensorflow=false", detector, "backbone=mobilenetv2_100 source=scratch"),
+    "backbone.darknet": Row("backbone.darknet=false", detector, "backbone=darknet53 source=scratch"),
     "backbone.neck_channels": Row("backbone.neck_channels=128", detector),
     # ---------------------------------------------------------------------------------------------- source
     "source.name": Row("source.name=mine", IN_THE_NAME),

@@ -25,7 +25,7 @@ from headstart.transfer.types import SourceWeights
 
 from ..waiting import Waited, no_waiting
 
-MODELS = ("retinanet", "fcos", "ssd", "ssdlite", "faster_rcnn")
+MODELS = ("retinanet", "fcos", "ssd", "ssdlite", "faster_rcnn", "yolov3", "yolox")
 STRATEGIES = ("full", "head_only", "lora", "distill")
 PARTS = {
     "plain": ("strategy=full",),

@@ -22,7 +22,7 @@ SOURCE, TARGET = ("a", "b", "c"), ("c", "new", "a")
 KEPT = {"a": (0, 2), "c": (2, 0)}
 """Class -> its place in the source's classes and in the target's."""
 NEW = 1
-BACKGROUND = {"faster_rcnn": 1, "ssd": 1, "ssdlite": 1, "retinanet": 0, "fcos": 0}
+BACKGROUND = {"faster_rcnn": 1, "ssd": 1, "ssdlite": 1, "retinanet": 0, "fcos": 0, "yolov3": 0, "yolox": 0}
 """Rows before the first class, by the papers: softmax heads have a background, sigmoid heads have none."""
 PRIOR = -math.log((1 - 0.01) / 0.01)
 """Bias of a class that fires once in a hundred anchors (Lin et al., ICCV 2017, 4.1)."""

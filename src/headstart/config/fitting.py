@@ -22,6 +22,8 @@ from headstart.config.schema import (
 from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Published, installed, unlisted
 from headstart.errors import UserError
 
+DARKNET53 = "darknet53"
+"""timm's name of the network that Darknet's files are of."""
 TENSORFLOWS = "tf_"
 """What timm's names of networks begin with that have TensorFlow's padding and epsilon by themselves."""
 
@@ -127,8 +129,25 @@ def refuse_coco(model: ModelConfig, backbone: BackboneConfig) -> str:
     )
 
 
+def refuse_darknet(backbone: BackboneConfig) -> str:
+    """Why `source=darknet` cannot be: empty where it can."""
+    if backbone.library is BackboneLibrary.timm and backbone.architecture == DARKNET53 and backbone.darknet:
+        return ""
+    return (
+        f"source=darknet does not go with backbone={backbone.name}: its files are of Darknet-53, backbone=darknet53 "
+        "with backbone.darknet=true."
+    )
+
+
 def refuse_imagenet(backbone: BackboneConfig) -> str:
     """Why `source=imagenet` cannot be: empty where it can."""
+    if backbone.darknet:
+        return (
+            f"source=imagenet does not go with backbone={backbone.name}: timm's ImageNet weights of "
+            f"{backbone.architecture} were trained with leaky ReLUs of slope 0.01, and Darknet's have 0.1 "
+            "(backbone.darknet=true). Use backbone.darknet=false, source=darknet source.path=darknet53.conv.74, or "
+            "source.path=<a file of weights that were>"
+        )
     own_padding = backbone.library is not BackboneLibrary.timm or backbone.architecture.startswith(TENSORFLOWS)
     if not backbone.tensorflow or own_padding:
         return ""
@@ -147,6 +166,8 @@ def why_not(kind: SourceKind, model: ModelConfig, backbone: BackboneConfig) -> s
         return refuse_imagenet(backbone)
     if kind is SourceKind.coco:
         return refuse_coco(model, backbone)
+    if kind is SourceKind.darknet:
+        return refuse_darknet(backbone)
     return refuse_coco_ssd(model, backbone) if kind is SourceKind.coco_ssd else ""
 
 
@@ -189,6 +210,7 @@ def other_network(
         "backbone.architecture": (backbone, backbone_then.get("architecture"), backbone and backbone.architecture),
         # Of the same shape, and other features; what was trained before there was the setting, had it not.
         "backbone.tensorflow": (backbone, backbone_then.get("tensorflow", False), backbone and backbone.tensorflow),
+        "backbone.darknet": (backbone, backbone_then.get("darknet", False), backbone and backbone.darknet),
         "backbone.neck_channels": (backbone, backbone_then.get("neck_channels"), backbone and backbone.neck_channels),
     }
     return next(((name, then, now) for name, (group, then, now) in asked.items() if group and then != now), None)

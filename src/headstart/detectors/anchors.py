@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.config.schema import BackboneConfig, BackboneLibrary, FasterRCNNConfig, ModelConfig, RetinaNetConfig
+from headstart.config.checks_sizes import anchors_problem
+from headstart.config.schema import (
+    BackboneConfig,
+    BackboneLibrary,
+    FasterRCNNConfig,
+    ModelConfig,
+    RetinaNetConfig,
+    YOLOv3Config,
+)
 from headstart.errors import UserError
 
 SIZES = (32, 64, 128, 256, 512)
@@ -35,6 +43,18 @@ def scale_of(config: RetinaNetConfig | FasterRCNNConfig) -> float:
             "boxes; elsewhere give it."
         )
     return config.anchor_scale
+
+
+def nine_of(config: YOLOv3Config) -> tuple[tuple[int, int], ...]:
+    """Width and height of each. Raises `UserError` as `scale_of` does, and for another number of them."""
+    if config.anchors is None:
+        raise UserError(
+            "model.anchors=null: a detector is built with anchors. `headstart train` finds nine from the training "
+            "boxes; elsewhere give them."
+        )
+    if problem := anchors_problem(config.anchors):
+        raise UserError(problem)
+    return tuple((width, height) for width, height in config.anchors)
 
 
 def retinanet() -> tuple[Level, ...]:

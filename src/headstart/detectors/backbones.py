@@ -20,8 +20,9 @@ from headstart.errors import UserError
 
 TF_NORM_EPS = 1e-3
 """Of the normalisation in TensorFlow's detectors."""
-TENSORFLOW = {"pad_type": "same", "bn_eps": TF_NORM_EPS}
-"""timm's options for `BackboneConfig.tensorflow`."""
+TENSORFLOW: dict[str, Any] = {"pad_type": "same", "bn_eps": TF_NORM_EPS}
+DARKNET: dict[str, Any] = {"act_layer": partial(nn.LeakyReLU, negative_slope=0.1)}
+"""timm's options for `BackboneConfig.tensorflow` and `.darknet`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Body:
 
 def build_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
     """Randomly initialised. Raises `UserError` for a name or a stride that the library does not have."""
+    if config.darknet and "darknet" not in config.architecture:
+        raise UserError(f"backbone.darknet=true: backbone={config.name} has no leaky ReLU. Leave it out.")
     if config.library is BackboneLibrary.timm:
         return _timm_body(config, reductions)
     if config.tensorflow:
@@ -139,7 +142,7 @@ TORCHVISION: dict[str, Callable[[str, Sequence[int]], Body]] = {
 
 def _timm_body(config: BackboneConfig, reductions: Sequence[int]) -> Body:
     architecture = config.architecture
-    options = TENSORFLOW if config.tensorflow else {}
+    options = (TENSORFLOW if config.tensorflow else {}) | (DARKNET if config.darknet else {})
     if not timm.is_model(architecture):  # also with the tag of its weights, `resnet18.a1_in1k`
         near = timm.list_models(f"*{architecture}*")[:5]
         raise UserError(f"backbone.architecture={architecture} is no timm model. Near: {', '.join(near) or 'none'}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
 MOST = 64
@@ -44,13 +44,13 @@ class Constants:
 
 
 def anchors_xyxy(
-    generator: AnchorGenerator | DefaultBoxGenerator,
+    generator: Any,
     canvas_hw: tuple[int, int],
     cells_hw: tuple[tuple[int, int], ...],
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """(A, 4), as one of torchvision's generators makes them for maps of so many cells."""
+    """(A, 4), as one of torchvision's generators, or one that is called so, makes them for maps of so many cells."""
     nothing = torch.empty((), dtype=dtype, device=device)
     maps = [nothing.expand(1, 1, *cells) for cells in cells_hw]
     return generator(ImageList(nothing.expand(1, 3, *canvas_hw), [canvas_hw]), maps)[0]

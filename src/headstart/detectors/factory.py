@@ -23,6 +23,8 @@ from headstart.detectors.retinanet import RetinaNetDetector
 from headstart.detectors.ssd import SSDDetector
 from headstart.detectors.ssd_tf import TfSSDDetector
 from headstart.detectors.ssdlite import SSDLiteDetector
+from headstart.detectors.yolov3 import YOLOv3Detector
+from headstart.detectors.yolox import YOLOXDetector
 from headstart.errors import UserError
 
 
@@ -38,6 +40,8 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
     Architecture.ssd: _ssd,
     Architecture.ssdlite: SSDLiteDetector,
     Architecture.extension: build_extension,
+    Architecture.yolov3: YOLOv3Detector,
+    Architecture.yolox: YOLOXDetector,
 }
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 
 from headstart.config.schema import ModelConfig
 from headstart.data.batch import Batch, Detections
@@ -36,7 +35,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 class TorchvisionDetector(Detector):
-    """Batching, targets and predictions; `_set_up` comes after torchvision's constructor."""
+    """Batching, targets and predictions; `_set_up` comes after torchvision's constructor, where there is one."""
 
     backbone: nn.Module
     size_divisible = 32
@@ -46,7 +45,7 @@ class TorchvisionDetector(Detector):
     def _set_up(
         self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing
     ) -> None:
-        del self.transform  # resizing belongs to the data, normalising and padding to `normalised`
+        self._modules.pop("transform", None)  # resizing belongs to the data, normalising and padding to `normalised`
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages
@@ -151,7 +150,8 @@ class OneStageDetector(TorchvisionDetector):
     """A dense head on every cell: `self.head` and `self.anchor_generator` as torchvision names them."""
 
     head: nn.Module
-    anchor_generator: AnchorGenerator | DefaultBoxGenerator
+    anchor_generator: Any
+    """One of torchvision's, or `cells.Cells`."""
     box_coder: Any
     score_thresh: float
     nms_thresh: float

@@ -84,7 +84,7 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
     if not isinstance(detector, OneStageDetector):
         raise UserError(
             f"{network} cannot be exported: it pools as many regions as it finds. One-stage detectors can be: "
-            "model=retinanet, fcos, ssd, ssd_tf or ssdlite."
+            "model=retinanet, fcos, ssd, ssd_tf, ssdlite, yolov3 or yolox."
         )
     if config.nms and (refused := _not_in_a_file(detector.rule)):
         raise UserError(

@@ -8,10 +8,12 @@ import numpy as np
 
 from headstart.config.checks_sizes import left_to_data
 from headstart.config.schema import Resize, RunConfig
+from headstart.config.schema.model import YOLOV3_ANCHORS
 from headstart.data.sizes import SHARE, SMALL, TrainingBoxes, find_min_size, long_side, median_side, share_small
 from headstart.data.tiles import in_tiles
 from headstart.data.types import DetectionData
 from headstart.detectors.anchors import MET, Level, find_scale, levels_of, met
+from headstart.detectors.clusters import clusters, mean_alike
 
 FEW = 0.9
 """Share of the boxes with an anchor, below which another scale is looked for …"""
@@ -38,6 +40,14 @@ def find(run: RunConfig, data: DetectionData) -> Iterator[tuple[str, str]]:
         why = f"{now} {of} have an anchor of IoU {MET:g} or more ({then} with scale 1)"
         median = f"their median side is {median_side(seen[0]):.0f} px at {min_size} x {max_size}"
         yield f"model.anchor_scale={scale:g}", f"{why}; {median}"
+    if "model.anchors" in left_to_data(run):
+        seen, _ = boxes.seen(min_size, max_size, stretched)
+        sides = seen[:, 2:] - seen[:, :2]
+        nine = clusters(sides, len(YOLOV3_ANCHORS))
+        now, then = (mean_alike(sides, sizes) for sizes in (nine, np.array(YOLOV3_ANCHORS)))
+        word = ",".join(f"[{width:g},{height:g}]" for width, height in nine)
+        why = f"the mean IoU {of} with the nearest in shape is {now:.2f} ({then:.2f} with the paper's)"
+        yield f"model.anchors=[{word}]", why
 
 
 def fit(config: RunConfig, data: DetectionData) -> dict[str, float | None]:

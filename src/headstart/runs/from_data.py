@@ -1,4 +1,5 @@
-"""`null` in `dataset.min_size`, `dataset.max_size` and `model.anchor_scale`: the numbers that the training boxes say.
+"""`null` in `dataset.min_size`, `dataset.max_size`, `model.anchor_scale` and `model.anchors`: the numbers that
+the training boxes say.
 
 They are found before a run is named, and stand in its configuration as if they had been typed. They depend on the data
 set, its splits and the network alone, and on nothing that tells the arms of a study apart. Imports nothing heavy until

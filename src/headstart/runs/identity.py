@@ -25,6 +25,7 @@ AS_BEFORE = {
     "model.neck": "fpn",
     "model.attention": "none",
     "model.class_loss": "focal",
+    "backbone.darknet": False,
 }
 """Settings that came later, at what every run did before: they keep the names that those have."""
 

@@ -1,4 +1,4 @@
-"""Where learning starts: random weights, ImageNet's, COCO's, or a detector trained before."""
+"""Where learning starts: random weights, ImageNet's, COCO's, Darknet's, or a detector trained before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from headstart.config.schema import (
     CheckpointConfig,
     CocoSourceConfig,
     CocoSsdConfig,
+    DarknetConfig,
     ImageNetConfig,
     ModelConfig,
     SourceConfig,
@@ -23,6 +24,7 @@ from headstart.errors import UserError
 from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.coco import load_coco
 from headstart.transfer.coco_ssd import load_coco_ssd
+from headstart.transfer.darknet import load_darknet
 from headstart.transfer.types import SourceWeights
 
 
@@ -44,6 +46,8 @@ def load_source(
         return _load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
     if config.kind is SourceKind.coco_ssd:
         return load_coco_ssd(cast(CocoSsdConfig, config), model, backbone, detector)
+    if config.kind is SourceKind.darknet:
+        return load_darknet(cast(DarknetConfig, config), backbone, detector)
     return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 

@@ -48,6 +48,8 @@ from headstart.config.schema.model import (
     SSDLiteConfig,
     SSDVariant,
     Variant,
+    YOLOv3Config,
+    YOLOXConfig,
 )
 from headstart.config.schema.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from headstart.config.schema.postprocess import Flip, Method, PostprocessConfig
@@ -57,6 +59,7 @@ from headstart.config.schema.source import (
     CheckpointConfig,
     CocoSourceConfig,
     CocoSsdConfig,
+    DarknetConfig,
     ImageNetConfig,
     PretrainedConfig,
     ScratchConfig,
@@ -115,6 +118,7 @@ __all__ = [
     "Cost",
     "CsvConfig",
     "CvatConfig",
+    "DarknetConfig",
     "DatasetConfig",
     "Decay",
     "DistillConfig",
@@ -189,6 +193,8 @@ __all__ = [
     "VocConfig",
     "WandbConfig",
     "WandbMode",
+    "YOLOXConfig",
+    "YOLOv3Config",
     "YoloConfig",
 ]
 
@@ -214,6 +220,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "ssd": SSDConfig,
         "ssdlite": SSDLiteConfig,
         "extension": ExtensionConfig,
+        "yolov3": YOLOv3Config,
+        "yolox": YOLOXConfig,
     },
     "backbone": {"base": BackboneConfig},
     "source": {
@@ -221,6 +229,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "imagenet": ImageNetConfig,
         "coco": CocoSourceConfig,
         "coco_ssd": CocoSsdConfig,
+        "darknet": DarknetConfig,
         "checkpoint": CheckpointConfig,
         "pretrained": PretrainedConfig,
     },

@@ -24,5 +24,7 @@ class BackboneConfig:
     """The library's name: `resnet50`, `tf_efficientnet_lite0`, or any timm model with `features_only`."""
     tensorflow: bool = False
     """Padding and epsilon as TensorFlow has them (timm: pad_type=same, bn_eps=0.001), for weights from there."""
+    darknet: bool = False
+    """Leaky ReLUs with Darknet's slope of 0.1 (timm: 0.01), for weights from there."""
     neck_channels: int = 256
-    """Width of the feature pyramid and of the heads on it."""
+    """Width of the feature pyramid and of the heads on it; of YOLOv3, of the middle one of three maps."""

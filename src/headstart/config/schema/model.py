@@ -16,6 +16,8 @@ class Architecture(Enum):
     ssd = "ssd"
     ssdlite = "ssdlite"
     extension = "extension"  # in a file of the user's own
+    yolov3 = "yolov3"
+    yolox = "yolox"
 
 
 class Variant(Enum):
@@ -142,3 +144,19 @@ class ExtensionConfig(ModelConfig):
     """A Python file of your own with a dataclass `Settings` and a function `build`: it is run."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What its `Settings` have."""
+
+
+YOLOV3_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+"""Width and height of the paper's, found on COCO at 416 x 416 pixels."""
+
+
+@dataclass
+class YOLOv3Config(ModelConfig):
+    anchors: Optional[list[list[int]]] = field(default_factory=lambda: [[*pair] for pair in YOLOV3_ANCHORS])
+    """Width and height in pixels of nine, three for each map, those of the finest first; the paper's where nothing is
+    said; null: k-means of the training boxes."""
+
+
+@dataclass
+class YOLOXConfig(ModelConfig):
+    pass

