@@ -14,6 +14,7 @@ from headstart.config.schema import (
     SSDConfig,
     SSDVariant,
 )
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.fcos import FCOSDetector
 from headstart.detectors.interface import Detector
@@ -36,6 +37,8 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
     Architecture.fcos: FCOSDetector,
     Architecture.ssd: _ssd,
     Architecture.ssdlite: SSDLiteDetector,
+    Architecture.d_fine: QueryDetector,
+    Architecture.rt_detr: QueryDetector,
 }
 
 

@@ -63,6 +63,9 @@ class TorchvisionDetector(Detector):
         self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing
     ) -> None:
         del self.transform  # resizing belongs to the data, normalising and padding to `normalised`
+        self._know(config, body, class_names, preprocessing)
+
+    def _know(self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages

