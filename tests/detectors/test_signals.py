@@ -66,8 +66,13 @@ LAST_LAYERS = {
     Architecture.faster_rcnn: [4, 4 * 4],
     Architecture.ssd: 2 * [4 * n for n in (4, 6, 6, 6, 4, 4)],
     Architecture.ssdlite: 12 * [4 * 6],
+    Architecture.d_fine: [3, 4, *3 * [3], *3 * [4 * 33], 4, 3],
+    Architecture.rt_detr: [3, 4, *3 * [3], *3 * [4], 3],
 }
-"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of the centreness."""
+"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of the centreness.
+
+Of queries: what chooses them, then classes and boxes of three layers (of D-FINE's, 33 steps of each side), and the
+embedding of three classes, which are rows."""
 
 
 def test_predictors_are_the_last_layers_of_the_head_and_nothing_else(name, detector):

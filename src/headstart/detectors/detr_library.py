@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from torch import nn
-
 from headstart.config.detr_sizes import HEADS, Widths, installed, not_installed
 from headstart.config.schema import Architecture, DFineConfig, QueryConfig, Variant
 from headstart.errors import UserError
@@ -77,11 +75,3 @@ def _no_body(levels: int) -> Any:
         stage_numb_of_layers=[1] * 4,
         out_indices=list(range(5 - levels, 5)),
     )
-
-
-def taken(parts: nn.Module, names: list[str]) -> nn.Module:
-    """A plain module with those children of `parts`."""
-    module = nn.Module()
-    for name in names:
-        module.add_module(name, parts.get_submodule(name))
-    return module

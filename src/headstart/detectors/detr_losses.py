@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.detectors.detr_boxes import as_xyxy, giou, iou
-from headstart.detectors.detr_head import Answers
+from headstart.detectors.detr_decoder import Answers
 from headstart.detectors.ignored import left_out
 
 WEIGHTS = {"classification": 1.0, "boxes_l1": 5.0, "boxes_giou": 2.0, "boxes_fgl": 0.15, "boxes_ddf": 1.5}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from headstart.detectors.detr_boxes import as_xyxy, giou
@@ -35,6 +34,8 @@ def matched(logits: Tensor, boxes: Tensor, labels: Tensor, wanted: Tensor, prese
 
 def assigned(costs: np.ndarray) -> np.ndarray:
     """(K, N, T) rows of (K, N, Q, T) costs; a column of infinite ones is no object."""
+    from scipy.optimize import linear_sum_assignment  # of headstart[detr]; other detectors do without
+
     found = np.full((*costs.shape[:2], costs.shape[3]), NOBODY)
     for place in np.ndindex(costs.shape[:2]):
         columns = np.flatnonzero(np.isfinite(costs[place][0]))

@@ -57,7 +57,7 @@ def ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     rules = (*SINCE_FIVE, *(DFINE_ALONE if any(".gateway." in name for name in tensors) else ()))
     found = {our_name(name, rules): tensor for name, tensor in tensors.items() if not TIED.match(name)}
     rows = found.pop("head.denoising.weight", None)
-    return found if rows is None else found | {"head.denoising.weight": rows[:-1], "head.of_nothing": rows[-1:]}
+    return found if rows is None else found | {"head.denoising.weight": rows[:-1], "head.of_nothing": rows[-1]}
 
 
 def our_name(name: str, rules: Rules) -> str:
