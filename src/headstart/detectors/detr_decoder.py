@@ -87,8 +87,8 @@ class RTDetrDecoder(Decoder):
     def forward(self, queries: Tensor, boxes: Tensor, memory: Memory, mask: Tensor | None) -> list[Answers]:
         found: list[Answers] = []
         for layer, classes, moves in zip(self.layers, self.class_embed, self.bbox_embed, strict=True):
-            asked = self.query_pos_head(boxes)
-            seen = self._seen(memory, boxes, mask)
+            seen = self._seen(memory, boxes.to(queries.dtype), mask)
+            asked = self.query_pos_head(boxes.to(queries.dtype))
             queries = layer(queries, object_queries_position_embeddings=asked, **seen)
             moved = (at_least_float32(moves(queries)) + inverse_sigmoid(boxes)).sigmoid()
             found.append(Answers(at_least_float32(classes(queries)), moved))
@@ -115,15 +115,18 @@ class DFineDecoder(Decoder):
         found: list[Answers] = []
         steps, before, first = boxes.new_zeros(()), boxes.new_zeros(()), boxes
         for i, layer in enumerate(self.layers):
-            asked = self.query_pos_head(boxes).clamp(-10, 10)
-            queries = layer(queries, position_embeddings=asked, **self._seen(memory, boxes, mask))
+            seen = self._seen(memory, boxes.to(queries.dtype), mask)
+            asked = self.query_pos_head(boxes.to(queries.dtype)).clamp(-10, 10)
+            queries = layer(queries, position_embeddings=asked, **seen)
             logits = at_least_float32(self.class_embed[i](queries))
             if i == 0:
                 moved = (at_least_float32(self.pre_bbox_head(queries)) + inverse_sigmoid(boxes)).sigmoid()
                 found, first = [Answers(logits, moved)], moved.detach()
             steps = at_least_float32(self.bbox_embed[i](queries + before)) + steps
             refined = moved_sides(first, expected(steps, table), self.reg_scale)
-            found.append(Answers(at_least_float32(self.lqe_layers[i](logits, steps)), refined, steps, first))
+            found.append(
+                Answers(at_least_float32(self.lqe_layers[i](logits, steps.to(queries.dtype))), refined, steps, first)
+            )
             boxes, before = refined.detach(), queries.detach()
         return found
 
@@ -142,8 +145,8 @@ def step_table(up: Tensor, scale: Tensor, bins: int) -> Tensor:
 
 
 def expected(steps: Tensor, table: Tensor) -> Tensor:
-    """(N, Q, 4): the mean of (N, Q, 4 * bins) distributions."""
-    return steps.unflatten(-1, (4, -1)).softmax(-1) @ table.to(steps.dtype)
+    """(N, Q, 4): the mean of (N, Q, 4 * bins) distributions; no product of matrices, which autocast would round."""
+    return (steps.unflatten(-1, (4, -1)).softmax(-1) * table.to(steps.dtype)).sum(-1)
 
 
 def moved_sides(boxes: Tensor, by: Tensor, scale: Tensor) -> Tensor:
