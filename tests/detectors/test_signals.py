@@ -8,6 +8,7 @@ from torchvision.models.detection.image_list import ImageList
 from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary
 from headstart.data.batch import Batch
 from headstart.data.types import Target
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Features, stage_of_tensor
 
@@ -168,11 +169,12 @@ TWO_STAGES = [name for name in COMBINATIONS if name.startswith("faster")]
 @pytest.mark.parametrize("name", DENSE, indirect=True)
 def test_logits_of_a_picture_without_padding_are_all_of_the_heads(detector):
     side = max(detector.min_canvas, 64)
-    heads = calls_of(detector.get_submodule("head"))
+    queries = isinstance(detector, QueryDetector)  # whose head says of each cell whether one should begin there
+    heads = calls_of(detector.get_submodule("head.enc_score_head" if queries else "head"))
     with torch.no_grad():
         detector.predict([torch.ones(3, side, side)])
         found = detector.class_logits(detector.features(Batch.of([torch.ones(3, side, side)])))
-    expected = heads[0][1]["cls_logits"]
+    expected = heads[0][1] if queries else heads[0][1]["cls_logits"]
     assert expected.shape[2] == found.logits[0].shape[1]
     assert torch.equal(found.logits[0], expected[0])
 

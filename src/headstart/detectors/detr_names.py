@@ -10,7 +10,7 @@ from torch import Tensor
 Rules = Sequence[tuple[str, str]]
 
 TIED = re.compile(r"^(class_embed|bbox_embed)\.")
-"""The decoder's, a second time."""
+"""The decoder's, a second time; some files have no other."""
 BODY = "model.backbone.model."
 PREFIXES = {
     "model.encoder_input_proj.": "neck.input_proj.",
@@ -18,6 +18,8 @@ PREFIXES = {
     "model.decoder_input_proj.": "head.input_proj.",
     "model.denoising_class_embed.": "head.denoising.",
     "model.": "head.",
+    "class_embed.": "head.decoder.class_embed.",
+    "bbox_embed.": "head.decoder.bbox_embed.",
 }
 """The first that fits."""
 SINCE_FIVE = (
@@ -55,7 +57,7 @@ OF_BODY = (
 
 def ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     rules = (*SINCE_FIVE, *(DFINE_ALONE if any(".gateway." in name for name in tensors) else ()))
-    found = {our_name(name, rules): tensor for name, tensor in tensors.items() if not TIED.match(name)}
+    found = {our_name(name, rules): tensors[name] for name in sorted(tensors, key=lambda name: not TIED.match(name))}
     rows = found.pop("head.denoising.weight", None)
     return found if rows is None else found | {"head.denoising.weight": rows[:-1], "head.of_nothing": rows[-1]}
 
