@@ -390,8 +390,7 @@ def test_images_without_boxes_give_finite_losses_and_gradients(detector, targets
 
 
 def test_boxes_without_area_are_left_out(detector):
-    """But for the last digits: sums over padded rows are grouped otherwise, and noise is drawn for as many rows as there
-    are."""
+    """But for the last digits: sums over padded rows are grouped otherwise, and noise is drawn for all rows."""
     flat = target(BOXES[0], (5.0, 5.0, 5.0, 30.0))
     found, expected = losses(detector, [flat, TARGETS[1]]), losses(detector, [target(BOXES[0]), TARGETS[1]])
     found, expected = ({k: v for k, v in each.items() if "denoising" not in k} for each in (found, expected))
