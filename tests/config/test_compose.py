@@ -36,6 +36,7 @@ NEEDED = {
     **{f"dataset={file.stem}": ["dataset.root=x"] for file in (CONF / "dataset").glob("*_folder.yaml")},
     "backbone=timm": ["backbone.architecture=resnet18"],
     "source=checkpoint": ["source.path=x"],
+    "source=hub": ["source.path=x"],
 }
 """What a user must give with a choice."""
 

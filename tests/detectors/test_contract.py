@@ -320,7 +320,11 @@ def test_predictions_lie_in_their_image_best_first_and_within_the_limits(detecto
 
 
 def test_images_of_two_sizes_in_one_batch_each_get_their_own_detections(detector):
-    assert same(predict(detector, IMAGES[::-1]), predict(detector)[::-1])
+    found, expected = predict(detector, IMAGES[::-1]), predict(detector)[::-1]
+    if isinstance(detector, QueryDetector):  # products of matrices, whose rows are summed by where they lie
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    else:
+        assert same(found, expected)
 
 
 def test_bytes_and_numbers_from_0_to_1_are_the_same_picture(detector):
