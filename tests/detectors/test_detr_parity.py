@@ -160,3 +160,25 @@ def compare_gradients(network: torch.nn.Module, detector: torch.nn.Module) -> No
             assert apart <= 1e-5 * theirs[name].abs().max() + 1e-9, name
             compared += bool(theirs[name].abs().sum())
     assert compared > 200
+
+
+def test_the_resnet_of_rt_detr_r50_is_timm_s_resnet50d():
+    """Under the names that a file of the hub has."""
+    from transformers import RTDetrResNetConfig
+    from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetBackbone
+
+    from headstart.config.schema import BackboneConfig, BackboneLibrary
+    from headstart.detectors.backbones import build_body
+    from headstart.detectors.detr_names import BODY, ours
+
+    torch.manual_seed(0)
+    network = RTDetrResNetBackbone(RTDetrResNetConfig(out_indices=[2, 3, 4])).eval()
+    body = build_body(BackboneConfig("resnet50d", BackboneLibrary.timm, "resnet50d"), (8, 16, 32)).module.eval()
+    state = ours({f"{BODY}{name}": tensor for name, tensor in network.state_dict().items()})
+    body.load_state_dict({name.removeprefix("backbone.body."): tensor for name, tensor in state.items()})
+    picture = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        found, expected = list(body(picture).values()), network(picture).feature_maps
+    assert [level.shape[1] for level in found] == [512, 1024, 2048]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())

@@ -52,13 +52,12 @@ def load_hub(config: HubConfig, model: ModelConfig, detector: Detector) -> Sourc
     folder = _folder(config)
     settings = _json(folder / CONFIG, config.path)
     _refuse_other(settings, config.path, model)
-    names = settings.get("id2label") or {}
     tensors = under_our_names(read_tensors(folder / TENSORS))
     return SourceWeights(
         kind="hub",
         tensors=tensors,
         expected=("",),
-        row_names=tuple(str(names[key]) for key in sorted(names, key=int)),
+        row_names=_class_names(settings, config.path),
         preprocessing=_preprocessing(folder),
         size=_size(folder),
         lineage=(Path(config.path).name,),
@@ -130,22 +129,34 @@ def _refuse_other_widths(settings: Mapping[str, Any], named: str, model: QueryCo
             raise UserError(f"source.path={named} has {name}={there}, this run {value}: set {ours} as it is there")
 
 
+def _class_names(settings: Mapping[str, Any], named: str) -> tuple[str, ...]:
+    names = settings.get("id2label")
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise UserError(f"source.path={named}: id2label in {CONFIG} does not name the classes 0, 1, 2 …: get it again")
+    return tuple(str(names[str(row)]) for row in range(len(names)))
+
+
 def _preprocessing(folder: Path) -> Preprocessing:
     if not (folder / PROCESSOR).is_file():
         return PLAIN
     values = _json(folder / PROCESSOR, str(folder))
     if not values.get("do_normalize"):
         return PLAIN
-    return Preprocessing(described.three(values, "image_mean"), described.three(values, "image_std"))
+    try:
+        return Preprocessing(described.three(values, "image_mean"), described.three(values, "image_std"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder / PROCESSOR} does not say how pictures are normalised ({error}): get it again"
+        ) from None
 
 
 def _size(folder: Path) -> Size | None:
     """These were trained on pictures that are stretched to squares."""
     if not (folder / PROCESSOR).is_file():
         return None
-    size = _json(folder / PROCESSOR, str(folder)).get("size") or {}
-    (side, *others) = {size.get("height"), size.get("width")}
-    return None if others or not isinstance(side, int) else Size(side, side, Resize.stretch)
+    size = _json(folder / PROCESSOR, str(folder)).get("size")
+    (side, *others) = {str(size.get(name)) for name in ("height", "width")} if isinstance(size, dict) else {""}
+    return None if others or not side.isdecimal() else Size(int(side), int(side), Resize.stretch)
 
 
 def _where(folder: Path, config: HubConfig) -> str:
