@@ -8,7 +8,7 @@ import pytest
 
 from headstart import __version__, cli
 from headstart.conf_path import conf_dir
-from headstart.config.schema import SCHEMAS
+from headstart.config.schemas import SCHEMAS
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

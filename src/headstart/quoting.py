@@ -54,7 +54,7 @@ def quoted(text: str) -> str:
 @cache
 def text_keys(verb: str) -> frozenset[str]:
     """`dataset.root`, `output_dir` …: the settings of `verb` that are texts."""
-    from headstart.config.schema import SCHEMAS
+    from headstart.config.schemas import SCHEMAS
     from headstart.config.verbs import ROOTS as roots
 
     groups = SCHEMAS.keys() & get_type_hints(roots[verb])

@@ -17,14 +17,8 @@ from headstart import cli
 from headstart.conf_path import conf_dir
 from headstart.config.plain import plain
 from headstart.config.resolve import resolve, resolved_dict, typed
-from headstart.config.schema import (
-    SCHEMAS,
-    CompareConfig,
-    EvaluateConfig,
-    PretrainedConfig,
-    RunConfig,
-    TrainerConfig,
-)
+from headstart.config.schema import CompareConfig, EvaluateConfig, PretrainedConfig, RunConfig, TrainerConfig
+from headstart.config.schemas import SCHEMAS
 from headstart.errors import UserError
 from headstart.runs.identity import run_name
 
@@ -37,6 +31,7 @@ NEEDED = {
     "backbone=timm": ["backbone.architecture=resnet18"],
     "source=checkpoint": ["source.path=x"],
     "source=darknet": ["source.path=x"],
+    "source=hub": ["source.path=x"],
 }
 """What a user must give with a choice."""
 

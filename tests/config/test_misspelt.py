@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from headstart.config.resolve import resolve
-from headstart.config.schema import SCHEMAS
+from headstart.config.schemas import SCHEMAS
 from headstart.errors import UserError
 
 Compose = Callable[..., DictConfig]

@@ -10,7 +10,7 @@ from headstart.conf_path import conf_dir
 from headstart.config.plain import plain
 from headstart.config.resolve import register
 from headstart.config.restore import restore
-from headstart.config.schema import SCHEMAS
+from headstart.config.schemas import SCHEMAS
 from headstart.errors import UserError
 
 Compose = Callable[..., DictConfig]

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from headstart.config.schema import SCHEMAS, CocoConfig, FileDatasetConfig, Overlap, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, FileDatasetConfig, Overlap, VocConfig, YoloConfig
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.types import AnnotatedImage, DetectionData
 from headstart.errors import UserError

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, SSDVariant, Variant
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, SSDVariant, Variant
+from headstart.config.schemas import SCHEMAS
 from headstart.data.types import Prediction
 from headstart.detectors import suppression
 from headstart.detectors.cells import CellDetector

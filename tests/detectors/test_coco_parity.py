@@ -17,15 +17,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from headstart.config.schema import (
-    SCHEMAS,
-    Architecture,
-    BackboneConfig,
-    BackboneLibrary,
-    CocoSourceConfig,
-    SourceKind,
-    Variant,
-)
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, CocoSourceConfig, SourceKind, Variant
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.backbones import set_norm_eps

@@ -24,7 +24,8 @@ from torchvision.ops import (
     sigmoid_focal_loss,
 )
 
-from headstart.config.schema import SCHEMAS, Architecture, BoxLoss, ClassLoss, OverlapLoss, Variant
+from headstart.config.schema import Architecture, BoxLoss, ClassLoss, OverlapLoss, Variant
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors import overlaps

@@ -22,7 +22,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, Variant
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, Variant
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.data.types import Target
 from headstart.detectors.factory import build_detector

@@ -16,7 +16,6 @@ from torchvision.models import detection
 from headstart.conf_path import conf_dir
 from headstart.config.fitting import as_asked, coco_rows, coco_weights
 from headstart.config.schema import (
-    SCHEMAS,
     Architecture,
     BackboneConfig,
     BackboneLibrary,
@@ -29,6 +28,7 @@ from headstart.config.schema import (
     SSDVariant,
     Variant,
 )
+from headstart.config.schemas import SCHEMAS
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Preprocessing
 from headstart.detectors.pretrained import (

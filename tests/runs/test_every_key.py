@@ -323,6 +323,11 @@ TABLE: dict[str, Row] = {
     "model.variant": Row("model.variant=v2", detector),
     "model.anchor_scale": Row("model.anchor_scale=0.5", detector),
     "model.anchors": Row(f"model.anchors=[{','.join(['[8,8]'] * 9)}]", detector, "model=yolov3"),
+    "model.size": Row("model.size=medium", detector, "model=d_fine"),
+    "model.hidden": Row("model.hidden=64", detector, "model=d_fine"),
+    "model.layers": Row("model.layers=2", detector, "model=d_fine"),
+    "model.queries": Row("model.queries=50", detector, "model=d_fine"),
+    "model.denoising": Row("model.denoising=0", detector, "model=d_fine"),
     "model.reduced_tail": Row("model.reduced_tail=false", detector, "model=ssdlite backbone=mobilenet_v3_large"),
     "backbone.name": Row("backbone.name=mine", IN_THE_NAME),
     "backbone.library": Row("backbone=resnet18", detector),
@@ -335,6 +340,7 @@ TABLE: dict[str, Row] = {
     "source.kind": Row("source=scratch", TRAINED),
     "source.aliases": Row("+source.aliases.ring=b", setting),
     "source.path": Row("source.path=b", setting, "source=checkpoint source.path=a"),
+    "source.revision": Row("source.revision=b", setting, "model=d_fine source=hub source.path=a"),
     "source.weights": Row("source.weights=COCO_V1", coco_file, "source=coco backbone=resnet50"),
     "source.class_names": Row("source.class_names=[a]", setting, "source=checkpoint source.path=a"),
     "source.seed": Row("source.seed=1", setting, "source=pretrained"),
@@ -582,6 +588,7 @@ IDLE = {
     "model.reduced_tail=false": "model=ssdlite",
     "model.box_loss=l1": "",
     "model.box_loss=giou": "model=fcos",
+    "model.nms_threshold=0.4": "model=d_fine",
     "trainer.limit_test_batches=1": "",
     "postprocess.method=nms": "",
     "postprocess.score_threshold=0.2": "model.score_threshold=0.2",
@@ -598,7 +605,7 @@ IDLE = {
     "source.scheduler.final_factor=0.5": "source=pretrained scheduler@source.scheduler=constant",
 }
 """A typed setting -> with what it has no effect."""
-NOT_TRAINED = ("folder", "source", "ssd", "postprocess")
+NOT_TRAINED = ("folder", "source", "ssd", "postprocess", "d_fine")
 TRAINABLE = [word for word, base in IDLE.items() if not any(part in word + base for part in NOT_TRAINED)]
 
 

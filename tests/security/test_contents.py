@@ -342,9 +342,9 @@ def test_pipes_among_the_files_of_a_data_set_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "README.md")
     script = (
         "import sys; from headstart.config import schema; from headstart.data import catalog\n"
-        "for form in schema.SCHEMAS['dataset']:\n"
+        "for form in schemas.SCHEMAS['dataset']:\n"
         "    if form != 'shapes':\n"
-        "        try: str(catalog.read(schema.SCHEMAS['dataset'][form](name='x', root=sys.argv[1]), 0).unused)\n"
+        "        try: str(catalog.read(schemas.SCHEMAS['dataset'][form](name='x', root=sys.argv[1]), 0).unused)\n"
         "        except ValueError as error: print(form, error)\n"
         "    print(form)\n"
     )

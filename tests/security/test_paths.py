@@ -10,7 +10,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from headstart.config.schema import SCHEMAS, CocoConfig, FileDatasetConfig, VocConfig, YoloConfig
+from headstart.config.schema import CocoConfig, FileDatasetConfig, VocConfig, YoloConfig
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.readers import coco, voc, yolo
 from headstart.errors import UserError

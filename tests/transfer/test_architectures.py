@@ -1,10 +1,11 @@
-"""Head surgery on the five real architectures: rows follow their class names."""
+"""Head surgery on the real architectures: rows follow their class names."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schemas import SCHEMAS
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.transfer.head_surgery import apply_source
@@ -42,7 +43,8 @@ def class_outputs(detector: Detector, image: Tensor) -> list[Tensor]:
             rows = slice(None) if axis.background == 0 else slice(1, None)
 
             def keep(module, inputs, output, shape=shape, rows=rows):
-                flat = output.transpose(0, 1).flatten(1)  # (rows, images * cells), or (rows, boxes)
+                # (rows, images * cells), or (rows, boxes); queries, of one image, in an order that has no ties
+                flat = output[0].sort(dim=0).values.T if output.ndim == 3 else output.transpose(0, 1).flatten(1)
                 outputs.append(flat.reshape(shape)[:, rows])
 
             detector.get_submodule(layer).register_forward_hook(keep)

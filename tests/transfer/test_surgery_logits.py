@@ -1,8 +1,8 @@
 """A source that knows (a, b, c), a target with (c, new, a): what all five heads say about a and c is unchanged.
 
 Compared are torchvision's own outputs, which know nothing of our `class_axes`: logits of every anchor or cell, and for
-Faster R-CNN logits and box deltas of the same proposals. In double precision, as a convolution with other channels
-may sum in another order.
+Faster R-CNN logits and box deltas of the same proposals; of D-FINE and RT-DETR transformers' logits of every cell. In
+double precision, as a convolution with other channels may sum in another order.
 """
 
 import math
@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from headstart.config.schema import SCHEMAS, Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary
+from headstart.config.schemas import SCHEMAS
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.transfer.head_surgery import apply_source
@@ -22,7 +24,9 @@ SOURCE, TARGET = ("a", "b", "c"), ("c", "new", "a")
 KEPT = {"a": (0, 2), "c": (2, 0)}
 """Class -> its place in the source's classes and in the target's."""
 NEW = 1
-BACKGROUND = {"faster_rcnn": 1, "ssd": 1, "ssdlite": 1, "retinanet": 0, "fcos": 0, "yolov3": 0, "yolox": 0}
+BACKGROUND = {"faster_rcnn": 1, "ssd": 1, "ssdlite": 1} | dict.fromkeys(
+    ("retinanet", "fcos", "yolov3", "yolox", "d_fine", "rt_detr"), 0
+)
 """Rows before the first class, by the papers: softmax heads have a background, sigmoid heads have none."""
 PRIOR = -math.log((1 - 0.01) / 0.01)
 """Bias of a class that fires once in a hundred anchors (Lin et al., ICCV 2017, 4.1)."""
@@ -55,14 +59,17 @@ def outputs(detector: Detector) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 
     def keep(module, inputs, output):
-        if isinstance(output, dict):
+        if isinstance(output, Tensor):
+            found["logits"] = output[0]
+        elif isinstance(output, dict):
             found["logits"] = output["cls_logits"][0]
         else:
             found["proposals"], found["logits"] = inputs[0], output[0]
             found["deltas"] = output[1].reshape(len(output[1]), -1, 4)
 
     two_stage = hasattr(detector, "roi_heads")
-    detector.get_submodule("roi_heads.box_predictor" if two_stage else "head").register_forward_hook(keep)
+    dense = "head.enc_score_head" if isinstance(detector, QueryDetector) else "head"
+    detector.get_submodule("roi_heads.box_predictor" if two_stage else dense).register_forward_hook(keep)
     with torch.no_grad():
         detector.double().predict([IMAGE])
     assert set(found) == ({"logits", "deltas", "proposals"} if two_stage else {"logits"})

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from headstart.config.schema import SCHEMAS, SourceKind
+from headstart.config.schema import SourceKind
+from headstart.config.schemas import SCHEMAS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 RUNS = ("pretrained", "voc2007_1000")

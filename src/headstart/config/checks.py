@@ -16,7 +16,9 @@ from headstart.config.checks_network import network_problems
 from headstart.config.checks_sizes import size_problems
 from headstart.config.checks_tiles import tile_problems
 from headstart.config.checks_transfer import check_retention, few_shot_problems, parts_that_need_a_source
+from headstart.config.detr_sizes import query_problems
 from headstart.config.fitting import check_installed, source_problems
+from headstart.config.hub import is_hub_id
 from headstart.config.postprocess import postprocess_problems
 from headstart.config.schema import (
     Architecture,
@@ -43,6 +45,7 @@ def check(config: RunConfig) -> None:
     problems = [
         *dataset_problems(config.dataset),
         *source_problems(config),
+        *query_problems(config.model),
         *_transfer(config),
         *augment_problems(config.augment),
         *_optimization(config),
@@ -60,7 +63,8 @@ def check_files(config: RunConfig) -> None:
     """Raises `UserError` where a file or folder that the user names is not there: minutes before it is read."""
     check_dataset_folder(config.dataset)
     path = getattr(config.source, "path", None)
-    if path is not None and not Path(path).exists():
+    elsewhere = config.source.kind is SourceKind.hub and is_hub_id(str(path))
+    if path is not None and not elsewhere and not Path(path).expanduser().exists():
         raise UserError(f"source.path={path} does not exist.")
     if isinstance(config.model, ExtensionConfig) and not Path(config.model.file).expanduser().is_file():
         raise UserError(f"model.file={config.model.file} does not exist.")

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from headstart.config.plain import plain
-from headstart.config.schema import NODES, SCHEMAS
+from headstart.config.schemas import NODES, SCHEMAS
 
 
 def completed(config: dict[str, Any]) -> dict[str, Any]:

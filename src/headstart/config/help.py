@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from headstart.config import schema
+from headstart.config import schema, schemas
 from headstart.config.verbs import ABOUT, EXAMPLES, GROUPS, OF_VERBS, ROOTS
 from headstart.errors import UserError
 
@@ -48,14 +48,14 @@ def _verb_page(verb: str, folders: Sequence[Path]) -> Iterator[str]:
     else:
         yield "Settings"
     yield from _settings(ROOTS[verb], skip=groups)
-    nodes = [name for name in schema.NODES if name in groups]
+    nodes = [name for name in schemas.NODES if name in groups]
     yield from (f"  {name}.…: headstart {verb} --help {name}" for name in nodes)
     yield f"\nExamples\n{EXAMPLES[verb]}"
 
 
 def _groups(verb: str) -> list[str]:
     """Groups and nodes that the configuration of a verb has."""
-    return [*GROUPS, *schema.NODES] if verb == "train" else [*OF_VERBS.get(verb, ())]
+    return [*GROUPS, *schemas.NODES] if verb == "train" else [*OF_VERBS.get(verb, ())]
 
 
 def _group_page(group: str, folders: Sequence[Path]) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _schemas(group: str) -> list[tuple[str, type]]:
     if group == "logger":
         inner = {"logger.wandb": schema.WandbConfig, "logger.tensorboard": schema.TensorBoardConfig}
         return [("logger", schema.LoggerConfig), *inner.items()]
-    found = [schema.NODES[group]] if group in schema.NODES else schema.SCHEMAS.get(group, {}).values()
+    found = [schemas.NODES[group]] if group in schemas.NODES else schemas.SCHEMAS.get(group, {}).values()
     return [(group, schema_class) for schema_class in found]
 
 

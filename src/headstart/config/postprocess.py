@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headstart.config.schema import Flip, Method, ModelConfig, PostprocessConfig
+from headstart.config.schema import Architecture, Flip, Method, ModelConfig, PostprocessConfig
 
 SCALES = (0.25, 4.0)
 """The least and the most that a picture is looked at: memory grows with the square."""
@@ -41,9 +41,14 @@ OF_MODEL = {
 """What the model's settings say of it: ours -> theirs."""
 
 
+METHOD_OF = {Architecture.d_fine: Method.none, Architecture.rt_detr: Method.none}
+"""How detections become one where nobody says it, if not by NMS: a query is taught to be the only one of its object."""
+
+
 def rule_of(model: ModelConfig, *configs: PostprocessConfig) -> Rule:
     """Of `configs` a later one goes before an earlier one, and each before the model's own settings."""
     chosen: dict[str, Any] = {ours: getattr(model, theirs) for ours, theirs in OF_MODEL.items()}
+    chosen["method"] = METHOD_OF.get(model.architecture, Method.nms)
     for config in configs:
         chosen |= given(config)
     return Rule(**chosen)

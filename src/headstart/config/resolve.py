@@ -15,7 +15,6 @@ from headstart.config import reach
 from headstart.config.checks import check
 from headstart.config.plain import plain
 from headstart.config.schema import (
-    SCHEMAS,
     CompareConfig,
     ConvertConfig,
     DoctorConfig,
@@ -29,6 +28,7 @@ from headstart.config.schema import (
     RunConfig,
     SourcesConfig,
 )
+from headstart.config.schemas import SCHEMAS
 from headstart.errors import UserError
 
 T = TypeVar("T")

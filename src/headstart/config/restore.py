@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 
 from headstart.config.plain import escaped
-from headstart.config.schema import NODES, SCHEMAS
+from headstart.config.schemas import NODES, SCHEMAS
 from headstart.errors import UserError
 
 Node = TypeVar("Node")

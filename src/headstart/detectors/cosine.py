@@ -32,6 +32,8 @@ def use_cosine_head(detector: Detector, scale: float) -> None:
         )
     layers = dict.fromkeys(axis.tensor.rpartition(".")[0] for axis in detector.class_axes() if axis.block == 1)
     for name in layers:
+        if isinstance(detector.get_submodule(name), nn.Embedding):
+            continue  # it has a row of each class, and gives no logits
         parent, _, child = name.rpartition(".")
         setattr(detector.get_submodule(parent), child, _cosine(detector.get_submodule(name), scale))
 

@@ -14,6 +14,7 @@ from headstart.config.schema import (
     SSDConfig,
     SSDVariant,
 )
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.extension import build_extension
 from headstart.detectors.faster_rcnn import FasterRCNNDetector
 from headstart.detectors.fcos import FCOSDetector
@@ -42,6 +43,8 @@ DETECTORS: dict[Architecture, Callable[[Any, BackboneConfig, Sequence[str]], Det
     Architecture.extension: build_extension,
     Architecture.yolov3: YOLOv3Detector,
     Architecture.yolox: YOLOXDetector,
+    Architecture.d_fine: QueryDetector,
+    Architecture.rt_detr: QueryDetector,
 }
 
 

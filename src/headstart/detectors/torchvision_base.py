@@ -46,6 +46,9 @@ class TorchvisionDetector(Detector):
         self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing
     ) -> None:
         self._modules.pop("transform", None)  # resizing belongs to the data, normalising and padding to `normalised`
+        self._know(config, body, class_names, preprocessing)
+
+    def _know(self, config: ModelConfig, body: Body, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self._body_stages = body.stages

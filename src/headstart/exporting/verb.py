@@ -14,6 +14,7 @@ from headstart.config.postprocess import Rule
 from headstart.config.schema import Architecture, ExportConfig, ExportTo, Method, Resize
 from headstart.data.datamodule import DetectionDataModule
 from headstart.data.types import Size
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.interface import Detector
 from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.errors import UserError
@@ -83,8 +84,8 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
     network = f"run={config.run}: architecture={contract.architecture} on backbone={contract.backbone}"
     if not isinstance(detector, OneStageDetector):
         raise UserError(
-            f"{network} cannot be exported: it pools as many regions as it finds. One-stage detectors can be: "
-            "model=retinanet, fcos, ssd, ssd_tf, ssdlite, yolov3 or yolox."
+            f"{network} cannot be exported: {_why_not(detector)}. One-stage detectors can be: model=retinanet, fcos, "
+            "ssd, ssd_tf, ssdlite, yolov3 or yolox."
         )
     if config.nms and (refused := _not_in_a_file(detector.rule)):
         raise UserError(
@@ -100,6 +101,12 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
         raise UserError(
             f"{network} cannot be exported ({str(error).strip().splitlines()[0][:200]}); {remedy}."
         ) from error
+
+
+def _why_not(detector: Detector) -> str:
+    if isinstance(detector, QueryDetector):
+        return "its decoder has not been shown to find the same in a file"
+    return "it pools as many regions as it finds"
 
 
 def _not_in_a_file(rule: Rule) -> str:

@@ -43,8 +43,9 @@ class LowRankChange(nn.Module):
 
 
 def adaptable(detector: Detector) -> set[str]:
-    """Names in the state dict of the weights of all convolutions and linear layers that have no adapter yet."""
-    layers = [name for name, module in detector.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    """Names in the state dict of the weights of all convolutions, linear layers and embeddings that have none yet."""
+    kinds = nn.Conv2d | nn.Linear | nn.Embedding
+    layers = [name for name, module in detector.named_modules() if isinstance(module, kinds)]
     return {f"{layer}.weight" for layer in layers} & set(detector.state_dict())
 
 

@@ -96,6 +96,8 @@ def licence_of(record: RunRecord) -> str:
     if kind in (SourceKind.checkpoint, SourceKind.pretrained):
         before = _source_record(record, path)
         return f"another run's ({licence_of(before)})" if before else f"another run's; licence {NOT_STATED}"
+    if kind is SourceKind.hub:
+        return str(record.load.get("where", NOT_STATED))
     if row is None or path:
         return f"a file of the user's; licence {NOT_STATED}"
     licence = NOT_STATED if row.licence == UNKNOWN else row.licence

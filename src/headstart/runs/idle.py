@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.config.kinds import KINDS
 from headstart.config.plain import plain
-from headstart.config.postprocess import OF_MODEL, Rule
+from headstart.config.postprocess import METHOD_OF, OF_MODEL, Rule
 
 Settings = Mapping[str, Any]
 """`group.key` -> value, of a run or of one that it starts from."""
@@ -48,6 +48,9 @@ WITHOUT_EFFECT = (
 
 NESTED = ("dataset.", "source.", "strategy.", "augment.", "optimizer.", "scheduler.", "trainer.", "training.")
 """What a source that is a run has of a run's settings."""
+
+METHODS: dict[Any, str] = {architecture.value: method.value for architecture, method in METHOD_OF.items()}
+"""How detections become one, of models that have a way of their own."""
 
 POSTPROCESS = {field.name: field.default for field in fields(Rule)}
 """Key -> what is done where it is null."""
@@ -149,6 +152,8 @@ def _network(settings: Settings) -> Found:
     architecture = settings.get("model.architecture")
     if architecture in ("ssd", "ssdlite"):
         yield "backbone.neck_channels", f"model={architecture} has no feature pyramid"
+    if architecture in METHODS:
+        yield "backbone.neck_channels", f"model={architecture} has the widths of model.size"
     body = (settings.get("backbone.library"), settings.get("backbone.architecture"))
     if body != ("torchvision", "mobilenet_v3_large"):
         yield "model.reduced_tail", "it is of torchvision's mobilenet_v3_large"
@@ -159,17 +164,19 @@ def _network(settings: Settings) -> Found:
 
 def _postprocess(settings: Settings) -> Found:
     """What is as it is anyway, and what no method or view asks for. Losses ask for nothing of it."""
+    method = METHODS.get(settings.get("model.architecture"), plain(POSTPROCESS["method"]))
     chosen = {key: value for key in POSTPROCESS if (value := settings.get(f"postprocess.{key}")) is not None}
     for key, value in chosen.items():
         model = OF_MODEL.get(key)
-        if value == (settings.get(f"model.{model}") if model else plain(POSTPROCESS[key])):
+        usual = method if key == "method" else plain(POSTPROCESS[key])
+        if value == (settings.get(f"model.{model}") if model else usual):
             yield f"postprocess.{key}", "that is what is done anyway"
         elif model:
             yield f"model.{model}", f"postprocess.{key}={value} goes before it"
     views = bool(chosen.get("flips") or chosen.get("scales"))
     if not views:
         yield "postprocess.across", "there is one view of each picture"
-    used = {chosen.get("method", "nms"), *([chosen.get("across", "weighted_boxes_fusion")] if views else [])}
+    used = {chosen.get("method", method), *([chosen.get("across", "weighted_boxes_fusion")] if views else [])}
     if "soft_nms" not in used:
         yield "postprocess.sigma", "nothing is merged by soft_nms"
     if used <= {"soft_nms", "none"}:

@@ -12,6 +12,7 @@ from headstart.config.schema import (
     CocoSourceConfig,
     CocoSsdConfig,
     DarknetConfig,
+    HubConfig,
     ImageNetConfig,
     ModelConfig,
     SourceConfig,
@@ -25,6 +26,7 @@ from headstart.transfer.checkpoint import load_checkpoint
 from headstart.transfer.coco import load_coco
 from headstart.transfer.coco_ssd import load_coco_ssd
 from headstart.transfer.darknet import load_darknet
+from headstart.transfer.hub import load_hub
 from headstart.transfer.types import SourceWeights
 
 
@@ -48,6 +50,8 @@ def load_source(
         return load_coco_ssd(cast(CocoSsdConfig, config), model, backbone, detector)
     if config.kind is SourceKind.darknet:
         return load_darknet(cast(DarknetConfig, config), backbone, detector)
+    if config.kind is SourceKind.hub:
+        return load_hub(cast(HubConfig, config), model, detector)
     return load_checkpoint(cast(CheckpointConfig, config), model, backbone, detector)
 
 

@@ -15,7 +15,7 @@ class SourceWeights:
     """Weights of a source and what they know about themselves."""
 
     kind: str
-    """`scratch`, `imagenet`, `coco`, `darknet`, `checkpoint` …"""
+    """`scratch`, `imagenet`, `coco`, `darknet`, `hub`, `checkpoint` …"""
     tensors: dict[str, Tensor]
     """Under the names of the detector that will take them; empty for scratch."""
     expected: tuple[str, ...]

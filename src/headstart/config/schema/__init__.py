@@ -36,6 +36,8 @@ from headstart.config.schema.model import (
     Attention,
     BoxLoss,
     ClassLoss,
+    DFineConfig,
+    DFineSize,
     ExtensionConfig,
     FasterRCNNConfig,
     FCOSConfig,
@@ -43,7 +45,10 @@ from headstart.config.schema.model import (
     Neck,
     OverlapLoss,
     PyramidConfig,
+    QueryConfig,
     RetinaNetConfig,
+    RTDetrConfig,
+    RTDetrSize,
     SSDConfig,
     SSDLiteConfig,
     SSDVariant,
@@ -60,6 +65,7 @@ from headstart.config.schema.source import (
     CocoSourceConfig,
     CocoSsdConfig,
     DarknetConfig,
+    HubConfig,
     ImageNetConfig,
     PretrainedConfig,
     ScratchConfig,
@@ -97,8 +103,6 @@ from headstart.config.schema.verbs import (
 )
 
 __all__ = [
-    "NODES",
-    "SCHEMAS",
     "AdamWConfig",
     "AdaptersConfig",
     "Architecture",
@@ -118,6 +122,8 @@ __all__ = [
     "Cost",
     "CsvConfig",
     "CvatConfig",
+    "DFineConfig",
+    "DFineSize",
     "DarknetConfig",
     "DatasetConfig",
     "Decay",
@@ -137,6 +143,7 @@ __all__ = [
     "Flip",
     "Format",
     "GradualConfig",
+    "HubConfig",
     "HuggingFaceConfig",
     "Ignored",
     "ImageNetConfig",
@@ -165,6 +172,9 @@ __all__ = [
     "PushConfig",
     "PyramidConfig",
     "Quantize",
+    "QueryConfig",
+    "RTDetrConfig",
+    "RTDetrSize",
     "ReportConfig",
     "RescoreConfig",
     "Resize",
@@ -197,56 +207,3 @@ __all__ = [
     "YOLOv3Config",
     "YoloConfig",
 ]
-
-SCHEMAS: dict[str, dict[str, type]] = {
-    "dataset": {
-        "voc": VocConfig,
-        "coco": CocoConfig,
-        "yolo": YoloConfig,
-        "csv": CsvConfig,
-        "labelme": LabelmeConfig,
-        "via": ViaConfig,
-        "cvat": CvatConfig,
-        "label_studio": LabelStudioConfig,
-        "dota": DotaConfig,
-        "open_images": OpenImagesConfig,
-        "hugging_face": HuggingFaceConfig,
-        "shapes": ShapesConfig,
-    },
-    "model": {
-        "retinanet": RetinaNetConfig,
-        "faster_rcnn": FasterRCNNConfig,
-        "fcos": FCOSConfig,
-        "ssd": SSDConfig,
-        "ssdlite": SSDLiteConfig,
-        "extension": ExtensionConfig,
-        "yolov3": YOLOv3Config,
-        "yolox": YOLOXConfig,
-    },
-    "backbone": {"base": BackboneConfig},
-    "source": {
-        "scratch": ScratchConfig,
-        "imagenet": ImageNetConfig,
-        "coco": CocoSourceConfig,
-        "coco_ssd": CocoSsdConfig,
-        "darknet": DarknetConfig,
-        "checkpoint": CheckpointConfig,
-        "pretrained": PretrainedConfig,
-    },
-    "strategy": {"base": StrategyConfig},
-    "augment": {"base": AugmentConfig},
-    "optimizer": {"adamw": AdamWConfig, "sgd": SGDConfig},
-    "scheduler": {"base": SchedulerConfig},
-    "trainer": {"base": TrainerConfig},
-}
-"""Group -> name -> dataclass: each is in Hydra's ConfigStore as `<group>/schema_<name>`, which the YAML files
-of the group name in their defaults list."""
-
-NODES: dict[str, type] = {
-    "monitor": MonitorConfig,
-    "training": TrainingConfig,
-    "evaluation": EvaluationConfig,
-    "postprocess": PostprocessConfig,
-    "study": StudyConfig,
-}
-"""Nodes of `RunConfig` that are no groups: there is one of each."""

@@ -18,6 +18,8 @@ class Architecture(Enum):
     extension = "extension"  # in a file of the user's own
     yolov3 = "yolov3"
     yolox = "yolox"
+    d_fine = "d_fine"
+    rt_detr = "rt_detr"
 
 
 class Variant(Enum):
@@ -160,3 +162,48 @@ class YOLOv3Config(ModelConfig):
 @dataclass
 class YOLOXConfig(ModelConfig):
     pass
+
+
+class DFineSize(Enum):
+    """Of D-FINE's models on the hub; what they are is in `config/detr_sizes.py`."""
+
+    nano = "nano"
+    small = "small"
+    medium = "medium"
+    large = "large"
+    xlarge = "xlarge"
+
+
+class RTDetrSize(Enum):
+    """Of RT-DETR's, which are called by the ResNet that they were trained on."""
+
+    r18 = "r18"
+    r34 = "r34"
+    r50m = "r50m"
+    r50 = "r50"
+    r101 = "r101"
+
+
+@dataclass
+class QueryConfig(ModelConfig):
+    """What D-FINE and RT-DETR have: queries that ask a picture for objects, each for one."""
+
+    hidden: Optional[int] = None
+    """Channels of neck and decoder, whose other widths follow; null: those of `size`."""
+    layers: Optional[int] = None
+    """Of the decoder; null: those of `size`."""
+    queries: int = 300
+    denoising: int = 100
+    """Queries of a training step that begin at objects moved by noise (Zhang et al., DINO, ICLR 2023); 0: none."""
+
+
+@dataclass
+class DFineConfig(QueryConfig):
+    size: DFineSize = DFineSize.small
+
+
+@dataclass
+class RTDetrConfig(QueryConfig):
+    variant: Variant = Variant.v1
+    """v2: RT-DETRv2 (Lv et al., 2024)."""
+    size: RTDetrSize = RTDetrSize.r18

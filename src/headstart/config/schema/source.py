@@ -22,6 +22,7 @@ class SourceKind(Enum):
     coco = "coco"
     coco_ssd = "coco_ssd"
     darknet = "darknet"
+    hub = "hub"
     checkpoint = "checkpoint"
     pretrained = "pretrained"
 
@@ -68,6 +69,14 @@ class DarknetConfig(SourceConfig):
     """A `.weights` file of YOLOv3, or of Darknet-53 alone."""
     class_names: list[str] = field(default_factory=list)
     """The class of each row of the file's head, in order; empty: COCO's, of a head with 80."""
+
+
+@dataclass
+class HubConfig(SourceConfig):
+    path: str = MISSING
+    """A folder that transformers saved (config.json, model.safetensors), or a model of the hub: owner/name."""
+    revision: Optional[str] = None
+    """Of a model of the hub: branch, tag or commit; null: its newest, or the one in the cache."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from headstart.config.schema import SCHEMAS
+from headstart.config.schemas import SCHEMAS
 
 _HEAD_BYTES = 4096
 _MARKS: dict[str, tuple[tuple[str, bytes], ...]] = {
