@@ -341,7 +341,7 @@ def test_pipes_among_the_files_of_a_data_set_do_not_hang(tmp_path):
         os.mkfifo(tmp_path / f"pipe of {suffix[1:]}{suffix}")
     os.mkfifo(tmp_path / "README.md")
     script = (
-        "import sys; from headstart.config import schema; from headstart.data import catalog\n"
+        "import sys; from headstart.config import schemas; from headstart.data import catalog\n"
         "for form in schemas.SCHEMAS['dataset']:\n"
         "    if form != 'shapes':\n"
         "        try: str(catalog.read(schemas.SCHEMAS['dataset'][form](name='x', root=sys.argv[1]), 0).unused)\n"
