@@ -7,7 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
@@ -25,7 +25,7 @@ def pictures(root: Path, *names: str) -> None:
 
 
 def read(form: str, root: Path, **settings) -> DetectionData:
-    return catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
+    return catalog.read(SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
 
 
 def kinds(data: DetectionData) -> dict[str, int]:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.policy import Policy
 from headstart.errors import UserError
@@ -63,7 +63,7 @@ class Case:
         write(self.root)
         found = sorted(path for path in self.root.rglob("*") if path.is_file() and path.suffix != ".png")
         self.files = [(path, path.read_bytes()) for path in found]
-        self.read = functools.partial(catalog.read, s.SCHEMAS["dataset"][form](name="mine", root=folder), seed=0)
+        self.read = functools.partial(catalog.read, SCHEMAS["dataset"][form](name="mine", root=folder), seed=0)
 
     def check(self, which: float, refuses: bool, change: mutated.Change) -> None:
         path, content = self.files[min(int(which * len(self.files)), len(self.files) - 1)]

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from headstart import limits
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
@@ -56,7 +56,7 @@ def change(root: Path, pattern: str, changes: dict[str, str]) -> None:
 
 
 def read(form: str, root: Path, **on: str) -> DetectionData:
-    return catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), on=on), seed=0)
+    return catalog.read(SCHEMAS["dataset"][form](name="mine", root=str(root), on=on), seed=0)
 
 
 def kinds(data: DetectionData) -> dict[str, int]:

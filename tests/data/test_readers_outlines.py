@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.errors import UserError
 
@@ -19,7 +19,7 @@ def pictures(root: Path, number: int = 3) -> None:
 
 
 def read(form: str, root: Path, **settings):
-    data = catalog.read(s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
+    data = catalog.read(SCHEMAS["dataset"][form](name="mine", root=str(root), **settings), seed=0)
     images = {image.name: image for images in data.splits.values() for image in images}
     # but of what is drawn: into which split the few boxes of a class fall
     return images, dict(Counter(defect.kind for defect in data.defects if defect.kind != "class_in_one_split"))

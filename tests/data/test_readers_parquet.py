@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headstart import cli, limits
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog, info
 from headstart.data.types import DetectionData
 from headstart.errors import UserError
@@ -50,7 +50,7 @@ def draw_coco(root: Path) -> Path:
 
 
 def config(form: str, root: Path, **settings):
-    return s.SCHEMAS["dataset"][form](name="mine", root=str(root), **settings)
+    return SCHEMAS["dataset"][form](name="mine", root=str(root), **settings)
 
 
 def read(root: Path, **settings) -> DetectionData:
@@ -337,13 +337,13 @@ def test_a_page_that_claims_more_than_its_footer_is_refused(tmp_path):
 _FUZZ = r"""
 import random, sys
 from pathlib import Path
-from headstart.config import schema as s
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.policy import Policy
 from headstart.errors import UserError
 
 path, whole, draw = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(int(sys.argv[2]))
-config = s.SCHEMAS["dataset"]["hugging_face"](name="mine", root=str(path.parent))
+config = SCHEMAS["dataset"]["hugging_face"](name="mine", root=str(path.parent))
 length = int.from_bytes(whole[-8:-4], "little")
 for _ in range(200):
     data = bytearray(whole)

@@ -27,6 +27,7 @@ from headstart.config.checks import check
 from headstart.config.fitting import coco_weights
 from headstart.config.postprocess import rule_of
 from headstart.config.resolve import register, resolved_dict, typed
+from headstart.config.schemas import SCHEMAS
 from headstart.data import catalog
 from headstart.data.augment import draw
 from headstart.data.batch import Detections
@@ -71,7 +72,7 @@ def composed(*words: str) -> s.RunConfig:
 
 def _is_choice(word: str) -> bool:
     key = word.partition("=")[0]
-    return "@" in key or key in s.SCHEMAS or key == "logger"
+    return "@" in key or key in SCHEMAS or key == "logger"
 
 
 @functools.cache
@@ -462,7 +463,7 @@ TABLE: dict[str, Row] = {
 def all_keys() -> set[str]:
     found: set[str] = set()
     for field in dataclasses.fields(s.RunConfig):
-        schemas = s.SCHEMAS.get(field.name, {}).values() or [get_type_hints(s.RunConfig)[field.name]]
+        schemas = SCHEMAS.get(field.name, {}).values() or [get_type_hints(s.RunConfig)[field.name]]
         for schema in schemas:
             found |= set(_below(field.name, schema)) if dataclasses.is_dataclass(schema) else {field.name}
     return found
