@@ -142,8 +142,8 @@ def test_what_is_frozen_is_bit_equal_and_all_else_moved(trained):
     still = set(before) - set(moved(before, after))
     assert frozen <= still
     parameters = {name for name, _ in detector.named_parameters()}
-    # SSD's loss leaves most places out, and YOLO's boxes are learnt in few: of a map without any, biases have a gradient
-    # of 0, and no weight decay.
+    # SSD's loss leaves most places out, and so does YOLO's of boxes: of a map without any, biases have a gradient of 0,
+    # and no weight decay.
     resting = gradients.zero if model.startswith(("ssd", "yolo")) else set()
     assert (still & parameters) - resting == frozen & parameters, strategy
     # An adapter's A has a gradient only after B has moved, which needs a place in the step before.
