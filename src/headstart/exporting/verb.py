@@ -19,7 +19,7 @@ from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.errors import UserError
 from headstart.evaluate import datamodule_of, metric_of
 from headstart.exporting.contract import Contract
-from headstart.exporting.graph import traced
+from headstart.exporting.graph import has_any_size, traced
 from headstart.exporting.packages import needs
 from headstart.inference.export import load_exported
 from headstart.records.record import RunRecord
@@ -72,16 +72,7 @@ def _path(config: ExportConfig) -> Path:
 
 def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> ExportedProgram:
     network = f"run={config.run}: architecture={contract.architecture} on backbone={contract.backbone}"
-    if not isinstance(detector, OneStageDetector):
-        raise UserError(
-            f"{network} cannot be exported: it pools as many regions as it finds. One-stage detectors can be: "
-            "model=retinanet, fcos, ssd, ssd_tf or ssdlite."
-        )
-    if config.nms and (refused := _not_in_a_file(detector.rule)):
-        raise UserError(
-            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture "
-            "alone: train or export a run without it."
-        )
+    _check(config, detector, contract, network)
     try:
         return traced(detector, config.nms, contract.fixed_hw)
     except Exception as error:  # whatever a network of another library does that has no graph
@@ -91,6 +82,25 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
         raise UserError(
             f"{network} cannot be exported ({str(error).strip().splitlines()[0][:200]}); {remedy}."
         ) from error
+
+
+def _check(config: ExportConfig, detector: Detector, contract: Contract, network: str) -> None:
+    """Raises `UserError` for what is known to have no graph."""
+    if not isinstance(detector, OneStageDetector):
+        raise UserError(
+            f"{network} cannot be exported: it pools as many regions as it finds. One-stage detectors can be: "
+            "model=retinanet, fcos, ssd, ssd_tf or ssdlite."
+        )
+    if contract.fixed_hw is None and not has_any_size(detector):
+        raise UserError(
+            f"{network} cannot be exported for pictures of any size: of small ones its coarsest map is a single cell. "
+            "For those of one size it can be: size=[height,width]."
+        )
+    if config.nms and (refused := _not_in_a_file(detector.rule)):
+        raise UserError(
+            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture "
+            "alone: train or export a run without it."
+        )
 
 
 def _not_in_a_file(rule: Rule) -> str:
