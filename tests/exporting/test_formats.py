@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.config.schema import ExportTo
+from headstart.config.schema import ExportConfig, ExportTo
 from headstart.data.batch import Batch, nothing
 from headstart.errors import UserError
 from headstart.exporting.contract import KEY, read_contract
 from headstart.exporting.graph import NO_PADDING, every_box
+from headstart.exporting.verb import export
 
 pytestmark = pytest.mark.slow  # a minute each
 
@@ -84,12 +86,14 @@ def run_program(tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-@pytest.mark.parametrize("name", ["small", "ssd_tf"])
+@pytest.mark.parametrize(
+    ("name", "settings", "other"), [("small", {}, (240, 320)), ("ssd_tf", {"size": [300, 300]}, (300, 300))]
+)
 def test_a_program_of_torch_export_finds_the_same_without_headstart(
-    exported, drawn, run_program, assert_same, name: str
+    exported, drawn, run_program, assert_same, name: str, settings: dict[str, Any], other: tuple[int, int]
 ) -> None:
-    detector, path = exported(name, to=ExportTo.torch_export)
-    for pictures, height, width in ((1, 300, 300), (3, 240, 320)):
+    detector, path = exported(name, to=ExportTo.torch_export, **settings)
+    for pictures, height, width in ((1, 300, 300), (3, *other)):
         images = drawn(pictures, height, width)
         sizes_hw = torch.tensor([[height - 9 * i, width - 20 * i] for i in range(pictures)])
         with torch.inference_mode():
@@ -116,15 +120,20 @@ def test_a_model_that_has_no_graph_is_refused_by_name(exported) -> None:
         exported("faster_rcnn")
 
 
-def test_ssd300_is_written_for_pictures_of_300_pixels_and_refused_for_any(exported, drawn, assert_same) -> None:
-    from headstart.exporting.runtime import OnnxDetector
+@pytest.mark.parametrize("name", ["ssd-vgg16", "ssd_tf", "ssdlite-mobilenet"])
+def test_a_model_whose_coarsest_map_may_be_one_cell_is_refused_for_any_size(exported, name: str) -> None:
+    with pytest.raises(UserError, match=r"on backbone=\w+ cannot be exported for .* any size: .*size=\[height,width\]"):
+        exported(name)
 
-    with pytest.raises(UserError, match=r"backbone=vgg16 cannot be exported .*size=\[height,width\]"):
-        exported("ssd-vgg16")
-    detector, path = exported("ssd-vgg16", size=[300, 300])
-    batch = Batch(drawn(2, 300, 300), torch.tensor([[300, 300], [290, 280]]), nothing(2, 1, "cpu"), ())
-    with torch.inference_mode():
-        ours, theirs = detector.detect(batch).per_image(), OnnxDetector(path).detect(batch).per_image()
-    for one, other in zip(ours, theirs, strict=True):
-        pair = [(found.boxes_xyxy.numpy(), found.scores.numpy(), found.labels.numpy()) for found in (one, other)]
-        assert assert_same(*pair, detector.score_thresh) > 20
+
+def test_a_run_on_stretched_pictures_is_written_for_their_size(folder_of, tmp_path: Path, monkeypatch) -> None:
+    """TensorFlow's SSD as it is trained: `resize=stretch` to 300 x 300."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder = tmp_path / "run"
+    shutil.copytree(folder_of("ssd_tf"), folder)
+    described = json.loads((folder / "model.json").read_text())
+    described["preprocessing"] |= {"min_size": 300, "max_size": 300, "resize": "stretch"}
+    (folder / "model.json").write_text(json.dumps(described))
+    path = export(ExportConfig(run=str(folder)))
+    images, _ = onnxruntime.InferenceSession(path).get_inputs()
+    assert images.shape == ["batch", 3, 300, 300]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -17,8 +20,8 @@ from headstart.detectors.interface import Detector
 from headstart.detectors.torchvision_base import OneStageDetector
 
 LEAST = 160
-"""Pixels of a side that a program of torch.export is made for: below, the coarsest map is one cell wide, which torch
-takes for a special case."""
+"""Pixels of a side that a program of torch.export is made for: below, most networks' coarsest map is one cell wide,
+which torch takes for a special case."""
 NO_PADDING = 1 << 30
 """Pixels: a picture as large as its canvas, whatever that is."""
 
@@ -89,8 +92,28 @@ def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None)
     else:
         assert isinstance(network, OneStageDetector)
         arguments, dynamic, module = (images,), (shapes,), EveryBox(network)
-    with torch.no_grad():
+    with torch.no_grad(), _unsaid():
         return torch.export.export(module, arguments, dynamic_shapes=dynamic)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Of a network that has no graph torch prints half of one, and logs; the error that it raises says why."""
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def has_any_size(detector: Detector) -> bool:
+    """Whether a graph may be of pictures of any size: on the smallest canvas no map is a single cell."""
+    network = _exportable(detector)
+    side = max(network.min_canvas, LEAST)
+    with torch.no_grad():
+        maps = network.features(Batch.of([torch.zeros(3, side, side, dtype=torch.uint8)])).maps
+    return min(min(level.shape[-2:]) for level in maps.values()) > 1
 
 
 def _exportable(detector: Detector) -> Detector:

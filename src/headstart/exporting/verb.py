@@ -20,7 +20,7 @@ from headstart.detectors.torchvision_base import OneStageDetector
 from headstart.errors import UserError
 from headstart.evaluate import datamodule_of, metric_of
 from headstart.exporting.contract import Contract
-from headstart.exporting.graph import traced
+from headstart.exporting.graph import has_any_size, traced
 from headstart.exporting.packages import needs
 from headstart.inference.export import load_exported, read_exported
 from headstart.records.record import RunRecord
@@ -82,16 +82,7 @@ def _path(config: ExportConfig) -> Path:
 
 def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> ExportedProgram:
     network = f"run={config.run}: architecture={contract.architecture} on backbone={contract.backbone}"
-    if not isinstance(detector, OneStageDetector):
-        raise UserError(
-            f"{network} cannot be exported: {_why_not(detector)}. One-stage detectors can be: model=retinanet, fcos, "
-            "ssd, ssd_tf, ssdlite, yolov3 or yolox."
-        )
-    if config.nms and (refused := _not_in_a_file(detector.rule)):
-        raise UserError(
-            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture "
-            "alone: train or export a run without it."
-        )
+    _check(config, detector, contract, network)
     try:
         return traced(detector, config.nms, contract.fixed_hw)
     except Exception as error:  # whatever a network of another library does that has no graph
@@ -107,6 +98,25 @@ def _why_not(detector: Detector) -> str:
     if isinstance(detector, QueryDetector):
         return "its decoder has not been shown to find the same in a file"
     return "it pools as many regions as it finds"
+
+
+def _check(config: ExportConfig, detector: Detector, contract: Contract, network: str) -> None:
+    """Raises `UserError` for what is known to have no graph."""
+    if not isinstance(detector, OneStageDetector):
+        raise UserError(
+            f"{network} cannot be exported: {_why_not(detector)}. One-stage detectors can be: model=retinanet, fcos, "
+            "ssd, ssd_tf, ssdlite, yolov3 or yolox."
+        )
+    if contract.fixed_hw is None and not has_any_size(detector):
+        raise UserError(
+            f"{network} cannot be exported for pictures of any size: of small ones its coarsest map is a single cell. "
+            "For those of one size it can be: size=[height,width]."
+        )
+    if config.nms and (refused := _not_in_a_file(detector.rule)):
+        raise UserError(
+            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture "
+            "alone: train or export a run without it."
+        )
 
 
 def _not_in_a_file(rule: Rule) -> str:
