@@ -1,4 +1,4 @@
-"""A detector of the user's own, in a Python file of theirs (docs/extend_detector.md).
+"""A detector of the user's own, in a Python file of theirs (docs/extending/detector.md).
 
 The file is code. It is run because the user's configuration or command names it, and never because the file of a model
 does: an exported model of it says that it needs one, and no more.

@@ -109,7 +109,7 @@ def load(
     `device`: `cuda`, `cpu`, …; None: the GPU where there is one. `autocast`: the type to compute in, such as
     `torch.bfloat16`, which is faster on a GPU; None: float32. `tile`: None: as the run saw its pictures, whole unless
     it had `dataset.tile`. `postprocess`: what makes one of several detections; what it leaves open is as in the run.
-    `extension`: the Python file of a detector of your own (docs/extend_detector.md), which is run.
+    `extension`: the Python file of a detector of your own (docs/extending/detector.md), which is run.
 
     Raises `UserError` naming the file where there is no model, or a damaged one; nothing in it is ever run.
     """
