@@ -51,7 +51,7 @@ def test_a_run_ends_with_a_model_that_is_rebuilt(strategy, train):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_d_fine_small_on_a_classifier_of_imagenet_learns_the_drawn_shapes_from_a_hundred_pictures(train):
-    """From nothing to a detector that finds half of what there is; ten minutes on one core."""
+    """From nothing to a detector that finds half of what there is."""
     folder = train(
         "model=d_fine",
         "source=imagenet",

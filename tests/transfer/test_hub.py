@@ -107,7 +107,7 @@ def test_another_network_is_refused_by_name(folder, config, told):
     ("change", "told"),
     [
         ({"model_type": "detr"}, "model_type=detr; source=hub reads d_fine, rt_detr, rt_detr_v2"),
-        ({"eval_idx": 1}, "eval_idx=1 in config.json, and only -1 is known here"),
+        ({"eval_idx": 1}, r"config\.json has eval_idx=1, and only -1 is known here"),
     ],
 )
 def test_what_is_not_known_here_is_refused(folder, change, told):
