@@ -172,3 +172,19 @@ def test_importing_the_detectors_does_not_import_transformers():
     code = "import sys, headstart.detectors.factory; print('transformers' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
     assert importlib.util.find_spec("transformers") is not None
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_new_layers_pass_on_what_they_are_given(name):
+    """transformers draws all weights from N(0, 0.01), RT-DETR's batch normalisation included; Glorot's uniform has a
+    deviation of the root of two by inputs and outputs."""
+    torch.manual_seed(0)
+    made = build_detector(CONFIGS[name], LITE0, ("a", "b"))
+    layers = [layer for part in ("neck", "head") for layer in made.get_submodule(part).modules()]
+    norms = [layer.weight for layer in layers if isinstance(layer, torch.nn.BatchNorm2d)]
+    linear = [layer.weight for layer in layers if isinstance(layer, torch.nn.Linear) and layer.weight.any()]
+    assert len(norms) > 10
+    assert all((weight == 1).all() for weight in norms)
+    assert len(linear) > 10
+    for weight in linear:
+        assert weight.std().item() == pytest.approx((2 / sum(weight.shape)) ** 0.5, rel=0.35)

@@ -237,20 +237,20 @@ def test_a_step_leads_the_student_back_to_its_teacher_who_does_not_move(learning
     loss.backward()
     reached = [key for key, parameter in student.named_parameters() if parameter.grad is not None]
     assert "stem" in {stage_of_tensor(student)[key] for key in reached}  # the whole way to the input
-    step_down(student)
+    step_down(student, loss.detach())
     with torch.no_grad():
         assert 0 < losses_of(teacher, student, images)[name] < loss
     assert all(parameter.grad is None for parameter in teacher.detector.parameters())
     assert all(torch.equal(tensor, teachers[key]) for key, tensor in teacher.detector.state_dict().items())
 
 
-def step_down(student: Detector, share: float = 1e-4) -> None:
-    """By a small share of the length of all weights."""
+def step_down(student: Detector, loss: Tensor, share: float = 1e-2) -> None:
+    """So far that, were it a slope, so much of the loss would be gone."""
     learning = [parameter for parameter in student.parameters() if parameter.grad is not None]
-    slope, length = (torch.cat([t.flatten() for t in ts]).norm() for ts in ([p.grad for p in learning], learning))
+    slope = torch.cat([parameter.grad.flatten() for parameter in learning]).norm()
     with torch.no_grad():
         for parameter in learning:
-            parameter -= share * length / slope * parameter.grad
+            parameter -= share * loss / slope**2 * parameter.grad
 
 
 # -------------------------------------------------------------------------------------------- who stays, and where

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from torch import nn
+
 from headstart.config.detr_sizes import HEADS, Widths, installed, not_installed
 from headstart.config.schema import Architecture, DFineConfig, QueryConfig, Variant
 from headstart.errors import UserError
@@ -24,7 +26,24 @@ def untrained(config: QueryConfig, widths: Widths, classes: int) -> Any:
     transformers = importlib.import_module("transformers")
     prefix = class_prefix(config)
     settings = getattr(transformers, f"{prefix}Config")(**_settings(config, widths, classes))
-    return getattr(transformers, f"{prefix}ForObjectDetection")(settings)
+    network = getattr(transformers, f"{prefix}ForObjectDetection")(settings)
+    _begin_as_the_authors(network)
+    return network
+
+
+def _begin_as_the_authors(network: Any) -> None:
+    """transformers draws every weight from N(0, 0.01), those of RT-DETR's batch normalisation as well: of what goes in
+    next to nothing comes out, and what trains from there learns next to nothing."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.Linear) and layer.weight.any():  # what begins at zero is meant to
+            nn.init.xavier_uniform_(layer.weight)
+    first_boxes = network.model.enc_bbox_head.layers[-1]
+    nn.init.zeros_(first_boxes.weight)
+    nn.init.zeros_(first_boxes.bias)
+    if (embedding := getattr(network.model, "denoising_class_embed", None)) is not None:
+        nn.init.normal_(embedding.weight[:-1].detach())
 
 
 def class_prefix(config: QueryConfig) -> str:
