@@ -12,7 +12,7 @@ import pytest
 from ..wandb_tools import environment
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-TUTORIALS = ("tutorial",)
+TUTORIALS = ("tutorial", "aerial")
 
 
 def page(name: str) -> str:

@@ -51,3 +51,21 @@ def test_both_processes_share_one_folder_and_one_word_to_the_user(results):
     assert out.count("Finished: ") == 1
     assert record.status == "finished"
     assert record.cost["train_images_per_second"] > 0
+
+
+@pytest.mark.slow
+def test_in_tiles_two_processes_record_the_map_of_one(tmp_path, command, execute, full_run):
+    """Of five pictures, each of seven views, which lie on both. Where no weight changes, numbers are equal to the last
+    digit."""
+    still = ("strategy=head_only", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
+    tiles = ("dataset.num_train=8", "dataset.num_val=5", "dataset.tile.size=160", "trainer.max_epochs=1")
+    found = []
+    for extra in ((), TWO):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        words = command(*tiles, *still, "source=checkpoint", f"source.path={full_run}", *extra)
+        result = execute(words, folder, timeout=600)
+        assert result.returncode == 0, result.stdout + result.stderr
+        found.append(read(folder / "outputs")[0].metrics)
+    assert found[0]["val"] == found[1]["val"]
+    assert found[0]["val"]["map"] > 0
