@@ -4,8 +4,8 @@ The same weights, pictures (kangaroo's 33 for validation, as files) and sizes on
 is its own RetinaNet around the same body, neck and head, in a loop as its users write it: a picture is opened, turned
 into a tensor, and the model called with a list, of one picture and of eight. Headstart's side is
 `headstart.load(run).predict(files)`, thresholds and results included; and `headstart predict` as it is typed, which
-also writes json, csv, text and drawn pictures, without the seconds in which Python imports torch. Medians of
-alternating repeats.
+also writes json, csv, text and drawn pictures, in the precision of the run's validation (bf16 where the processor
+computes in it), without the seconds in which Python imports torch. Medians of alternating repeats.
 
     python benchmarks/predict.py [--repeats 3] [--networks 1]
 """
