@@ -48,7 +48,7 @@ DETECTORS = {
     "FCOS": ("model=fcos", *SMALL),
     "Faster R-CNN": ("model=faster_rcnn", ANCHORS, *SMALL),
     "SSDlite": ("model=ssdlite", *SMALL),
-    "YOLOv3": ("model=yolov3", "model.anchors=kmeans", *SMALL),
+    "YOLOv3": ("model=yolov3", "model.anchors=null", *SMALL),
     "YOLOX": ("model=yolox", *SMALL),
     "D-FINE": ("model=d_fine", *SMALL),
     "RT-DETR": ("model=rt_detr", *SMALL),
