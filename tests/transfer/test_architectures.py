@@ -6,6 +6,7 @@ from torch import Tensor
 
 from headstart.config.schema import Architecture, BackboneConfig, BackboneLibrary
 from headstart.config.schemas import SCHEMAS
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.transfer.head_surgery import apply_source
@@ -80,10 +81,14 @@ def test_classes_in_another_order_give_the_same_detections(architecture, weights
     apply_source(target, weights_of(source))
     with torch.no_grad():
         (old,), (new,) = source.predict([image]), target.predict([image])
+    assert len(old.labels) > 0
     for name in "abc":
         here, there = old.labels == source.class_names.index(name), new.labels == target.class_names.index(name)
         best = min(BEST, int(here.sum()))
-        assert best > 0
+        # Of queries the best pairs are found, as many as there are queries, of whatever class.
+        assert best > 0 or (isinstance(source, QueryDetector) and not there.any())
+        if best == 0:
+            continue
         torch.testing.assert_close(new.scores[there][:best], old.scores[here][:best], atol=1e-4, rtol=0)
         apart = (new.boxes_xyxy[there][:best, None] - old.boxes_xyxy[here]).abs().amax(2)
         assert apart.amin(1).max() < 1e-2
