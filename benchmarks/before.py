@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 import rivals
+from study import SQUARE
 
 from headstart.records.record import RunRecord
 
-SQUARE = ("dataset.resize=stretch", "dataset.min_size=300", "dataset.max_size=300")
 MODELS = {
     "RetinaNet": ("model=retinanet",),
     "FCOS": ("model=fcos",),

@@ -18,8 +18,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: two processes share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from strategies import (
@@ -28,10 +28,10 @@ from strategies import (
     SSD,
     Found,
     epochs,
+    in_stages,
     parser_of,
     record_of,
     seconds_spent,
-    side_by_side,
     table_of,
     train,
 )
@@ -110,20 +110,15 @@ def parameters(records: Sequence[RunRecord]) -> str:
 
 def main() -> None:
     arguments = parser_of(__doc__, Path("outputs/bench-detectors")).parse_args()
-    stages = {
-        "speeds": lambda: [words for _, words in speed_runs(arguments.output)],
-        "cells": lambda: [words for *_, words in cells(arguments.output, arguments.seconds)],
-    }
-    if arguments.stage is not None:
-        for overrides in stages[arguments.stage]()[arguments.share :: arguments.jobs]:
-            train(overrides)
-        return
-    for stage in stages:
-        if failed := side_by_side(arguments, stage, __file__):
-            sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
-    text = tables(arguments.output, arguments.seconds)
-    (arguments.output / "tables.md").write_text(text + "\n")
-    print(text)
+    output, seconds = arguments.output, arguments.seconds
+
+    def work(stage: str) -> list[Callable[[], None]]:
+        runs = [words for _, words in speed_runs(output)]
+        if stage == "cells":
+            runs = [words for *_, words in cells(output, seconds)]
+        return [partial(train, words) for words in runs]
+
+    in_stages(__file__, arguments, ("speeds", "cells"), work, lambda: tables(output, seconds))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection import RetinaNet
 
-from headstart.data.batch import Detections
+from headstart.data.batch import Detections, pad, presence
 from headstart.data.types import AnnotatedImage
 
 PLAIN = (
@@ -104,9 +103,9 @@ def step(
 
 
 def predictions(found: list[dict[str, Tensor]]) -> Detections:
-    boxes, scores, labels = (pad_sequence([one[key] for one in found], True) for key in ("boxes", "scores", "labels"))
-    counts = torch.tensor([len(one["boxes"]) for one in found])
-    return Detections(torch.arange(scores.shape[1]) < counts[:, None], boxes, scores, labels)
+    counts = [len(one["scores"]) for one in found]
+    boxes, scores, labels = (pad([one[key] for one in found], max(counts)) for key in ("boxes", "scores", "labels"))
+    return Detections(presence(counts, max(counts), scores.device), boxes, scores, labels)
 
 
 def _now(device: torch.device) -> float:

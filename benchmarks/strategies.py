@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from headstart.config.compose import compose
@@ -246,7 +247,7 @@ def _images_a_second(output: Path) -> str:
 # ------------------------------------------------------------------------------------------------ one after another
 
 
-def side_by_side(arguments: argparse.Namespace, stage: str, program: str = __file__) -> int:
+def side_by_side(arguments: argparse.Namespace, stage: str, program: str) -> int:
     """Runs the stage of `program` in `--jobs` processes; how many of them failed."""
     given = ["--output", str(arguments.output), "--jobs", str(arguments.jobs), "--seconds", str(arguments.seconds)]
     words = [sys.executable, program, *given, "--stage", stage]
@@ -254,14 +255,34 @@ def side_by_side(arguments: argparse.Namespace, stage: str, program: str = __fil
     return sum(process.wait() != 0 for process in processes)
 
 
-def parser_of(about: str | None, output: Path) -> argparse.ArgumentParser:
+def parser_of(about: str | None, output: Path, seconds: float = 40) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--output", type=Path, default=output)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
-    parser.add_argument("--seconds", type=float, default=40, help="of training in a cell")
+    parser.add_argument("--seconds", type=float, default=seconds, help="of training in a cell")
     parser.add_argument("--stage", choices=("speeds", "sources", "cells"), help=argparse.SUPPRESS)
     parser.add_argument("--share", type=int, default=0, help=argparse.SUPPRESS)  # every jobs-th run from here
     return parser
+
+
+def in_stages(
+    program: str,
+    arguments: argparse.Namespace,
+    stages: Sequence[str],
+    work: Callable[[str], Sequence[Callable[[], None]]],
+    text: Callable[[], str],
+) -> None:
+    """The stages one after another, each in `--jobs` processes that share its `work`; then `text` is kept and shown."""
+    if arguments.stage is not None:
+        for one in work(arguments.stage)[arguments.share :: arguments.jobs]:
+            one()
+        return
+    for stage in stages:
+        if failed := side_by_side(arguments, stage, program):
+            sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
+    shown = text()
+    (arguments.output / "tables.md").write_text(shown + "\n")
+    print(shown)
 
 
 def stage_runs(stage: str, output: Path, seconds: float) -> list[Sequence[str]]:
@@ -272,18 +293,12 @@ def stage_runs(stage: str, output: Path, seconds: float) -> list[Sequence[str]]:
 
 def main() -> None:
     arguments = parser_of(__doc__, Path("outputs/bench-strategies")).parse_args()
-    if arguments.stage is not None:
-        for overrides in stage_runs(arguments.stage, arguments.output, arguments.seconds)[
-            arguments.share :: arguments.jobs
-        ]:
-            train(overrides)
-        return
-    for stage in ("speeds", "sources", "cells"):
-        if failed := side_by_side(arguments, stage):
-            sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
-    text = tables(arguments.output, arguments.seconds)
-    (arguments.output / "tables.md").write_text(text + "\n")
-    print(text)
+    output, seconds = arguments.output, arguments.seconds
+
+    def work(stage: str) -> list[Callable[[], None]]:
+        return [partial(train, overrides) for overrides in stage_runs(stage, output, seconds)]
+
+    in_stages(__file__, arguments, ("speeds", "sources", "cells"), work, lambda: tables(output, seconds))
 
 
 if __name__ == "__main__":

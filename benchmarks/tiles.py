@@ -11,16 +11,15 @@ again, it goes on where it stopped. The weights measured are those of the last e
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from strategies import COMMON, SEEDS, SSD, folder_of, record_of, side_by_side, train
+from strategies import COMMON, SEEDS, SSD, folder_of, in_stages, parser_of, record_of, train
 
 from headstart.config.schema import TileConfig
 from headstart.replacing import replacing
@@ -163,26 +162,20 @@ def stage_runs(stage: str, output: Path, seconds: float) -> list[tuple[Cell, lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("outputs/bench-tiles"))
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
-    parser.add_argument("--seconds", type=float, default=90, help="of training in a cell")
-    parser.add_argument("--stage", choices=("speeds", "cells"), help=argparse.SUPPRESS)
-    parser.add_argument("--share", type=int, default=0, help=argparse.SUPPRESS)  # every jobs-th run from here
-    arguments = parser.parse_args()
-    if arguments.stage is not None:
-        runs = stage_runs(arguments.stage, arguments.output, arguments.seconds)
-        for cell, overrides in runs[arguments.share :: arguments.jobs]:
-            train(overrides)
-            for how in HOW if arguments.stage == "cells" else ():
-                measured(folder_of(overrides), how, cell.dataset)
-        return
-    for stage in ("speeds", "cells"):
-        if failed := side_by_side(arguments, stage, __file__):
-            sys.exit(f"{failed} of {arguments.jobs} processes failed; started again, the benchmark goes on")
-    text = table(arguments.output, arguments.seconds)
-    (arguments.output / "table.md").write_text(text + "\n")
-    print(text)
+    arguments = parser_of(__doc__, Path("outputs/bench-tiles"), seconds=90).parse_args()
+    output, seconds = arguments.output, arguments.seconds
+
+    def work(stage: str) -> list[Callable[[], None]]:
+        runs = stage_runs(stage, output, seconds)
+        return [partial(one, cell, overrides, stage == "cells") for cell, overrides in runs]
+
+    in_stages(__file__, arguments, ("speeds", "cells"), work, lambda: table(output, seconds))
+
+
+def one(cell: Cell, overrides: list[str], measures: bool) -> None:
+    train(overrides)
+    for how in HOW if measures else ():
+        measured(folder_of(overrides), how, cell.dataset)
 
 
 if __name__ == "__main__":

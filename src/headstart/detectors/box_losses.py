@@ -11,12 +11,13 @@ from torch import Tensor
 EPS = 1e-7
 
 
-def giou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
-    """Of generalised IoU (Rezatofighi et al., CVPR 2019): less what of the box around both is in neither."""
+def giou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = EPS) -> Tensor:
+    """Of generalised IoU (Rezatofighi et al., CVPR 2019): less what of the box around both is in neither. `eps` may be
+    0 where one of two boxes has an area."""
     shared, union = _shared_and_union(boxes_xyxy, others_xyxy)
     width, height = _around(boxes_xyxy, others_xyxy)
     around = width * height
-    return 1 - shared / (union + EPS) + (around - union) / (around + EPS)
+    return 1 - shared / (union + eps) + (around - union) / (around + eps)
 
 
 def diou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
@@ -35,9 +36,10 @@ def ciou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
     return diou(boxes_xyxy, others_xyxy) + weight * v
 
 
-def iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
+def iou(boxes_xyxy: Tensor, others_xyxy: Tensor, eps: float = EPS) -> Tensor:
+    """`eps` as in `giou`."""
     shared, union = _shared_and_union(boxes_xyxy, others_xyxy)
-    return shared / (union + EPS)
+    return shared / (union + eps)
 
 
 BY_OVERLAP: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"giou": giou, "diou": diou, "ciou": ciou}

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headstart.detectors.detr_boxes import as_xyxy, giou, iou
+from headstart.detectors.box_losses import giou, iou
+from headstart.detectors.detr_boxes import as_xyxy
 from headstart.detectors.detr_decoder import Answers
 from headstart.detectors.ignored import left_out
 
@@ -95,12 +96,13 @@ def detection_losses(layers: Layers, objects: Objects, count: Tensor) -> dict[st
     """Of classes, and of the boxes of the queries that are of an object."""
     boxes, wanted = _pairs(layers, objects)
     found = layers.found
+    overlaps = iou(as_xyxy(boxes.detach()), as_xyxy(wanted), eps=0)
     apart = (boxes - wanted).abs().sum(-1)
-    overlap = 1 - giou(as_xyxy(boxes), as_xyxy(wanted))
+    apart_in_area = giou(as_xyxy(boxes), as_xyxy(wanted), eps=0)
     return {
-        "classification": _varifocal(layers, objects, iou(as_xyxy(boxes.detach()), as_xyxy(wanted))).sum() / count,
+        "classification": _varifocal(layers, objects, overlaps).sum() / count,
         "boxes_l1": apart.where(found, 0).sum() / count,
-        "boxes_giou": overlap.where(found, 0).sum() / count,
+        "boxes_giou": apart_in_area.where(found, 0).sum() / count,
     }
 
 
@@ -156,7 +158,7 @@ class Steps:
 def step_losses(layers: Layers, steps: Steps, objects: Objects, count: Tensor) -> dict[str, Tensor]:
     """D-FINE's fine-grained localisation, and what all layers learn from the last one."""
     boxes, wanted = _pairs(layers, objects)
-    overlaps = iou(as_xyxy(boxes), as_xyxy(wanted)).detach()
+    overlaps = iou(as_xyxy(boxes), as_xyxy(wanted), eps=0).detach()
     return {
         "boxes_fgl": _fine_grained(layers, steps, wanted, overlaps) / count,
         "boxes_ddf": _distilled(layers, steps, overlaps),

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.detectors.detr_boxes import as_xyxy, giou
+from headstart.detectors.box_losses import giou
+from headstart.detectors.detr_boxes import as_xyxy
 
 CLASS, DISTANCE, OVERLAP = 2.0, 5.0, 2.0
 """Weights of the costs."""
@@ -52,5 +53,5 @@ def _costs(logits: Tensor, boxes: Tensor, labels: Tensor, wanted: Tensor) -> Ten
     against = (1 - ALPHA) * found**GAMMA * -(1 - found + 1e-8).log()
     classes = ALPHA * (1 - found) ** GAMMA * -(found + 1e-8).log() - against
     distances = torch.cdist(boxes, wanted.expand(layers, -1, -1, -1), p=1)
-    overlaps = giou(as_xyxy(boxes)[..., :, None, :], as_xyxy(wanted)[:, None])
-    return DISTANCE * distances + CLASS * classes - OVERLAP * overlaps
+    apart = giou(as_xyxy(boxes)[..., :, None, :], as_xyxy(wanted)[:, None], eps=0)
+    return DISTANCE * distances + CLASS * classes + OVERLAP * apart

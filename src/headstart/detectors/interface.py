@@ -48,6 +48,10 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
+PLAIN = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Pictures in 0..1 as they are."""
+
+
 @dataclass(frozen=True)
 class Features:
     """What a network makes of N images in front of its head."""

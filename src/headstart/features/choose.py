@@ -183,10 +183,9 @@ def _grouped(own: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def _bytes(detector: Detector, cut: Cut, shelves: Sequence[Shelf]) -> int:
-    return sum(
-        len(shelf.numbers) * len(shelf.views) * row_bytes(prefix_of(detector, cut, _some_picture(shelf.canvas_hw)))
-        for shelf in shelves
-    )
+    canvases_hw = {shelf.canvas_hw for shelf in shelves}
+    of_one = {hw: row_bytes(prefix_of(detector, cut, _some_picture(hw))) for hw in canvases_hw}
+    return sum(len(shelf.numbers) * len(shelf.views) * of_one[shelf.canvas_hw] for shelf in shelves)
 
 
 def _in_views(augment: AugmentConfig) -> str:

@@ -19,7 +19,7 @@ from torchvision.models._meta import _COCO_CATEGORIES
 from headstart.config.fitting import refuse_darknet
 from headstart.config.schema import BackboneConfig, DarknetConfig
 from headstart.detectors.cells import STRIDES
-from headstart.detectors.interface import Detector, Preprocessing
+from headstart.detectors.interface import PLAIN, Detector
 from headstart.detectors.yolov3 import PER_CELL, YOLOv3Detector
 from headstart.errors import UserError
 from headstart.transfer.class_rows import NO_CLASS
@@ -27,8 +27,6 @@ from headstart.transfer.types import SourceWeights
 
 COCO = tuple(name for name in _COCO_CATEGORIES if name.lower() not in NO_CLASS)
 """Of the 80 rows of Darknet's COCO models, in its order."""
-PLAIN = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Darknet takes pictures in 0..1 as they are."""
 BODY = 40_620_640
 """Numbers of Darknet-53 up to its last map …"""
 CLASSIFIER = 1000 * (1024 + 1)

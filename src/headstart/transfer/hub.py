@@ -18,14 +18,12 @@ from headstart.config.schema import HubConfig, ModelConfig, QueryConfig, Resize
 from headstart.data.types import Size
 from headstart.detectors.detr_names import ours as under_our_names
 from headstart.detectors.files import read_tensors
-from headstart.detectors.interface import Detector, Preprocessing
+from headstart.detectors.interface import PLAIN, Detector, Preprocessing
 from headstart.errors import UserError
 from headstart.inference import described
 from headstart.transfer.types import SourceWeights
 
 PROCESSOR = "preprocessor_config.json"
-PLAIN = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""What these networks were trained on where nothing else is said: 0..1 as it is."""
 FIXED: dict[str, Any] = {
     "eval_idx": -1,
     "layer_scale": 1.0,
@@ -137,6 +135,7 @@ def _class_names(settings: Mapping[str, Any], named: str) -> tuple[str, ...]:
 
 
 def _preprocessing(folder: Path) -> Preprocessing:
+    """Where nothing else is said, they were trained on pictures as they are."""
     if not (folder / PROCESSOR).is_file():
         return PLAIN
     values = _json(folder / PROCESSOR, str(folder))
