@@ -32,25 +32,11 @@ from headstart.transfer.sources import load_source
 from headstart.transfer.strategy import make_plan
 from headstart.transfer.types import LoadReport
 
+from ..tiny_run import TINY
+
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "extending"
 NAMES = sorted(path.stem for path in PAGES.glob("*.md"))
 CLASSES = ("circle", "square", "star")
-TINY = (
-    "dataset=shapes",
-    "dataset.num_train=4",
-    "dataset.num_val=2",
-    "dataset.min_size=64",
-    "dataset.max_size=96",
-    "dataset.batch_size=2",
-    "dataset.num_workers=0",
-    "augment=none",
-    "training.evaluate_untrained=false",
-    "trainer.max_epochs=1",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
-    "logger=csv",
-)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -137,7 +123,7 @@ def test_it_keeps_the_contract(name: str, configured: Any) -> None:
 def test_a_run_of_it_is_proved_recorded_and_used_where_its_file_is_named(
     configured: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configured("model=toy", "source=imagenet", "strategy=head_only", *TINY)
+    config = configured("model=toy", "source=imagenet", "strategy=head_only", "dataset=shapes", *TINY)
     record = run(config)
     assert (record.status, record.choices["model"], len(record.load["code"])) == ("finished", "toy", 32)
     assert record.load["loaded"]

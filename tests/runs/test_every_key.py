@@ -43,21 +43,7 @@ from headstart.records.record import RunRecord
 from headstart.runs.identity import config_hash, flat, run_name, settings_that_matter
 from headstart.runs.idle import idle_words
 
-TINY = (
-    "dataset.num_train=4",
-    "dataset.num_val=2",
-    "dataset.min_size=64",
-    "dataset.max_size=96",
-    "dataset.batch_size=2",
-    "dataset.num_workers=0",
-    "augment=none",
-    "training.evaluate_untrained=false",
-    "trainer.max_epochs=1",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
-    "logger=csv",
-)
+from ..tiny_run import TINY
 
 
 def composed(*words: str) -> s.RunConfig:
