@@ -1,12 +1,12 @@
 """`make bench-detectors`: every detector on real data at equal cost: the tables of docs/measurements.md.
 
 `partial_freeze` on bccd and kangaroo, three seeds: every detector on EfficientNet-Lite0 from ImageNet, the best source
-there is beside it, and necks and attention on RetinaNet. Every cell trains for the same CPU seconds: a short run of
-each row tells how many images a second it does, and thus how many epochs a cell has. The weights measured are those of
-the last epoch.
+there is beside it, necks, attention and losses on RetinaNet, YOLOX on a third set (fruit), and what D-FINE and RT-DETR
+do on bccd with ten times as long. Every cell trains for the same CPU seconds: a short run of each row tells how many
+images a second it does, and thus how many epochs a cell has. The weights measured are those of the last epoch.
 
-Needs kangaroo and bccd in HEADSTART_DATA, `headstart[coco-ssd]` and `headstart[detr]`. Started again, it goes on where
-it stopped.
+Needs kangaroo, bccd and fruit in HEADSTART_DATA, `headstart[coco-ssd]` and `headstart[detr]`. Started again, it goes on
+where it stopped.
 
     python benchmarks/detectors.py [--jobs 2] [--seconds 40] [--output outputs/bench-detectors]
 """
@@ -18,8 +18,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: two processes share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from strategies import (
@@ -38,7 +40,7 @@ from strategies import (
 
 from headstart.records.record import RunRecord
 
-IMAGES = {"kangaroo": 130, "bccd": 205}
+IMAGES = {"kangaroo": 130, "bccd": 205, "fruit": 192}
 """Target -> its training images."""
 SMALL = ("dataset.min_size=120", "dataset.max_size=160")
 ANCHORS = "model.anchor_scale=0.5"
@@ -64,48 +66,68 @@ LOSSES = {
 }
 BEST = {"SSD-MobileNetV2": SSD.overrides}
 """From COCO: the one detector of COCO that comes as a package."""
-TABLES = {"detectors": DETECTORS, "best source": BEST, "RetinaNet": NECKS | ATTENTION | LOSSES}
+QUERIES = {name: DETECTORS[name] for name in ("RetinaNet", "D-FINE", "RT-DETR")}
 
 
-def source_of(table: str) -> str:
-    return "source=coco_ssd" if table == "best source" else "source=imagenet"
+@dataclass(frozen=True)
+class Table:
+    """Rows and their overrides, each on every target with every seed."""
+
+    head: str
+    rows: Mapping[str, tuple[str, ...]]
+    source: str = "imagenet"
+    targets: tuple[str, ...] = ("kangaroo", "bccd")
+    seeds: tuple[int, ...] = SEEDS
+    times: int = 1
+    """As long as a cell of the others."""
+
+    def cell(self, row: str, target: str, more: Sequence[str]) -> list[str]:
+        own = [*self.rows[row], f"source={self.source}", "strategy=partial_freeze", f"dataset={target}"]
+        return [*own, *more, *COMMON]
 
 
-def cell(table: str, name: str, target: str, more: Sequence[str]) -> list[str]:
-    own = [*TABLES[table][name], source_of(table), "strategy=partial_freeze", f"dataset={target}"]
-    return [*own, *more, *COMMON]
+TABLES = (
+    Table("detector", DETECTORS),
+    Table("best source", BEST, source="coco_ssd"),
+    Table("RetinaNet", NECKS | ATTENTION | LOSSES),
+    Table("third set", {"YOLOX": DETECTORS["YOLOX"]}, targets=("fruit",)),
+    Table("ten times as long", QUERIES, targets=("bccd",), seeds=SEEDS[:1], times=10),
+)
 
 
 def speed_runs(output: Path) -> Iterator[tuple[str, list[str]]]:
-    for table, rows in TABLES.items():
-        for name in rows:
-            few = ("dataset.fraction=0.3", "trainer.max_epochs=2", f"output_dir={output}/speed")
-            yield name, cell(table, name, "bccd", few)
+    few = ("dataset.fraction=0.3", "trainer.max_epochs=2", f"output_dir={output}/speed")
+    for table in TABLES[:3]:  # the others have rows of the first
+        for row in table.rows:
+            yield row, table.cell(row, "bccd", few)
 
 
-def cells(output: Path, seconds: float) -> Iterator[tuple[str, str, str, list[str]]]:
+def cells(output: Path, seconds: float) -> Iterator[tuple[Table, str, str, list[str]]]:
     """(table, row, target, overrides), seed by seed."""
-    speeds = {name: record_of(overrides).cost["train_images_per_second"] for name, overrides in speed_runs(output)}
+    speeds = {row: record_of(overrides).cost["train_images_per_second"] for row, overrides in speed_runs(output)}
     for seed in SEEDS:
-        for target, images in IMAGES.items():
-            for table, rows in TABLES.items():
-                for name in rows:
-                    time = epochs(images, speeds[name], seconds)
-                    own = (*time, f"seed={seed}", f"output_dir={output}/cells")
-                    yield table, name, target, cell(table, name, target, own)
+        for table in TABLES:
+            for target, row in product(table.targets if seed in table.seeds else (), table.rows):
+                time = epochs(IMAGES[target], speeds[row], table.times * seconds)
+                own = (*time, f"seed={seed}", f"output_dir={output}/cells")
+                yield table, row, target, table.cell(row, target, own)
 
 
 def tables(output: Path, seconds: float) -> str:
     found: dict[str, Found] = {}
-    for table, name, target, overrides in cells(output, seconds):
+    for table, row, target, overrides in cells(output, seconds):
         record = record_of(overrides)
-        found.setdefault(table, {}).setdefault((name,), {}).setdefault(target, []).append(record)
-    more = [("CPU s", seconds_spent), ("parameters, M", parameters)]
-    return "\n\n".join(table_of(rows, (table,), [*IMAGES], more) for table, rows in found.items())
+        found.setdefault(table.head, {}).setdefault((row,), {}).setdefault(target, []).append(record)
+    more = [("epochs", epochs_of), ("CPU s", seconds_spent), ("parameters, M", parameters)]
+    return "\n\n".join(table_of(found[table.head], (table.head,), table.targets, more) for table in TABLES)
 
 
 def parameters(records: Sequence[RunRecord]) -> str:
     return f"{records[0].cost['total_parameters'] / 1e6:.1f}"
+
+
+def epochs_of(records: Sequence[RunRecord]) -> str:
+    return " / ".join(str(number) for number in dict.fromkeys(r.config["trainer"]["max_epochs"] for r in records))
 
 
 def main() -> None:

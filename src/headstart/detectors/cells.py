@@ -130,13 +130,14 @@ def both(class_logits: Tensor, objectness: Tensor) -> Tensor:
     return -torch.stack((one, other, one + other)).logsumexp(0)
 
 
-def last_layers(widths: Sequence[int], rows: int, bias: float = 0.0) -> nn.ModuleList:
-    """A 1 x 1 convolution for each map, which begins by saying next to nothing but `bias`."""
+def last_layers(widths: Sequence[int], rows: int, bias: float = 0.0, std: float | None = None) -> nn.ModuleList:
+    """A 1 x 1 convolution for each map; its weights are drawn from N(0, std), or as PyTorch draws them."""
     layers = nn.ModuleList(nn.Conv2d(width, rows, 1) for width in widths)
     for layer in layers:
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None
-        nn.init.normal_(layer.weight, std=0.01)
+        if std is not None:
+            nn.init.normal_(layer.weight, std=std)
         nn.init.constant_(layer.bias, bias)
     return layers
 

@@ -142,9 +142,10 @@ class YOLOv3Head(nn.Module):
         super().__init__()
         wide = [2 * width for width in widths]
         self.layers = nn.ModuleList(unit(width, 2 * width, 3) for width in widths)
-        self.classification_head = last_layers(wide, PER_CELL * num_classes)
-        self.regression_head = last_layers(wide, PER_CELL * 4)
-        self.objectness_head = last_layers(wide, PER_CELL, -math.log(1 / PRIOR - 1))
+        last = partial(last_layers, wide, std=0.01)
+        self.classification_head = last(PER_CELL * num_classes)
+        self.regression_head = last(PER_CELL * 4)
+        self.objectness_head = last(PER_CELL, -math.log(1 / PRIOR - 1))
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         seen = [layer(level) for layer, level in zip(self.layers, maps, strict=True)]
