@@ -44,13 +44,15 @@ IMAGES = {"kangaroo": 130, "bccd": 205, "fruit": 192}
 """Target -> its training images."""
 SMALL = ("dataset.min_size=120", "dataset.max_size=160")
 ANCHORS = "model.anchor_scale=0.5"
+NINE = "[[4,5],[6,12],[13,9],[12,23],[24,17],[24,46],[45,35],[60,76],[144,125]]"
+"""The paper's, of pictures 416 pixels wide."""
 RETINANET = ("model=retinanet", ANCHORS, *SMALL)
 DETECTORS = {
     "RetinaNet": RETINANET,
     "FCOS": ("model=fcos", *SMALL),
     "Faster R-CNN": ("model=faster_rcnn", ANCHORS, *SMALL),
     "SSDlite": ("model=ssdlite", *SMALL),
-    "YOLOv3": ("model=yolov3", "model.anchors=null", *SMALL),
+    "YOLOv3": ("model=yolov3", f"model.anchors={NINE}", *SMALL),
     "YOLOX": ("model=yolox", *SMALL),
     "D-FINE": ("model=d_fine", *SMALL),
     "RT-DETR": ("model=rt_detr", *SMALL),
