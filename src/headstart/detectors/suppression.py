@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.ops import nms
 
 from headstart.config.postprocess import Rule
@@ -154,12 +155,18 @@ def by_operator(candidates: Detections, iou_threshold: float, most: int) -> tupl
 
 
 def staying_scores(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """(N, M): the scores of what stays, and -1 of all else; those of a score below 0 are no candidates."""
-    flat, images = scores.flatten(), torch.arange(scores.shape[0], device=scores.device)[:, None]
-    here = (flat >= 0).nonzero()[:, 0]
-    boxes = apart(boxes_xyxy, images * (labels.amax() + 1) + labels).flatten(0, 1)
-    kept = here[nms(boxes[here], flat[here].double(), iou_threshold)]
-    return torch.full_like(flat, -1).index_put((kept,), flat[kept]).view_as(scores)
+    """(N, M): the scores of what stays, and -1 of all else; those of a score below 0 are no candidates.
+
+    The last row, twice among what is here and what is kept, is of nothing: a program of torch.export is made for two
+    rows or more.
+    """
+    flat = functional.pad(scores.flatten(), (0, 1), value=-1)
+    images = torch.arange(scores.shape[0], device=scores.device)
+    boxes = apart(boxes_xyxy, images[:, None] * (labels.amax() + 1) + labels).flatten(0, 1)
+    boxes, last = functional.pad(boxes, (0, 0, 0, 1)), images.new_full((2,), -1)
+    here = torch.cat(((flat >= 0).nonzero()[:, 0], last))
+    kept = here[torch.cat((nms(boxes[here], flat[here].double(), iou_threshold), last))]
+    return torch.full_like(flat, -1).index_put((kept,), flat[kept])[:-1].view_as(scores)
 
 
 staying = torch.library.custom_op("headstart::staying", staying_scores, mutates_args=())
