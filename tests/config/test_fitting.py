@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from headstart.config.checks import check, check_files
-from headstart.config.fitting import as_asked, coco_rows, coco_weights, words
+from headstart.config.fitting import as_asked, coco_rows, coco_weights, fits, words
+from headstart.config.published import PUBLISHED
 from headstart.config.resolve import resolve
 from headstart.config.schema import SourceKind
-from headstart.config.weights import PUBLISHED, Package, Part, Published
+from headstart.config.weights import Package, Part, Published
 from headstart.errors import UserError
 
 
@@ -18,8 +19,10 @@ def config_of(compose: Any, *overrides: str) -> Any:
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.source.value} {row.part.value} {row.backbone}")
 def test_the_words_of_every_row_ask_for_it_and_are_accepted(row: Published, compose: Any) -> None:
-    config = config_of(compose, *words(row), f"source={row.source.value}")
-    if row.source is not SourceKind.imagenet:
+    given = [row.given] if row.given else []
+    config = config_of(compose, *words(row), f"source={row.source.value}", *given)
+    assert fits(row, config.model, config.backbone)
+    if row in coco_rows():
         assert coco_weights(config.model, config.backbone) == row
 
 
@@ -72,4 +75,6 @@ def test_what_nobody_published_is_unknown_and_nothing_is_empty() -> None:
         assert all((row.title, row.trained_on, row.score, row.score_from, row.licence, row.place))
         assert (row.score == "unknown") == (row.score_from == "unknown")
         assert row.mib is None or row.mib > 1
-        assert isinstance(row.place, Package) or row.place.startswith(("https://", "timm/"))
+        assert isinstance(row.place, Package) or row.place.startswith(
+            ("https://", "timm/", "ustc-community/", "PekingU/")
+        )

@@ -9,8 +9,9 @@ from torchvision.models import detection
 
 from headstart.config.compose import compose
 from headstart.config.fitting import words
+from headstart.config.published import PUBLISHED, unlisted
 from headstart.config.schema import BackboneConfig, BackboneLibrary
-from headstart.config.weights import PUBLISHED, Package, Published, installed, unlisted
+from headstart.config.weights import Package, Published, installed
 from headstart.detectors.factory import build_detector
 from headstart.errors import UserError
 from headstart.transfer.head_surgery import apply_source

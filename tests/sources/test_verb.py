@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 
 from headstart import cli
 from headstart.config.compose import compose
+from headstart.config.published import PUBLISHED
 from headstart.config.schema import Architecture, RetinaNetConfig, SourceKind, SourcesConfig, SSDConfig, SSDVariant
-from headstart.config.weights import PUBLISHED, Package
+from headstart.config.weights import Package
 from headstart.records.record import RunRecord
 from headstart.sources import places
 from headstart.sources.places import hub_folder, place_of

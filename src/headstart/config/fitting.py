@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from headstart.conf_path import conf_dir
+from headstart.config.published import MOBILENETV2, PUBLISHED, unlisted
 from headstart.config.schema import (
     Architecture,
     Attention,
@@ -19,7 +21,7 @@ from headstart.config.schema import (
     SSDVariant,
     Variant,
 )
-from headstart.config.weights import MOBILENETV2, PUBLISHED, Package, Published, installed, unlisted
+from headstart.config.weights import Package, Published, installed
 from headstart.errors import UserError
 
 DARKNET53 = "darknet53"
@@ -38,16 +40,20 @@ def _fits_model(row: Published, model: ModelConfig) -> bool:
     if row.architecture is None:
         return variant is not SSDVariant.tf  # which is defined on one backbone, and has weights of its own
     whole_tail = getattr(model, "reduced_tail", True) is False
-    return (row.architecture, row.variant) == (model.architecture, variant) and not whole_tail
+    other_widths = any(getattr(model, name, None) is not None for name in ("hidden", "layers"))
+    same = (row.architecture, row.variant, row.size) == (model.architecture, variant, getattr(model, "size", None))
+    return same and not whole_tail and not other_widths
 
 
 def _fits_backbone(row: Published, backbone: BackboneConfig) -> bool:
     same = (row.library, row.backbone) == (backbone.library, backbone.architecture)
-    return same and (row.tensorflow == backbone.tensorflow or row.backbone.startswith(TENSORFLOWS))
+    padding = row.tensorflow == backbone.tensorflow or row.backbone.startswith(TENSORFLOWS)
+    return same and padding and row.darknet == backbone.darknet
 
 
 def coco_rows() -> list[Published]:
-    return [row for row in PUBLISHED if row.source is not SourceKind.imagenet]
+    """What `source=coco` takes one of."""
+    return [row for row in PUBLISHED if row.source in (SourceKind.coco, SourceKind.coco_ssd)]
 
 
 def published_for(kind: SourceKind, model: ModelConfig, backbone: BackboneConfig) -> Published | None:
@@ -68,6 +74,7 @@ def words(row: Published, model: ModelConfig | None = None) -> list[str]:
     architecture, variant = (row.architecture, row.variant) if row.architecture else _network(model)
     found = [f"model={architecture.value}"] if architecture else []
     found += [f"model.variant={variant.value}"] if variant else []
+    found += [f"model.size={row.size.value}"] if row.size else []
     return [*found, *_backbone_words(row)]
 
 
@@ -76,10 +83,10 @@ def _network(model: ModelConfig | None) -> tuple[Architecture | None, Variant | 
 
 
 def _backbone_words(row: Published) -> list[str]:
-    if row not in PUBLISHED:
+    name = row.backbone.removeprefix(TENSORFLOWS)
+    if not (conf_dir() / "backbone" / f"{name}.yaml").is_file():
         return [f"backbone={row.library.value}", f"backbone.architecture={row.backbone}"]
-    name = f"backbone={row.backbone.removeprefix(TENSORFLOWS)}"
-    return [name, "backbone.tensorflow=false"] if row == MOBILENETV2 else [name]
+    return [f"backbone={name}", *(["backbone.tensorflow=false"] if row == MOBILENETV2 else [])]
 
 
 def as_asked(row: Published) -> str:
@@ -205,6 +212,7 @@ def other_network(
     asked = {
         "model": (model, model_then.get("architecture"), architecture and architecture.value),
         "model.variant": (model, model_then.get("variant"), variant and variant.value),
+        **{f"model.{name}": (model, *_query_network(model_then, model, name)) for name in ("size", "hidden", "layers")},
         "model.neck": (model, *_extended(model_then, model, "neck", Neck.fpn)),
         "model.attention": (model, *_extended(model_then, model, "attention", Attention.none)),
         "backbone.architecture": (backbone, backbone_then.get("architecture"), backbone and backbone.architecture),
@@ -214,6 +222,12 @@ def other_network(
         "backbone.neck_channels": (backbone, backbone_then.get("neck_channels"), backbone and backbone.neck_channels),
     }
     return next(((name, then, now) for name, (group, then, now) in asked.items() if group and then != now), None)
+
+
+def _query_network(model_then: Mapping[str, Any], model: ModelConfig | None, name: str) -> tuple[Any, Any]:
+    """(then, now) of what a detector with queries is made by."""
+    now = getattr(model, name, None)
+    return model_then.get(name), now.value if isinstance(now, Enum) else now
 
 
 def _extended(model_then: Mapping[str, Any], model: ModelConfig | None, name: str, plain: Enum) -> tuple[Any, Any]:

@@ -47,7 +47,8 @@ class OwnRun:
         """The network on the command line."""
         model, backbone = self.network["model"], self.network["backbone"]
         found = [f"model={model.get('architecture')}"]
-        found += [f"model.variant={model['variant']}"] if model.get("variant") else []
+        network = ("variant", "size", "hidden", "layers")
+        found += [f"model.{name}={model[name]}" for name in network if model.get(name) is not None]
         name = str(backbone.get("name"))
         if (conf_dir() / "backbone" / f"{name}.yaml").is_file():
             return [*found, f"backbone={name}"]

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.config.fitting import fits, why_not, words
+from headstart.config.published import PUBLISHED, unlisted
 from headstart.config.schema import BackboneConfig, ModelConfig, SourceKind, SourcesConfig
-from headstart.config.weights import PUBLISHED, UNKNOWN, Published, unlisted
+from headstart.config.weights import UNKNOWN, Published
 from headstart.errors import UserError
 from headstart.say import SafeConsole, say
 from headstart.sources.places import place_of
@@ -57,7 +58,7 @@ _ANY = ModelConfig()
 
 def command(row: Published, model: ModelConfig | None) -> str:
     """The words that `headstart train` needs."""
-    return " ".join([*words(row, model), f"source={row.source.value}"])
+    return " ".join([*words(row, model), f"source={row.source.value}", *filter(None, [row.given])])
 
 
 def published_table(rows: Sequence[Published], model: ModelConfig | None) -> Table:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 from headstart.config.fitting import coco_weights, refuse_coco, refuse_imagenet
+from headstart.config.published import trained_on
 from headstart.config.schema import (
     BackboneConfig,
     CheckpointConfig,
@@ -18,7 +19,6 @@ from headstart.config.schema import (
     SourceConfig,
     SourceKind,
 )
-from headstart.config.weights import trained_on
 from headstart.detectors.interface import Detector
 from headstart.detectors.pretrained import imagenet_state
 from headstart.errors import UserError
