@@ -77,7 +77,7 @@ def published_table(rows: Sequence[Published], model: ModelConfig | None) -> Tab
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("headstart train …", min_width=36)
+    table.add_column("headstart train …", min_width=36, overflow="fold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
