@@ -1,4 +1,4 @@
-"""`make bench-detectors`: every detector on real data at equal cost: the tables of docs/measurements.md.
+"""`make bench-detectors`: every detector on real data at equal cost: the tables of docs/detectors.md.
 
 `partial_freeze` on bccd and kangaroo, three seeds: every detector on EfficientNet-Lite0 from ImageNet, the best source
 there is beside it, necks, attention and losses on RetinaNet, YOLOX on a third set (fruit), and what D-FINE and RT-DETR
