@@ -50,10 +50,11 @@ def test_a_run_ends_with_a_model_that_is_rebuilt(strategy, train):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_d_fine_small_on_a_classifier_of_imagenet_learns_the_drawn_shapes_from_a_hundred_pictures(train):
+@pytest.mark.parametrize("model", ["d_fine", "rt_detr"])
+def test_a_small_one_on_a_classifier_of_imagenet_learns_the_drawn_shapes_from_a_hundred_pictures(model, train):
     """From nothing to a detector that finds half of what there is."""
     folder = train(
-        "model=d_fine",
+        f"model={model}",
         "source=imagenet",
         "strategy=full",
         "dataset=shapes_source",
