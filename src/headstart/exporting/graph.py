@@ -93,7 +93,17 @@ def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None)
         assert isinstance(network, OneStageDetector)
         arguments, dynamic, module = (images,), (shapes,), EveryBox(network)
     with torch.no_grad(), _unsaid():
-        return torch.export.export(module, arguments, dynamic_shapes=dynamic)
+        return _without_checks(torch.export.export(module, arguments, dynamic_shapes=dynamic))
+
+
+def _without_checks(program: ExportedProgram) -> ExportedProgram:
+    """What a library asserts of its own shapes, which hold whatever the pictures: ONNX has no operators for it."""
+    for node in reversed(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
 
 
 @contextmanager
