@@ -155,13 +155,13 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture
-def merging_by(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str, str], Path]:
-    """`merging_by(name, method)`: a copy of the run whose detections become one in another way."""
+def described_as(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """`described_as(name, node, **settings)`: a copy of the run with others of those in a node of model.json."""
 
-    def copy(name: str, method: str) -> Path:
+    def copy(name: str, node: str, **settings: Any) -> Path:
         folder = shutil.copytree(folder_of(name), tmp_path / "run")
         described = json.loads((folder / "model.json").read_text())
-        described["postprocess"]["method"] = method
+        described[node] |= settings
         (folder / "model.json").write_text(json.dumps(described))
         return folder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -136,14 +135,10 @@ def test_a_model_whose_coarsest_map_may_be_one_cell_is_refused_for_any_size(expo
         exported(name)
 
 
-def test_a_run_on_stretched_pictures_is_written_for_their_size(folder_of, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_on_stretched_pictures_is_written_for_their_size(described_as) -> None:
     """TensorFlow's SSD as it is trained: `resize=stretch` to 300 x 300."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    folder = tmp_path / "run"
-    shutil.copytree(folder_of("ssd_tf"), folder)
-    described = json.loads((folder / "model.json").read_text())
-    described["preprocessing"] |= {"min_size": 300, "max_size": 300, "resize": "stretch"}
-    (folder / "model.json").write_text(json.dumps(described))
+    folder = described_as("ssd_tf", "preprocessing", min_size=300, max_size=300, resize="stretch")
     path = export(ExportConfig(run=str(folder)))
     images, _ = onnxruntime.InferenceSession(path).get_inputs()
     assert images.shape == ["batch", 3, 300, 300]

@@ -87,17 +87,18 @@ def test_what_torch_prints_of_a_network_without_a_graph_is_not_the_users(exporte
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "method", "threshold"), [("small", "none", 1.0), ("d_fine", "nms", 0.5)])
 def test_how_detections_become_one_is_in_the_file_as_the_run_asks(
-    merging_by, drawn, assert_same, name: str, method: str, threshold: float
+    described_as, drawn, assert_same, name: str, method: str, threshold: float
 ) -> None:
-    folder = merging_by(name, method)
+    folder = described_as(name, "postprocess", method=method)
     path = export(s.ExportConfig(run=str(folder), size=[240, 320]))
     assert compared_at(ONE, load_exported(folder)[0], path, drawn, assert_same) > 100
     assert OnnxDetector(path).contract.nms_threshold == threshold
 
 
-def test_what_no_file_does_with_detections_is_refused_by_name(merging_by) -> None:
+def test_what_no_file_does_with_detections_is_refused_by_name(described_as) -> None:
+    folder = described_as("small", "postprocess", method="soft_nms")
     with pytest.raises(UserError, match=r"postprocess\.method=soft_nms is in the model"):
-        export(s.ExportConfig(run=str(merging_by("small", "soft_nms")), size=[64, 64]))
+        export(s.ExportConfig(run=str(folder), size=[64, 64]))
 
 
 @pytest.mark.slow
