@@ -22,7 +22,7 @@ from headstart.exporting.graph import NO_PADDING
 from headstart.exporting.verb import export
 
 pytestmark = pytest.mark.slow  # a minute each
-OF_OPENCV = ["small", "retinanet", "ssd", "ssdlite", "fcos", "yolov3", "yolox", "d_fine", "rt_detr"]
+OF_OPENCV = ["small", "retinanet", "ssd", "ssdlite", "fcos", "yolov3", "yolox"]
 
 
 @pytest.mark.parametrize("name", OF_OPENCV)
