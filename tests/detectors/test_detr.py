@@ -59,6 +59,16 @@ def losses(detector: QueryDetector, *targets: Target) -> dict[str, float]:
     return {name: float(loss) for name, loss in found.items()}
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_network_can_be_built_for_its_shapes_alone(config):
+    """As loading a run does, before memory is taken for it."""
+    with torch.device("meta"):
+        shapes = build_detector(config, LITE0, ("a", "b")).state_dict()
+    assert {name: tensor.shape for name, tensor in shapes.items()} == {
+        name: tensor.shape for name, tensor in build_detector(config, LITE0, ("a", "b")).state_dict().items()
+    }
+
+
 # ------------------------------------------------------------------------------------------------- ignored boxes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ from torchvision.models._meta import _COCO_CATEGORIES
 from headstart.config import schema as s
 from headstart.data.batch import Batch
 from headstart.data.types import DatasetInfo
+from headstart.detectors.detr import QueryDetector
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Detector
 from headstart.detectors.ssd import MultiBoxDetector
@@ -30,6 +33,11 @@ LITE0 = s.BackboneConfig("lite0", s.BackboneLibrary.timm, "tf_efficientnet_lite0
 SAME = s.BackboneConfig("mobilenetv2_100", s.BackboneLibrary.timm, "mobilenetv2_100", tensorflow=True, neck_channels=64)
 VGG = s.BackboneConfig("vgg16", s.BackboneLibrary.torchvision, "vgg16")
 MOBILENET = s.BackboneConfig("mobilenet_v3_large", s.BackboneLibrary.torchvision, "mobilenet_v3_large")
+DINOV2, DINOV3 = (
+    s.BackboneConfig(name, s.BackboneLibrary.timm, f"vit_small_{name}", neck_channels=32)
+    for name in ("patch14_dinov2", "patch16_dinov3")
+)
+QUERIES = {"hidden": 32, "layers": 2}
 RESNET18 = s.BackboneConfig("resnet18", s.BackboneLibrary.torchvision, "resnet18", neck_channels=64)
 NETWORKS: dict[str, tuple[s.ModelConfig, s.BackboneConfig]] = {
     "small": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), SMALL),
@@ -50,6 +58,11 @@ NETWORKS: dict[str, tuple[s.ModelConfig, s.BackboneConfig]] = {
     "ssdlite-mobilenet": (s.SSDLiteConfig(s.Architecture.ssdlite), MOBILENET),
     "yolov3": (s.YOLOv3Config(s.Architecture.yolov3), LITE0),
     "yolox": (s.YOLOXConfig(s.Architecture.yolox), LITE0),
+    "retinanet-dinov2": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), DINOV2),
+    "retinanet-dinov3": (s.RetinaNetConfig(s.Architecture.retinanet, anchor_scale=1.0), DINOV3),
+    "d_fine": (s.DFineConfig(s.Architecture.d_fine, size=s.DFineSize.nano, **QUERIES), SMALL),
+    "rt_detr": (s.RTDetrConfig(s.Architecture.rt_detr, **QUERIES), SMALL),
+    "rt_detr-v2": (s.RTDetrConfig(s.Architecture.rt_detr, variant=s.Variant.v2, **QUERIES), SMALL),
     "faster_rcnn": (s.FasterRCNNConfig(s.Architecture.faster_rcnn, anchor_scale=1.0), SMALL),
 }
 PIXELS, SCORE = 0.5, 1e-3
@@ -71,13 +84,15 @@ def _random(name: str) -> Detector:
     detector = build_detector(model, backbone, NAMES)
     detector.eval()
     with torch.no_grad():
-        for tensor in detector.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
+        for tensor in filter(torch.is_floating_point, detector.state_dict().values()):
+            tensor.mul_(1 + 0.1 * torch.rand_like(tensor))
         for name, tensor in detector.state_dict().items():
             if name.endswith(".gate"):
                 tensor.fill_(0.5)
-        _spread(detector)
+        if isinstance(detector, QueryDetector):
+            _tell_apart(detector)
+        else:
+            _spread(detector)
     return detector
 
 
@@ -100,6 +115,31 @@ def _spread(detector: Detector) -> None:
             parameter.mul_((0.7 if background else 1.5) / logits.std())
 
 
+def _tell_apart(detector: QueryDetector) -> None:
+    """Queries, which say nearly the same before anything has been seen; and no layer leaves them where they begin."""
+    for tensor in filter(torch.is_floating_point, detector.state_dict().values()):
+        if not tensor.any():
+            tensor.normal_(std=0.1)
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    seen = Batch.of(list(blocks_of_colour(4, 240, 320)))
+    detector.train()
+    detector.features(seen)
+    detector.eval()
+    last = detector.head.decoder.class_embed[-1]
+    spread, mean = torch.std_mean(detector.every_box(detector.features(seen))[1].logit(), (0, 1))
+    last.bias.copy_((last.bias - mean) * 1.5 / spread - 3)
+    last.weight.mul_((1.5 / spread)[:, None])
+
+
+def blocks_of_colour(pictures: int, height: int, width: int) -> Tensor:
+    """(N, 3, H, W) uint8"""
+    blocks = np.random.default_rng(pictures * height + width).integers(0, 256, (pictures, 3, 7, 9), dtype=np.uint8)
+    large = torch.nn.functional.interpolate(torch.from_numpy(blocks).float(), (height, width), mode="bilinear")
+    return large.round().to(torch.uint8)
+
+
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`folder_of(name)`: of a run with that network."""
@@ -112,6 +152,20 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return made[name]
 
     return folder
+
+
+@pytest.fixture
+def described_as(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """`described_as(name, node, **settings)`: a copy of the run with others of those in a node of model.json."""
+
+    def copy(name: str, node: str, **settings: Any) -> Path:
+        folder = shutil.copytree(folder_of(name), tmp_path / "run")
+        described = json.loads((folder / "model.json").read_text())
+        described[node] |= settings
+        (folder / "model.json").write_text(json.dumps(described))
+        return folder
+
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -151,14 +205,8 @@ def exported(folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[..., Tensor]:
-    """`drawn(pictures, height, width)`: blocks of colour, (N, 3, H, W) uint8."""
-
-    def draw(pictures: int, height: int, width: int) -> Tensor:
-        blocks = np.random.default_rng(pictures * height + width).integers(0, 256, (pictures, 3, 7, 9), dtype=np.uint8)
-        large = torch.nn.functional.interpolate(torch.from_numpy(blocks).float(), (height, width), mode="bilinear")
-        return large.round().to(torch.uint8)
-
-    return draw
+    """`drawn(pictures, height, width)`."""
+    return blocks_of_colour
 
 
 @pytest.fixture(scope="session")

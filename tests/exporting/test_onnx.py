@@ -23,6 +23,7 @@ from headstart.exporting.verb import export
 from headstart.inference.export import load_exported
 
 MODELS = ["small", "retinanet", "retinanet-same", "retinanet-resnet18", "retinanet-v2"]
+MODELS += ["d_fine", "rt_detr", "rt_detr-v2", "retinanet-dinov2", "retinanet-dinov3"]
 MODELS += ["pan-cbam", "bifpn-coordinate", "fcos", "ssd", "ssdlite", "yolov3", "yolox"]
 OF_ONE_SIZE = ["ssd_tf", "ssdlite-mobilenet", "ssd-vgg16"]
 """A file each."""
@@ -45,7 +46,7 @@ def compared(detector: Any, path: Path, images: Tensor, sizes_hw: list[tuple[int
     with torch.inference_mode():
         ours, found = detector.detect(batch), OnnxDetector(path).detect(batch)
     pairs = [(of_picture(ours, i), of_picture(found, i)) for i in range(len(images))]
-    return sum(assert_same(*pair, detector.score_thresh) for pair in pairs)
+    return sum(assert_same(*pair, detector.rule.score_threshold) for pair in pairs)
 
 
 def compared_at(sizes: Any, detector: Any, path: Path, drawn: Any, assert_same: Any) -> int:
@@ -81,6 +82,23 @@ def test_what_torch_prints_of_a_network_without_a_graph_is_not_the_users(exporte
     logging.getLogger("torch.export").error("heard again")
     assert "half a graph" not in "".join(capfd.readouterr())
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == ["heard again"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "method", "threshold"), [("small", "none", 1.0), ("d_fine", "nms", 0.5)])
+def test_how_detections_become_one_is_in_the_file_as_the_run_asks(
+    described_as, drawn, assert_same, name: str, method: str, threshold: float
+) -> None:
+    folder = described_as(name, "postprocess", method=method)
+    path = export(s.ExportConfig(run=str(folder), size=[240, 320]))
+    assert compared_at(ONE, load_exported(folder)[0], path, drawn, assert_same) > 100
+    assert OnnxDetector(path).contract.nms_threshold == threshold
+
+
+def test_what_no_file_does_with_detections_is_refused_by_name(described_as) -> None:
+    folder = described_as("small", "postprocess", method="soft_nms")
+    with pytest.raises(UserError, match=r"postprocess\.method=soft_nms is in the model"):
+        export(s.ExportConfig(run=str(folder), size=[64, 64]))
 
 
 @pytest.mark.slow

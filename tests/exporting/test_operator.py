@@ -54,6 +54,21 @@ def test_onnxs_operator_keeps_what_suppressed_keeps(program: ExportedProgram) ->
     assert_kept(as_onnx(program, ["boxes", "scores", "labels"], ["b", "s", "l", "c"]))
 
 
+class Sorting(nn.Module):
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        first = values.sort(dim=1, descending=True, stable=True)
+        return tuple(first) + tuple(values.sort(dim=0, stable=True)) + tuple(values.sort(stable=True))
+
+
+def test_equals_are_sorted_in_onnx_as_they_came() -> None:
+    dynamic = ({0: Dim("batch", min=1), 1: Dim("rows", min=1)},)
+    given = torch.randint(4, (3, 50), generator=torch.Generator().manual_seed(0)).float()
+    sort = as_onnx(torch.export.export(Sorting(), (given,), dynamic_shapes=dynamic), ["values"], [])
+    for values in (given, given[:2, :7]):
+        for one, other in zip(sort(values), Sorting()(values), strict=True):
+            assert torch.equal(torch.as_tensor(one), other)
+
+
 def test_a_program_of_torchs_operators_alone_keeps_what_suppressed_keeps(program: ExportedProgram) -> None:
     plain = without_ours(program)
     assert not any("headstart" in str(node.target) for node in plain.graph.nodes)

@@ -15,7 +15,6 @@ from headstart.data.batch import Batch
 from headstart.detectors.factory import build_detector
 from headstart.detectors.interface import Preprocessing
 from headstart.errors import UserError
-from headstart.exporting.graph import every_box
 from headstart.transfer.darknet import COCO, load_darknet
 from headstart.transfer.head_surgery import apply_source
 
@@ -153,7 +152,7 @@ def test_a_whole_file_gives_the_boxes_and_scores_of_another_forward_pass(whole: 
     report = apply_source(detector, load_darknet(config(whole, "cat", "dog"), BACKBONE, detector))
     assert set(report.loaded) == set(detector.state_dict())
     with torch.no_grad():
-        boxes, scores = every_box(detector, Batch.of(list(image())))  # type: ignore[arg-type]
+        boxes, scores = detector.every_box(detector.features(Batch.of(list(image()))))
         their_boxes, their_scores = decoded(forward(yolov3(2), image(), File(whole)), 2)
     assert their_scores.std() > 0.01
     torch.testing.assert_close(boxes[0], their_boxes, atol=0.01, rtol=1e-4)
@@ -167,7 +166,8 @@ def test_class_rows_go_to_the_classes_of_their_names(whole: Path) -> None:
         report = apply_source(detector, load_darknet(config(whole, "cat", "dog"), BACKBONE, detector))
     assert report.new_classes == ("new",)
     with torch.no_grad():
-        (boxes, scores), (same_boxes, found) = (every_box(one, Batch.of(list(image()))) for one in (kept, other))  # type: ignore[arg-type]
+        batch = Batch.of(list(image()))
+        (boxes, scores), (same_boxes, found) = (one.every_box(one.features(batch)) for one in (kept, other))
     torch.testing.assert_close(same_boxes, boxes)
     torch.testing.assert_close(found[..., [2, 0]], scores)
 

@@ -91,20 +91,21 @@ class QueryDetector(TorchvisionDetector):
         return ClassLogits(take_rows(memory.logits, places.where), places)
 
     def detect(self, batch: Batch, features: Features | None = None) -> Detections:
-        features = features or self.features(batch)
-        answers = self.head(list(features.maps.values()))[0][-1]
-        candidates = self._candidates(answers, features.batch.shape[-2:], batch.sizes_hw)
-        return merged(candidates, self.rule)
+        boxes, scores = self.every_box(features or self.features(batch))
+        return merged(self._candidates(boxes, scores, batch.sizes_hw), self.rule)
 
-    def _candidates(self, answers: Answers, canvas_hw: Sequence[int], sizes_hw: Tensor) -> Detections:
-        """The best (query, class) pairs, as many as there are queries."""
-        queries, classes = answers.logits.shape[1:]
-        best = answers.logits.sigmoid().flatten(1).topk(queries, dim=1)
+    def every_box(self, features: Features) -> tuple[Tensor, Tensor]:
+        answers = self.head(list(features.maps.values()))[0][-1]
         sides = answers.boxes[..., 2:].clamp(min=0)  # D-FINE's steps may cross
-        answered = in_pixels(torch.cat((answers.boxes[..., :2], sides), -1), canvas_hw)
-        boxes = take_rows(answered, best.indices // classes)
-        labels = best.indices % classes
-        return Detections(best.values > self.rule.score_threshold, clipped(boxes, sizes_hw), best.values, labels)
+        boxes = in_pixels(torch.cat((answers.boxes[..., :2], sides), -1), features.batch.shape[-2:])
+        return boxes, answers.logits.sigmoid()
+
+    def _candidates(self, boxes: Tensor, scores: Tensor, sizes_hw: Tensor) -> Detections:
+        """The best (query, class) pairs, as many as there are queries."""
+        queries, classes = scores.shape[1:]
+        best = scores.flatten(1).topk(queries, dim=1)
+        found, labels = take_rows(boxes, best.indices // classes), best.indices % classes
+        return Detections(best.values > self.rule.score_threshold, clipped(found, sizes_hw), best.values, labels)
 
     def losses(self, batch: Batch, features: Features | None = None) -> dict[str, Tensor]:
         features = features or self.features(batch)

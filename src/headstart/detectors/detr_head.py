@@ -65,7 +65,7 @@ class QueryHead(nn.Module):
         fewest: Any = torch.sym_min(self.queries, memory.logits.shape[1])
         chosen = memory.logits.amax(-1).topk(fewest, dim=1).indices
         content, logits = take_rows(memory.scored, chosen), take_rows(memory.logits, chosen)
-        starts = memory.anchors.clamp(max=torch.finfo(memory.anchors.dtype).max).expand(len(chosen), -1, -1)
+        starts = memory.anchors.clamp(max=torch.finfo(memory.anchors.dtype).max).expand(chosen.shape[0], -1, -1)
         references = at_least_float32(self.enc_bbox_head(content)) + take_rows(starts, chosen)
         begun = Answers(logits, references.sigmoid())
         queries, references, mask = content.detach(), references.detach(), None

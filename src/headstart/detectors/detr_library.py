@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.config.detr_sizes import HEADS, Widths, installed, not_installed
 from headstart.config.schema import Architecture, DFineConfig, QueryConfig, Variant
@@ -37,13 +37,18 @@ def _begin_as_the_authors(network: Any) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
             layer.reset_parameters()
-        elif isinstance(layer, nn.Linear) and layer.weight.any():  # what begins at zero is meant to
+        elif isinstance(layer, nn.Linear) and not _is_zero(layer.weight):  # what begins at zero is meant to
             nn.init.xavier_uniform_(layer.weight)
     first_boxes = network.model.enc_bbox_head.layers[-1]
     nn.init.zeros_(first_boxes.weight)
     nn.init.zeros_(first_boxes.bias)
     if (embedding := getattr(network.model, "denoising_class_embed", None)) is not None:
         nn.init.normal_(embedding.weight[:-1].detach())
+
+
+def _is_zero(weight: Tensor) -> bool:
+    """Nothing of a network that is built for its shapes alone."""
+    return not weight.is_meta and not weight.any()
 
 
 def class_prefix(config: QueryConfig) -> str:

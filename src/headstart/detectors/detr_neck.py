@@ -85,6 +85,5 @@ def positions(height: int, width: int, channels: int, dtype: torch.dtype, device
     steps = torch.arange(quarter, dtype=torch.float64, device=device) / quarter
     frequencies = TEMPERATURE**-steps
     down, right = (torch.arange(side, dtype=torch.float64, device=device) for side in (height, width))
-    rows, columns = down.repeat_interleave(width), right.repeat(height)
-    angles = [along[:, None] * frequencies for along in (rows, columns)]
+    angles = [along.reshape(-1, 1) * frequencies for along in torch.meshgrid(down, right, indexing="ij")]
     return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], 1).to(dtype)[None]

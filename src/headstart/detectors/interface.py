@@ -144,6 +144,11 @@ class Detector(nn.Module, ABC):
         """`find` for a list of (3, H, W) images, uint8 in 0..255 or float in 0..1, of any sizes."""
         return self.find(Batch.of(images)).per_image()
 
+    def every_box(self, features: Features) -> tuple[Tensor, Tensor]:
+        """(N, A, 4) boxes xyxy in pixels, not cut at the edges, and (N, A, classes) scores: all that `detect` chooses
+        from, where it is as many of every picture of a size."""
+        raise NotImplementedError
+
     @abstractmethod
     def stages(self) -> list[Stage]:
         """From input to output; together they hold every parameter and buffer exactly once."""

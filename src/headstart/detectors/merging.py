@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from headstart.config.postprocess import Rule
 from headstart.config.schema import Method
 from headstart.data.batch import Detections
@@ -19,7 +21,7 @@ def merged(candidates: Detections, rule: Rule, sources: int = 1) -> Detections:
     """
     if rule.method is Method.nms:
         return suppressed(candidates, rule.iou_threshold, rule.max_detections, rule.class_agnostic)
-    most = min(rule.max_detections, candidates.scores.shape[1])
+    most: Any = torch.sym_min(rule.max_detections, candidates.scores.shape[1])
     if rule.method is Method.none:
         return best_of(candidates, most)
     if rule.method is Method.weighted_boxes_fusion:

@@ -195,6 +195,10 @@ class OneStageDetector(TorchvisionDetector):
         heads = self._heads(features.batch, features.maps)
         return self.detections_of(*heads, self._counts(features), batch.sizes_hw)
 
+    def every_box(self, features: Features) -> tuple[Tensor, Tensor]:
+        outputs, anchors = self._heads(features.batch, features.maps)
+        return self._decoded(outputs["bbox_regression"], anchors), self._scores(outputs)
+
     def detections_of(
         self, outputs: dict[str, Tensor], anchors_xyxy: Tensor, counts: Sequence[int], sizes_hw: Tensor
     ) -> Detections:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config.restore import restore
+from headstart.config.schema import Method
 from headstart.data.types import Size
 from headstart.detectors.interface import Detector
 from headstart.errors import UserError
@@ -43,7 +44,7 @@ class Contract:
     score_threshold: float
     """Detections lie above it; a raw file leaves it to its user, as the two that follow."""
     nms_threshold: float
-    """IoU above which the better of two boxes of a class suppresses the other."""
+    """IoU above which the better of two boxes of a class suppresses the other; 1: never."""
     detections_per_image: int
     fixed_hw: tuple[int, int] | None = None
     """Of the only pictures that it takes; None: any."""
@@ -56,16 +57,16 @@ class Contract:
 
     @classmethod
     def of(cls, detector: Detector, model: ExportedModel, nms: bool, fixed_hw: tuple[int, int] | None) -> Contract:
-        settings = restore("model", model.model)
+        rule = detector.rule
         return cls(
             architecture=model.architecture,
             backbone=restore("backbone", model.backbone).name,
             class_names=model.class_names,
             size=model.size,
             nms=nms,
-            score_threshold=settings.score_threshold,
-            nms_threshold=settings.nms_threshold,
-            detections_per_image=settings.detections_per_image,
+            score_threshold=rule.score_threshold,
+            nms_threshold=1.0 if rule.method is Method.none else rule.iou_threshold,
+            detections_per_image=rule.max_detections,
             fixed_hw=fixed_hw,
             size_divisible=detector.size_divisible,
             min_canvas=detector.min_canvas,

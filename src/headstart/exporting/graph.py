@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from headstart.data.batch import Batch, nothing
 from headstart.detectors.interface import Detector
-from headstart.detectors.torchvision_base import OneStageDetector
 
 LEAST = 160
 """Pixels of a side that a program of torch.export is made for: below, most networks' coarsest map is one cell wide,
@@ -43,20 +43,14 @@ class EveryBox(nn.Module):
     """Of float32 RGB pictures (N, 3, H, W) in 0..255 without padding: all boxes (N, A, 4) xyxy in pixels, not cut at
     the edges, and scores (N, A, classes)."""
 
-    def __init__(self, detector: OneStageDetector) -> None:
+    def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         sizes_hw = torch.full((1, 2), NO_PADDING, device=images.device)
-        return every_box(self.detector, Batch(images / 255, sizes_hw, nothing(1, 1, images.device), ()))
-
-
-def every_box(detector: OneStageDetector, batch: Batch) -> tuple[Tensor, Tensor]:
-    """(N, A, 4) boxes and (N, A, classes) scores: what `detect` chooses from."""
-    features = detector.features(batch)
-    outputs, anchors = detector._heads(features.batch, features.maps)
-    return detector._decoded(outputs["bbox_regression"], anchors), detector._scores(outputs)
+        batch = Batch(images / 255, sizes_hw, nothing(1, 1, images.device), ())
+        return self.detector.every_box(self.detector.features(batch))
 
 
 class SamePadding(nn.Conv2d):
@@ -74,9 +68,21 @@ class SamePadding(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
+class AnyRotation(RotaryEmbeddingDinoV3):
+    """timm's rotary embedding as every DINOv3 has it, of counts of cells that are not known yet."""
+
+    def _create_embed(self, feat_shape: Sequence[int], no_aug: bool = False) -> Tensor:
+        axes = [(torch.arange(cells) + 0.5) / cells for cells in feat_shape]
+        middles = 2 * torch.stack(torch.meshgrid(axes, indexing="ij"), -1).flatten(0, 1) - 1
+        return torch.cat(self._get_pos_embed_from_coords(middles), -1)
+
+
+OF_ANY_SIZE: dict[type, type] = {Conv2dSame: SamePadding, RotaryEmbeddingDinoV3: AnyRotation}
+"""What asks for sizes while it runs -> the same, without asking."""
+
+
 def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None) -> ExportedProgram:
-    """The graph of a copy of `detector`; one without NMS needs a one-stage detector. `fixed_hw`: of pictures of one
-    size."""
+    """The graph of a copy of `detector`, which has `every_box`. `fixed_hw`: of pictures of one size."""
     network = _exportable(detector)
     start = max(network.min_canvas, LEAST)
     height, width = fixed_hw or (start + 96, start + 160)
@@ -90,10 +96,19 @@ def traced(detector: Detector, nms: bool, fixed_hw: Sequence[int] | None = None)
         sizes_hw = torch.tensor([[height, width]]).repeat(2, 1)
         arguments, dynamic, module = (images, sizes_hw), (shapes, {0: batch}), Detecting(network)
     else:
-        assert isinstance(network, OneStageDetector)
         arguments, dynamic, module = (images,), (shapes,), EveryBox(network)
     with torch.no_grad(), _unsaid():
-        return torch.export.export(module, arguments, dynamic_shapes=dynamic)
+        return _without_checks(torch.export.export(module, arguments, dynamic_shapes=dynamic))
+
+
+def _without_checks(program: ExportedProgram) -> ExportedProgram:
+    """What a library asserts of its own shapes, which hold whatever the pictures: ONNX has no operators for it."""
+    for node in reversed(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
 
 
 @contextmanager
@@ -122,6 +137,5 @@ def _exportable(detector: Detector) -> Detector:
     network._memory_format = torch.contiguous_format
     network.to(memory_format=torch.contiguous_format)
     for module in network.modules():
-        if type(module) is Conv2dSame:
-            module.__class__ = SamePadding
+        module.__class__ = OF_ANY_SIZE.get(type(module), type(module))
     return network

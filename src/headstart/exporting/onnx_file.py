@@ -33,7 +33,10 @@ def as_onnx(
     program: ExportedProgram, inputs: list[str], outputs: list[str], axes: tuple[dict[int, str], ...] | None = None
 ) -> ONNXProgram:
     """`axes`: names of those of the inputs that may have any size."""
-    operators = {torch.ops.headstart.staying.default: _non_max_suppression}
+    operators = {
+        torch.ops.headstart.staying.default: _non_max_suppression,
+        torch.ops.aten.sort.stable: _stable_sort,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own names of axes
         made = torch.onnx.export(
@@ -65,3 +68,9 @@ def _non_max_suppression(boxes_xyxy: FLOAT, scores: FLOAT, labels: INT64, iou_th
     )
     places = op.Gather(found, op.Constant(value_ints=[0, 2]), axis=1)  # of image and candidate
     return op.ScatterND(op.Expand(none, op.Shape(scores)), places, op.GatherND(scores, places))
+
+
+def _stable_sort(values: FLOAT, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """Of equal values TopK has the first one first."""
+    length = op.Shape(values, start=dim, end=dim + 1 or None)
+    return op.TopK(values, length, axis=dim, largest=descending)

@@ -94,18 +94,12 @@ def _graph(config: ExportConfig, detector: Detector, contract: Contract) -> Expo
         ) from error
 
 
-def _why_not(detector: Detector) -> str:
-    if isinstance(detector, QueryDetector):
-        return "its decoder has not been shown to find the same in a file"
-    return "it pools as many regions as it finds"
-
-
 def _check(config: ExportConfig, detector: Detector, contract: Contract, network: str) -> None:
     """Raises `UserError` for what is known to have no graph."""
-    if not isinstance(detector, OneStageDetector):
+    if not isinstance(detector, OneStageDetector | QueryDetector):
         raise UserError(
-            f"{network} cannot be exported: {_why_not(detector)}. One-stage detectors can be: model=retinanet, fcos, "
-            "ssd, ssd_tf, ssdlite, yolov3 or yolox."
+            f"{network} cannot be exported: it pools as many regions as it finds. Those of one stage and those of "
+            "queries can be: model=retinanet, fcos, ssd, ssd_tf, ssdlite, yolov3, yolox, d_fine or rt_detr."
         )
     if contract.fixed_hw is None and not has_any_size(detector):
         raise UserError(
@@ -114,14 +108,15 @@ def _check(config: ExportConfig, detector: Detector, contract: Contract, network
         )
     if config.nms and (refused := _not_in_a_file(detector.rule)):
         raise UserError(
-            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture "
-            "alone: train or export a run without it."
+            f"run={config.run}: {refused} is in the model, and a file has hard suppression of one view of a picture, "
+            "or none: train or export a run without it."
         )
 
 
 def _not_in_a_file(rule: Rule) -> str:
     """What of it no file has; empty: nothing."""
-    asked = {"flips": rule.flips, "scales": rule.scales, "method": "" if rule.method is Method.nms else rule.method}
+    inside = (Method.nms, Method.none)
+    asked = {"flips": rule.flips, "scales": rule.scales, "method": "" if rule.method in inside else rule.method}
     return ", ".join(f"postprocess.{name}={plain(value)}" for name, value in asked.items() if value)
 
 
