@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type bench bench-training bench-startup bench-overhead bench-before bench-gpu bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-detectors bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
+.PHONY: help install demo test test-all lint type bench bench-training bench-startup bench-overhead bench-before bench-gpu bench-time bench-study bench-jobs bench-processes bench-map bench-strategies bench-detectors bench-references bench-index bench-growth bench-merging bench-predict bench-tiles bench-onnx docs clean
 
 help: ## list these rules
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ lint: $(STAMP) ## check style and format
 type: $(STAMP) ## check types
 	$(BIN)/pyright src benchmarks
 
-bench: bench-training bench-startup bench-overhead bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-detectors bench-tiles ## run the timed comparisons, one after another
+bench: bench-training bench-references bench-startup bench-overhead bench-predict bench-time bench-study bench-jobs bench-processes bench-map bench-index bench-growth bench-onnx bench-strategies bench-detectors bench-tiles ## run the timed comparisons, one after another
 
 bench-training: $(STAMP) ## images a second against torchvision in a plain loop (minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/training.py
@@ -83,6 +83,9 @@ bench-strategies: $(STAMP) ## sources and strategies on real data, at equal cost
 
 bench-detectors: $(STAMP) ## every detector, neck and attention on real data, at equal cost (90 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/detectors.py
+
+bench-references: $(STAMP) ## training of D-FINE, RT-DETR, YOLOX and YOLOv3 against the programs they are known by (minutes; needs HEADSTART_DATA): YOLOX=<checkout>
+	$(BIN)/python benchmarks/references.py $(if $(YOLOX),--yolox $(YOLOX))
 
 bench-tiles: $(STAMP) ## tiled against whole pictures on real data, at equal training time (20 minutes; needs HEADSTART_DATA)
 	$(BIN)/python benchmarks/tiles.py
