@@ -6,7 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from headstart.config.schema import EvaluateConfig
+from headstart.evaluate import evaluate
 from headstart.records.record import RunRecord
+from tests.transfer.test_every_strategy import MODELS, OWN_BACKBONE
 
 TWO = ("trainer.strategy=ddp", "trainer.devices=2", "dataset.batch_size=2")
 SETTINGS = ("dataset.num_train=8", "dataset.num_val=5", "strategy=partial_freeze", "trainer.max_epochs=2")
@@ -69,3 +72,20 @@ def test_in_tiles_two_processes_record_the_map_of_one(tmp_path, command, execute
         found.append(read(folder / "outputs")[0].metrics)
     assert found[0]["val"] == found[1]["val"]
     assert found[0]["val"]["map"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_in_two_processes_and_one_finds_the_map_they_recorded(model, tmp_path, command, execute):
+    if model in ("d_fine", "rt_detr"):
+        pytest.importorskip("transformers")
+    network = (f"model={model}", *OWN_BACKBONE.get(model, ()), "source=scratch", "strategy=full")
+    words = command(*network, "dataset.num_train=8", "optimizer.lr=1e-3", "trainer.max_epochs=2", *TWO)
+    result = execute(words, tmp_path, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("Finished: ") == 1
+    record, _ = read(tmp_path / "outputs")
+    assert record.metrics["val"]["images"] == 5
+    (path,) = tmp_path.glob("outputs/*/record.json")
+    alone = evaluate(EvaluateConfig(run=str(path.parent), enable_progress_bar=False))
+    assert alone.map == record.metrics["val"]["map"]
