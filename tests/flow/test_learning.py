@@ -43,4 +43,4 @@ def test_a_yolo_learns_the_drawn_shapes(train, model):
     )
     metrics = RunRecord.read(folder / "record.json").metrics
     assert metrics["history"][0]["val/map"] < 0.02
-    assert metrics["val"]["map_50"] > 0.7
+    assert metrics["val"]["map_50"] > 0.5

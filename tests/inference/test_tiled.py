@@ -109,7 +109,7 @@ def test_a_real_detector_finds_a_real_object_across_a_border_once(real_data, nam
 
     @torch.inference_mode()
     def find(pictures):
-        seen = [resize(picture, torch.zeros(0, 4), 300, 300, Resize.stretch)[0] for picture in pictures]
+        seen = [resize(picture, 300, 300, Resize.stretch) for picture in pictures]
         for picture, found in zip(pictures, detector.predict(seen), strict=True):
             scale = torch.tensor([picture.shape[2] / 300, picture.shape[1] / 300] * 2)
             views.append(Prediction(found.boxes_xyxy * scale, found.scores, found.labels))
