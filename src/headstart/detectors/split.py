@@ -7,9 +7,10 @@ does between its layers, and no architecture has to be written a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,38 @@ class Cut:
     """All of the prefix, as in `named_modules()`; none lies within another."""
     kept: tuple[Kept, ...]
     """In the order in which they are computed."""
+    outlines: Mapping[str, Outline] = field(default_factory=dict[str, "Outline"], compare=False)
+    """Of the layers whose output nobody reads, where what lies between layers asks for its shape, as a transformer's
+    tokens do; elsewhere none."""
+
+
+class Outline:
+    """A layer of which the shapes of its outputs alone are left."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = copy.deepcopy(layer).to("meta")
+        self.known: dict[tuple[torch.Size, ...], dict[Any, torch.Size]] = {}
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Zeros, which take no memory."""
+        seen: list[Tensor] = []
+        meta_inputs, meta_named = _on_meta([*inputs], seen), _on_meta(named, seen)
+        key = tuple(tensor.shape for tensor in seen)
+        if key not in self.known:
+            output = self.layer(*meta_inputs, **meta_named)
+            self.known[key] = {name: tensor.shape for name, tensor in _tensors(output).items()}
+        nothing = seen[0].new_zeros(())
+        return _like([*self.known[key]], [nothing.expand(shape) for shape in self.known[key].values()])
+
+
+def _on_meta(value: Any, seen: list[Tensor]) -> Any:
+    """Tensors without their numbers; they themselves are `seen`."""
+    if isinstance(value, Tensor):
+        seen.append(value)
+        return value.to("meta")
+    if isinstance(value, dict):
+        return {key: _on_meta(each, seen) for key, each in value.items()}
+    return [_on_meta(each, seen) for each in value] if isinstance(value, list) else value
 
 
 def cut_behind(detector: Detector, stage: str, batch: Batch) -> Cut:
@@ -54,14 +87,23 @@ def cut_behind(detector: Detector, stage: str, batch: Batch) -> Cut:
     with still(detector):
         images = detector.normalised(batch)
         cut = Cut(stage, layers, _read_behind(detector, stage, layers, images, batch.sizes_hw))
-        with torch.no_grad():
-            whole = detector.features_of(images, batch.sizes_hw)
-            try:
-                rest = rest_of(detector, cut, prefix_of(detector, cut, batch), batch.sizes_hw, images.shape[-2:])
-            except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
-                raise CannotSplit(f"behind {stage}: {error}") from error
+        try:
+            return _tried(detector, cut, batch, images)
+        except CannotSplit:
+            kept = {each.layer for each in cut.kept}
+            outlines = {name: Outline(detector.get_submodule(name)) for name in layers if name not in kept}
+            return _tried(detector, replace(cut, outlines=outlines), batch, images)
+
+
+@torch.no_grad()
+def _tried(detector: Detector, cut: Cut, batch: Batch, images: Tensor) -> Cut:
+    whole = detector.features_of(images, batch.sizes_hw)
+    try:
+        rest = rest_of(detector, cut, prefix_of(detector, cut, batch), batch.sizes_hw, images.shape[-2:])
+    except (RuntimeError, ValueError, IndexError, AttributeError, TypeError, NotImplementedError) as error:
+        raise CannotSplit(f"behind {cut.stage}: {error}") from error
     if not all(torch.equal(ours, theirs) for ours, theirs in zip(rest.maps.values(), whole.maps.values(), strict=True)):
-        raise CannotSplit(f"behind {stage}: the two parts do not give what the whole gives")
+        raise CannotSplit(f"behind {cut.stage}: the two parts do not give what the whole gives")
     return cut
 
 
@@ -141,17 +183,19 @@ def _read_behind(
 
 @contextmanager
 def _answering(detector: Detector, cut: Cut, tensors: Sequence[Tensor]) -> Iterator[None]:
-    """The prefix's layers give `tensors`; those whose output nobody reads give a number, as a map of one cell."""
-    answers: dict[str, Any] = dict.fromkeys(cut.layers, tensors[0].new_zeros(1, 1, 1, 1))
+    """The prefix's layers give `tensors`; those whose output nobody reads give a number, as a
+    map of one cell, or zeros of the shape that they would have."""
+    answers: dict[str, Any] = dict.fromkeys(cut.layers, partial(_answer, tensors[0].new_zeros(1, 1, 1, 1)))
+    answers.update(cut.outlines)
     following = iter(tensors)
     for kept in cut.kept:
         keys = (None,) if kept.keys is None else kept.keys
-        answers[kept.layer] = _like(keys, [next(following) for _ in keys])
+        answers[kept.layer] = partial(_answer, _like(keys, [next(following) for _ in keys]))
     modules = {name: detector.get_submodule(name) for name in answers}
     before = {name: module.__dict__.get("forward") for name, module in modules.items()}
     try:
         for name, module in modules.items():
-            module.__dict__["forward"] = partial(_answer, answers[name])
+            module.__dict__["forward"] = answers[name]
         yield
     finally:
         for name, module in modules.items():
