@@ -17,7 +17,9 @@ from headstart.errors import UserError
 from headstart.transfer.head_surgery import apply_source
 from headstart.transfer.sources import load_source
 
-OF_TORCHVISION = [row for row in PUBLISHED if isinstance(row.place, str) and row.place.startswith("https://download.pytorch.org")]
+OF_TORCHVISION = [
+    row for row in PUBLISHED if isinstance(row.place, str) and row.place.startswith("https://download.pytorch.org")
+]
 PACKAGED = [row for row in PUBLISHED if isinstance(row.place, Package)]
 
 
