@@ -21,7 +21,7 @@ from training import BATCH, COMMON, NETWORKS, untrained
 
 from headstart.build import optimizer_factory, resolve_precision
 from headstart.config.compose import compose
-from headstart.run import prepare, run
+from headstart.run import prepare
 from headstart.training.module import DetectionModule
 from headstart.transfer.param_groups import optimizer_groups
 
@@ -47,14 +47,9 @@ def main() -> None:
 
 def in_turn(overrides: tuple[str, ...], repeats: int, epochs: int) -> tuple[float, float]:
     """Milliseconds a step of the loop and of the run: medians."""
-    pairs = [(bare(overrides, epochs), ours(overrides, epochs)) for _ in range(repeats)]
-    loop, whole = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return loop, whole
-
-
-def ours(overrides: tuple[str, ...], epochs: int) -> float:
-    last = (f"trainer.max_epochs={epochs}", f"trainer.check_val_every_n_epoch={epochs}")
-    return 1000 * BATCH / run(compose([*COMMON, *overrides, *last])).cost["train_images_per_second"]
+    pairs = [(bare(overrides, epochs), rivals.ours([*COMMON, *overrides], epochs)) for _ in range(repeats)]
+    loop, speed = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return loop, 1000 * BATCH / speed
 
 
 def bare(overrides: tuple[str, ...], epochs: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
 Targets = list[dict[str, Tensor]]
 
@@ -65,8 +66,7 @@ class RTDetr(_Queries):
 
 def middles(boxes_xyxy: Tensor, image: Tensor) -> Tensor:
     """(T, 4): middle, width and height in parts of the picture."""
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    return torch.cat(((low + high) / 2, high - low), 1) / torch.tensor([*image.shape[:0:-1]] * 2)
+    return box_convert(boxes_xyxy, "xyxy", "cxcywh") / torch.tensor([*image.shape[:0:-1]] * 2)
 
 
 # -------------------------------------------------------------------------------------------------- Megvii's YOLOX
@@ -86,8 +86,7 @@ class YOLOX(nn.Module):
     def forward(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
         rows = torch.zeros(len(images), max(len(t["labels"]) for t in targets), 5)
         for row, target in zip(rows, targets, strict=True):
-            low, high = target["boxes"].split(2, 1)
-            own = torch.cat((target["labels"][:, None], (low + high) / 2, high - low), 1)
+            own = torch.cat((target["labels"][:, None], box_convert(target["boxes"], "xyxy", "cxcywh")), 1)
             row[: len(own)] = own
         stacked = torch.stack(images)
         loss, *_ = self.head([*self.backbone(stacked).values()], rows, stacked)
@@ -116,14 +115,9 @@ class YOLOv3(nn.Module):
             self.network = models.Darknet(file)
 
     def forward(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
-        rows = torch.cat(
-            [
-                torch.cat(
-                    (torch.full((len(t["labels"]), 1), i), t["labels"][:, None], middles(t["boxes"], images[0])), 1
-                )
-                for i, t in enumerate(targets)
-            ]
-        )
+        images_of = torch.repeat_interleave(torch.tensor([len(t["labels"]) for t in targets]))
+        labels, boxes = (torch.cat([t[name] for t in targets]) for name in ("labels", "boxes"))
+        rows = torch.cat((images_of[:, None], labels[:, None], middles(boxes, images[0])), 1)
         loss, _ = self.loss(self.network(torch.stack(images)), rows, self.network)
         return {"loss": loss.sum()}
 

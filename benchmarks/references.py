@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.config.compose import compose
-from headstart.run import prepare, run
+from headstart.run import prepare
 from headstart.runs.experiment import Experiment
 
 SIZE = (192, 192)
@@ -40,26 +41,31 @@ COMMON = (
     *rivals.PLAIN,
 )
 QUERIES = ("backbone=hgnetv2_b0", "model.denoising=100")
-NETWORKS: dict[str, tuple[str, ...]] = {
-    "d_fine": ("model=d_fine", *QUERIES),
-    "rt_detr": ("model=rt_detr", *QUERIES),
-    "yolox": ("model=yolox", "backbone=efficientnet_lite0"),
-    "yolov3": ("model=yolov3", "backbone=darknet53"),
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A package, and how its network with its losses is made of our detector, which the overrides ask for."""
+
+    package: str
+    make: Callable[[Any], torch.nn.Module]
+    overrides: tuple[str, ...]
+
+
+RIVALS = {
+    "d_fine": Rival("transformers", reference_networks.DFine, ("model=d_fine", *QUERIES)),
+    "rt_detr": Rival("transformers", reference_networks.RTDetr, ("model=rt_detr", *QUERIES)),
+    "yolox": Rival("yolox", reference_networks.YOLOX, ("model=yolox", "backbone=efficientnet_lite0")),
+    "yolov3": Rival("pytorchyolo", reference_networks.YOLOv3, ("model=yolov3", "backbone=darknet53")),
 }
-RIVALS: dict[str, tuple[str, Callable[[Any], torch.nn.Module]]] = {
-    "d_fine": ("transformers", reference_networks.DFine),
-    "rt_detr": ("transformers", reference_networks.RTDetr),
-    "yolox": ("yolox", reference_networks.YOLOX),
-    "yolov3": ("pytorchyolo", reference_networks.YOLOv3),
-}
-"""Model -> its rival's package, and the network with its losses, made of our detector."""
+"""By the model of ours."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--only", nargs="+", choices=RIVALS, default=[*RIVALS])
     parser.add_argument("--yolox", type=Path, help="a checkout of Megvii-BaseDetection/YOLOX")
     arguments = parser.parse_args()
     if arguments.yolox:
@@ -67,36 +73,31 @@ def main() -> None:
     print("| model | reference | its images/s | Headstart's | ratio |")
     print("|---|---|---:|---:|---:|")
     for name in arguments.only:
-        package, _ = RIVALS[name]
-        if importlib.util.find_spec(package) is None:
-            print(f"{name}: left out, {package} is not there", file=sys.stderr)
+        rival = RIVALS[name]
+        if importlib.util.find_spec(rival.package) is None:
+            print(f"{name}: left out, {rival.package} is not there", file=sys.stderr)
             continue
-        print(row(name, arguments.repeats, arguments.epochs), flush=True)
+        there, here = in_turn(rival, arguments.repeats, arguments.epochs)
+        print(f"| {name} | {rival.package} | {there:.1f} | {here:.1f} | {here / there:.2f} |", flush=True)
 
 
-def row(name: str, repeats: int, epochs: int) -> str:
-    package, _ = RIVALS[name]
+def in_turn(rival: Rival, repeats: int, epochs: int) -> tuple[float, float]:
+    """Images a second of the rival and of the run: medians."""
     theirs: list[float] = []
     ours: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats):
-            theirs.append(_theirs(name, epochs))
-            ours.append(_ours(name, epochs, [f"seed={repeat}", f"output_dir={folder}"]))
-    there, here = statistics.median(theirs), statistics.median(ours)
-    return f"| {name} | {package} | {there:.1f} | {here:.1f} | {here / there:.2f} |"
+            theirs.append(of_rival(rival, epochs))
+            own = [*COMMON, *rival.overrides, f"seed={repeat}", f"output_dir={folder}"]
+            ours.append(rivals.ours(own, epochs))
+    return statistics.median(theirs), statistics.median(ours)
 
 
-def _ours(name: str, epochs: int, more: list[str]) -> float:
-    last = (f"trainer.max_epochs={epochs}", f"trainer.check_val_every_n_epoch={epochs}")
-    return run(compose([*COMMON, *NETWORKS[name], *last, *more])).cost["train_images_per_second"]
-
-
-def _theirs(name: str, epochs: int) -> float:
-    experiment = prepare(compose([*COMMON, *NETWORKS[name]]), show=False)
-    _, make = RIVALS[name]
-    network = make(experiment.detector)
-    counts = [sum(p.numel() for p in module.parameters()) for module in (network, experiment.detector)]
-    assert abs(counts[0] / counts[1] - 1) < 0.01, f"{name}: {counts[0]:,} parameters, and {counts[1]:,} of Headstart"
+def of_rival(rival: Rival, epochs: int) -> float:
+    experiment = prepare(compose([*COMMON, *rival.overrides]), show=False)
+    network = rival.make(experiment.detector)
+    there, here = (sum(p.numel() for p in module.parameters()) for module in (network, experiment.detector))
+    assert abs(there / here - 1) < 0.01, f"{rival.package}: {there:,} parameters, and {here:,} of Headstart"
     return rivals.images_a_second(network, prepared(experiment), BATCH, epochs)
 
 

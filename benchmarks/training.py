@@ -67,7 +67,7 @@ def rows(name: str, network: tuple[str, ...], repeats: int, epochs: int) -> list
             measured.theirs.append(theirs(network, epochs))
             for strategy, overrides in OURS.items():
                 own = (*network, *overrides, *source, f"seed={repeat}", f"output_dir={folder}")
-                measured.ours[strategy].append(ours(own, epochs))
+                measured.ours[strategy].append(rivals.ours([*COMMON, *own], epochs))
     full = statistics.median(measured.theirs)
     lines = [f"| {name} | torchvision, fp32 | {full:.1f} | 1 | 1 |"]
     for strategy, values in measured.ours.items():
@@ -82,11 +82,6 @@ def untrained(network: tuple[str, ...], folder: Path) -> tuple[str, str]:
     run(compose([*COMMON, *network, *none]))
     (made,) = (folder / "source").glob("*/model.safetensors")
     return "source=checkpoint", f"source.path={made.parent}"
-
-
-def ours(overrides: tuple[str, ...], epochs: int) -> float:
-    last = (f"trainer.max_epochs={epochs}", f"trainer.check_val_every_n_epoch={epochs}")
-    return run(compose([*COMMON, *overrides, *last])).cost["train_images_per_second"]
 
 
 def theirs(network: tuple[str, ...], epochs: int) -> float:

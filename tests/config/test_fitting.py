@@ -19,8 +19,7 @@ def config_of(compose: Any, *overrides: str) -> Any:
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.source.value} {row.part.value} {row.backbone}")
 def test_the_words_of_every_row_ask_for_it_and_are_accepted(row: Published, compose: Any) -> None:
-    given = [row.given] if row.given else []
-    config = config_of(compose, *words(row), f"source={row.source.value}", *given)
+    config = config_of(compose, *words(row), f"source={row.source.value}", *row.given)
     assert fits(row, config.model, config.backbone)
     if row in coco_rows():
         assert coco_weights(config.model, config.backbone) == row

@@ -45,7 +45,7 @@ def ends(detector: Detector, features: Features) -> dict[str, Tensor]:
     return {**detector.losses(BATCH, features), **vars(detector.detect(BATCH, features))}
 
 
-@pytest.mark.parametrize("name", contract.FIRST)
+@pytest.mark.parametrize("name", [*contract.FIRST, "retinanet-dinov2_small"])
 def test_prefix_and_rest_are_the_whole_bit_for_bit(name):
     with torch.no_grad():
         assert differences(random(name), ["stage4", "neck"]) == []

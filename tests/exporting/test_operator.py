@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +52,26 @@ def assert_kept(find: Any) -> None:
 
 
 def test_onnxs_operator_keeps_what_suppressed_keeps(program: ExportedProgram) -> None:
-    assert_kept(as_onnx(program, ["boxes", "scores", "labels"], ["b", "s", "l", "c"]))
+    assert_kept(in_onnx(program))
+
+
+def in_onnx(program: ExportedProgram) -> Any:
+    return as_onnx(program, ["boxes", "scores", "labels"], ["b", "s", "l", "c"])
+
+
+@pytest.mark.parametrize("present", [0, 1, 2, 50])
+@pytest.mark.parametrize("images", [1, 3])
+def test_files_take_as_few_candidates_as_there_are(program: ExportedProgram, tmp_path: Path, images: int, present: int):
+    """What torch has seen two of it takes to be two or more."""
+    torch.export.save(without_ours(program), tmp_path / "model.pt2")
+    ways = torch.export.load(tmp_path / "model.pt2").module(), in_onnx(program)
+    boxes, scores, labels = candidates(images, 50, present)
+    scores[:-1], scores[-1, present:] = 0, 0
+    expected = Suppressing()(boxes, scores, labels)
+    assert expected[3].sum() <= present
+    for find in ways:
+        for one, other in zip(find(boxes, scores, labels), expected, strict=True):
+            assert torch.equal(torch.as_tensor(one), other)
 
 
 class Sorting(nn.Module):

@@ -26,6 +26,8 @@ from headstart.errors import UserError
 
 DARKNET53 = "darknet53"
 """timm's name of the network that Darknet's files are of."""
+WIDTHS = ("hidden", "layers")
+"""Settings of a model with queries that replace those of its size."""
 TENSORFLOWS = "tf_"
 """What timm's names of networks begin with that have TensorFlow's padding and epsilon by themselves."""
 
@@ -40,7 +42,7 @@ def _fits_model(row: Published, model: ModelConfig) -> bool:
     if row.architecture is None:
         return variant is not SSDVariant.tf  # which is defined on one backbone, and has weights of its own
     whole_tail = getattr(model, "reduced_tail", True) is False
-    other_widths = any(getattr(model, name, None) is not None for name in ("hidden", "layers"))
+    other_widths = any(getattr(model, name, None) is not None for name in WIDTHS)
     same = (row.architecture, row.variant, row.size) == (model.architecture, variant, getattr(model, "size", None))
     return same and not whole_tail and not other_widths
 
@@ -75,18 +77,19 @@ def words(row: Published, model: ModelConfig | None = None) -> list[str]:
     found = [f"model={architecture.value}"] if architecture else []
     found += [f"model.variant={variant.value}"] if variant else []
     found += [f"model.size={row.size.value}"] if row.size else []
-    return [*found, *_backbone_words(row)]
+    found += backbone_words(row.backbone.removeprefix(TENSORFLOWS), row.library.value, row.backbone)
+    return [*found, *(["backbone.tensorflow=false"] if row == MOBILENETV2 else [])]
 
 
 def _network(model: ModelConfig | None) -> tuple[Architecture | None, Variant | SSDVariant | None]:
     return (model.architecture, getattr(model, "variant", None)) if model else (None, None)
 
 
-def _backbone_words(row: Published) -> list[str]:
-    name = row.backbone.removeprefix(TENSORFLOWS)
-    if not (conf_dir() / "backbone" / f"{name}.yaml").is_file():
-        return [f"backbone={row.library.value}", f"backbone.architecture={row.backbone}"]
-    return [f"backbone={name}", *(["backbone.tensorflow=false"] if row == MOBILENETV2 else [])]
+def backbone_words(name: str, library: str, architecture: str) -> list[str]:
+    """By `name`, if it is a choice."""
+    if (conf_dir() / "backbone" / f"{name}.yaml").is_file():
+        return [f"backbone={name}"]
+    return [f"backbone={library}", f"backbone.architecture={architecture}"]
 
 
 def as_asked(row: Published) -> str:
@@ -212,7 +215,7 @@ def other_network(
     asked = {
         "model": (model, model_then.get("architecture"), architecture and architecture.value),
         "model.variant": (model, model_then.get("variant"), variant and variant.value),
-        **{f"model.{name}": (model, *_query_network(model_then, model, name)) for name in ("size", "hidden", "layers")},
+        **{f"model.{name}": (model, *_query_network(model_then, model, name)) for name in ("size", *WIDTHS)},
         "model.neck": (model, *_extended(model_then, model, "neck", Neck.fpn)),
         "model.attention": (model, *_extended(model_then, model, "attention", Attention.none)),
         "backbone.architecture": (backbone, backbone_then.get("architecture"), backbone and backbone.architecture),

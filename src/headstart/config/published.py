@@ -128,7 +128,7 @@ def _hub(name: str, size: DFineSize | RTDetrSize, variant: Variant | None, backb
         mib=None,
         place=name,
         size=size,
-        given=f"source.path={name}",
+        given=(f"source.path={name}",),
     )
 
 
@@ -160,7 +160,7 @@ PUBLISHED: tuple[Published, ...] = (
     _coco_ssd(Part.trunk, None, None),
     Published(SourceKind.darknet, Part.detector, "yolov3.weights", _A.yolov3, None, BackboneLibrary.timm, "darknet53",
               "COCO", "33.0 mAP", "COCO test-dev at 608 pixels, Redmon & Farhadi", UNKNOWN, 236.518,
-              "https://pjreddie.com/media/files/yolov3.weights", given="source.path=yolov3.weights", darknet=True),
+              "https://pjreddie.com/media/files/yolov3.weights", given=("source.path=yolov3.weights",), darknet=True),
     _hub("ustc-community/dfine-nano-coco", DFineSize.nano, None, "hgnetv2_b0", 42.8),
     _hub("ustc-community/dfine-small-coco", DFineSize.small, None, "hgnetv2_b0", 48.5),
     _hub("ustc-community/dfine-small-obj2coco", DFineSize.small, None, "hgnetv2_b0", 50.7),

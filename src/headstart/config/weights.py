@@ -71,7 +71,7 @@ class Published:
     """URL, name in the Hugging Face hub (`timm/…`), or the package that holds them."""
     size: DFineSize | RTDetrSize | None = None
     """`model.size`, where the architecture has several."""
-    given: str = ""
+    given: tuple[str, ...] = ()
     """What the source has to be given on the command line."""
     darknet: bool = False
     """Trained with Darknet's slope (`backbone.darknet`)."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from headstart.data.batch import Batch
 from headstart.detectors.interface import Detector, Features
@@ -57,24 +58,15 @@ class Outline:
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Zeros, which take no memory."""
-        seen: list[Tensor] = []
-        meta_inputs, meta_named = _on_meta([*inputs], seen), _on_meta(named, seen)
-        key = tuple(tensor.shape for tensor in seen)
+        given, spec = tree_flatten((inputs, named))
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        key = tuple(tensor.shape for tensor in tensors)
         if key not in self.known:
-            output = self.layer(*meta_inputs, **meta_named)
-            self.known[key] = {name: tensor.shape for name, tensor in _tensors(output).items()}
-        nothing = seen[0].new_zeros(())
+            meta = [value.to("meta") if isinstance(value, Tensor) else value for value in given]
+            inputs, named = tree_unflatten(meta, spec)
+            self.known[key] = {name: tensor.shape for name, tensor in _tensors(self.layer(*inputs, **named)).items()}
+        nothing = tensors[0].new_zeros(())
         return _like([*self.known[key]], [nothing.expand(shape) for shape in self.known[key].values()])
-
-
-def _on_meta(value: Any, seen: list[Tensor]) -> Any:
-    """Tensors without their numbers; they themselves are `seen`."""
-    if isinstance(value, Tensor):
-        seen.append(value)
-        return value.to("meta")
-    if isinstance(value, dict):
-        return {key: _on_meta(each, seen) for key, each in value.items()}
-    return [_on_meta(each, seen) for each in value] if isinstance(value, list) else value
 
 
 def cut_behind(detector: Detector, stage: str, batch: Batch) -> Cut:
@@ -87,22 +79,24 @@ def cut_behind(detector: Detector, stage: str, batch: Batch) -> Cut:
     with still(detector):
         images = detector.normalised(batch)
         cut = Cut(stage, layers, _read_behind(detector, stage, layers, images, batch.sizes_hw))
-        try:
-            return _tried(detector, cut, batch, images)
-        except CannotSplit:
-            kept = {each.layer for each in cut.kept}
-            outlines = {name: Outline(detector.get_submodule(name)) for name in layers if name not in kept}
-            return _tried(detector, replace(cut, outlines=outlines), batch, images)
+        with torch.no_grad():
+            whole = detector.features_of(images, batch.sizes_hw)
+            try:
+                return _tried(detector, cut, batch, whole)
+            except CannotSplit:
+                kept = {each.layer for each in cut.kept}
+                outlines = {name: Outline(detector.get_submodule(name)) for name in layers if name not in kept}
+                return _tried(detector, replace(cut, outlines=outlines), batch, whole)
 
 
-@torch.no_grad()
-def _tried(detector: Detector, cut: Cut, batch: Batch, images: Tensor) -> Cut:
-    whole = detector.features_of(images, batch.sizes_hw)
+def _tried(detector: Detector, cut: Cut, batch: Batch, whole: Features) -> Cut:
+    """`cut`, behind which the maps are those of the whole."""
+    canvas_hw = whole.batch.shape[-2:]
     try:
-        rest = rest_of(detector, cut, prefix_of(detector, cut, batch), batch.sizes_hw, images.shape[-2:])
+        maps = rest_of(detector, cut, prefix_of(detector, cut, batch), batch.sizes_hw, canvas_hw).maps
     except (RuntimeError, ValueError, IndexError, AttributeError, TypeError, NotImplementedError) as error:
         raise CannotSplit(f"behind {cut.stage}: {error}") from error
-    if not all(torch.equal(ours, theirs) for ours, theirs in zip(rest.maps.values(), whole.maps.values(), strict=True)):
+    if not all(torch.equal(ours, theirs) for ours, theirs in zip(maps.values(), whole.maps.values(), strict=True)):
         raise CannotSplit(f"behind {cut.stage}: the two parts do not give what the whole gives")
     return cut
 
@@ -183,8 +177,8 @@ def _read_behind(
 
 @contextmanager
 def _answering(detector: Detector, cut: Cut, tensors: Sequence[Tensor]) -> Iterator[None]:
-    """The prefix's layers give `tensors`; those whose output nobody reads give a number, as a
-    map of one cell, or zeros of the shape that they would have."""
+    """The prefix's layers give `tensors`; those whose output nobody reads give a number, as a map of one cell,
+    or zeros of the shape that they would have."""
     answers: dict[str, Any] = dict.fromkeys(cut.layers, partial(_answer, tensors[0].new_zeros(1, 1, 1, 1)))
     answers.update(cut.outlines)
     following = iter(tensors)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart import limits
-from headstart.conf_path import conf_dir
 from headstart.config.checks_transfer import EXPORTED, read_description
-from headstart.config.fitting import other_network
+from headstart.config.fitting import WIDTHS, backbone_words, other_network
 from headstart.config.schema import BackboneConfig, ModelConfig
 from headstart.errors import UserError
 from headstart.records.record import SOURCES, RunRecord, record_files
@@ -47,12 +46,9 @@ class OwnRun:
         """The network on the command line."""
         model, backbone = self.network["model"], self.network["backbone"]
         found = [f"model={model.get('architecture')}"]
-        network = ("variant", "size", "hidden", "layers")
-        found += [f"model.{name}={model[name]}" for name in network if model.get(name) is not None]
-        name = str(backbone.get("name"))
-        if (conf_dir() / "backbone" / f"{name}.yaml").is_file():
-            return [*found, f"backbone={name}"]
-        return [*found, "backbone=timm", f"backbone.architecture={backbone.get('architecture')}"]
+        own = ("variant", "size", *WIDTHS)
+        found += [f"model.{name}={model[name]}" for name in own if model.get(name) is not None]
+        return [*found, *backbone_words(str(backbone.get("name")), "timm", str(backbone.get("architecture")))]
 
     @property
     def map(self) -> float:

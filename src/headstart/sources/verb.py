@@ -58,7 +58,7 @@ _ANY = ModelConfig()
 
 def command(row: Published, model: ModelConfig | None) -> str:
     """The words that `headstart train` needs."""
-    return " ".join([*words(row, model), f"source={row.source.value}", *filter(None, [row.given])])
+    return " ".join([*words(row, model), f"source={row.source.value}", *row.given])
 
 
 def published_table(rows: Sequence[Published], model: ModelConfig | None) -> Table:
