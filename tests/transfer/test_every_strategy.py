@@ -26,7 +26,8 @@ OWN_BACKBONE = {"ssd_tf": ("backbone=mobilenetv2_100",)}
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 STRATEGIES = sorted(path.stem for path in (CONF / "strategy").glob("*.yaml"))
 BASE_CLASSES = ("square", "star", "circle")  # the target: circle, triangle, star, pentagon, crescent
-STEPS = 2
+STEPS = 5
+"""A second phase has three: in a single one SSD may choose no place of its coarse maps, and what makes them rests."""
 SETTINGS = (
     "source=checkpoint",
     "source.path=unused",
