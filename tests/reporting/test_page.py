@@ -216,3 +216,22 @@ def test_the_page_is_no_wider_than_the_window(page: str, tmp_path: Path, width: 
     title = re.search(r"<title>(\d+) (\d+)</title>", in_browser(page, tmp_path, script, width))
     assert title is not None
     assert int(title[1]) <= int(title[2])
+
+
+BEYOND = """
+const ends = [...document.querySelectorAll('[data-plot="arms"]')].flatMap((plot) => [...plot.querySelectorAll(".name")]
+  .map((name) => name.getBoundingClientRect().right - plot.getBoundingClientRect().right));
+document.title = `${ends.length} ${Math.max(...ends)}`;
+"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_name_reaches_out_of_its_plot(page: str, tmp_path: Path, width: int) -> None:
+    long = page.replace("imagenet full", "imagenet full " + "min_size=240 " * 10)
+    drawn = in_browser(long, tmp_path, BEYOND, width)
+    title = re.search(r"<title>(\d+) (\S+)</title>", drawn)
+    assert title is not None
+    assert int(title[1]) > 5
+    assert float(title[2]) <= 0
+    assert re.search(r"imagenet full min_size=240 .*…  0\.\d{3}<", drawn)

@@ -51,13 +51,24 @@ function drawArms(holder, target) {
   }
   rows.forEach((row, i) => {
     const y = i * line + 27, tone = colour(row, target.rows.indexOf(row));
-    element("text", { class: "name", x: 8, y: y - 12, stroke: "var(--ground)", "stroke-width": 4, "paint-order": "stroke" }, svg, `${row.name}  ${row.mean.toFixed(3)}`);
+    element("text", { class: "name", x: 8, y: y - 12, stroke: "var(--ground)", "stroke-width": 4, "paint-order": "stroke" }, svg, named(row, row.name));
     if (row.half !== null) tells(interval(svg, y, px(Math.max(0, row.mean - row.half)), px(row.mean + row.half), tone, true), said(row), row.name);
     for (const run of row.runs.filter((run) => run.value !== null)) {
       const link = linked(svg, run.href, `seed ${run.seed}`);
       tells(element("circle", { cx: px(run.value), cy: y, r: 3.5, fill: tone, "fill-opacity": 0.45 }, link), saidRun(row, run), row.name);
     }
     tells(glyph(svg, px(row.mean), y, 6, shape(row), { fill: tone, stroke: "var(--ground)", "stroke-width": 1.5, tabindex: 0 }), said(row), row.name);
+  });
+  shorten([...svg.querySelectorAll(".name")], rows, width - 16);
+}
+
+const named = (row, name) => `${name}  ${row.mean.toFixed(3)}`;
+
+// Names that reach beyond the plot lose their ends; pointing at the mean says them whole. All are measured before any is changed: one layout.
+function shorten(labels, rows, room) {
+  labels.map((label) => label.getComputedTextLength()).forEach((length, i) => {
+    const kept = Math.floor(labels[i].textContent.length * room / length) - named(rows[i], "").length - 2;
+    if (length > room) labels[i].textContent = named(rows[i], rows[i].name.slice(0, Math.max(kept, 1)).trimEnd() + "…");
   });
 }
 
