@@ -101,6 +101,12 @@ def test_of_a_network_what_fits_is_shown_and_why_the_rest_does_not(capsys: Any) 
     assert "Not for this network: source=coco: there are no COCO weights for model=fcos with backbone=resnet18" in out
 
 
+def test_a_file_that_the_user_fetches_has_its_address(capsys: Any) -> None:
+    out = answer(capsys, "model=yolov3", "backbone=darknet53")
+    assert "source=darknet source.path=yolov3.weights detector" in out
+    assert "file: https://pjreddie.com/media/files/yolov3.weights" in out
+
+
 def test_a_backbone_that_the_table_does_not_know_is_said_to_be_unknown(capsys: Any, tmp_path: Path) -> None:
     out = answer(capsys, "backbone=timm", "backbone.architecture=regnety_004")
     assert "backbone=timm backbone.architecture=regnety_004 source=imagenet backbone to download unknown unknown" in out

@@ -128,7 +128,8 @@ def _known(rows: Sequence[Published]) -> Iterator[str]:
     """What is known of the weights beside their size and score, of those with the same together."""
     groups: dict[tuple[str, ...], list[Published]] = {}
     for row in rows:
-        groups.setdefault((row.source.value, row.trained_on, row.score_from, row.licence), []).append(row)
+        licence = row.licence + (f"; file: {row.place}" if row.source is SourceKind.darknet else "")
+        groups.setdefault((row.source.value, row.trained_on, row.score_from, licence), []).append(row)
     for (source, trained_on, score_from, licence), found in groups.items():
         names = ", ".join(dict.fromkeys(row.backbone for row in found))
         yield f"source={source} on {names}: trained on {trained_on}; number: {score_from}; licence: {licence}"
